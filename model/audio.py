@@ -1,0 +1,173 @@
+"""Sound: wave <-> log-mel, equal to NVIDIA/tacotron2's, and sound files in and out. Pure functions of their arguments.
+
+Letters: S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands.
+librosa and soundfile are imported where they are used, so that cached mels can be read without them.
+"""
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import Audio
+from model.files import whole
+
+Floats = NDArray[np.float32]
+
+FULL_SCALE = 0.999  # of [-1, 1]: from here on a sample counts as being at full scale
+BLOCK_FRAMES = 512  # analysed at once: about 8 MB, so that an hour of sound needs no more memory than a sentence
+MOMENTUM = 0.99  # of fast Griffin-Lim (Perraudin et al. 2013)
+
+
+class SoundError(ValueError):
+    """The file is missing, forbidden, cut short or no sound at all; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The recording as it is in its file, before mixing down and resampling."""
+
+    rate_hz: int
+    channels: int
+    peak: float  # largest magnitude, 1 = full scale
+    clipped: float  # share of samples that stand at full scale in runs of three or more
+
+
+@lru_cache(maxsize=8)
+def _filters(audio: Audio) -> NDArray[np.float64]:
+    """(M, F): librosa's mel filters, slaney scale and slaney norm."""
+    import librosa
+
+    bank = librosa.filters.mel(
+        sr=audio.rate_hz,
+        n_fft=audio.fft_samples,
+        n_mels=audio.mel_bands,
+        fmin=audio.fmin_hz,
+        fmax=audio.fmax_hz,
+        dtype=np.float64,
+    )
+    return np.asarray(bank)
+
+
+@lru_cache(maxsize=8)
+def _window(audio: Audio) -> NDArray[np.float64]:
+    """(fft_samples,): a periodic Hann window, centred and zero-padded."""
+    hann = np.hanning(audio.window_samples + 1)[:-1]
+    left = (audio.fft_samples - audio.window_samples) // 2
+    return np.pad(hann, (left, audio.fft_samples - audio.window_samples - left))
+
+
+def log_mel(wave: Floats, audio: Audio) -> Floats:
+    """(S,) in [-1, 1] -> (T, M): natural log of mel-weighted STFT magnitudes, clamped at `audio.floor`; T = audio.frames(S).
+
+    Centred, reflect-padded STFT, in double precision: in single precision quiet bands beside loud ones are off by more than
+    1e-4. Raises ValueError for a wave that is empty, not one-dimensional or leaves [-1, 1].
+    """
+    if wave.ndim != 1 or not wave.size:
+        raise ValueError(f"need a wave of shape (samples,) with at least one sample, got shape {wave.shape}")
+    if not np.abs(wave).max() <= 1:
+        raise ValueError(f"need a finite wave in [-1, 1], got a peak of {np.abs(wave).max():g}: scale it first")
+    before = audio.fft_samples // 2
+    padded = np.pad(wave.astype(np.float64), (before, audio.fft_samples - before), mode="reflect" if wave.size > 1 else "edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, audio.fft_samples)[:: audio.hop_samples]  # (T, fft_samples)
+    mel = np.empty((len(frames), audio.mel_bands), np.float32)
+    for start in range(0, len(frames), BLOCK_FRAMES):
+        block = frames[start : start + BLOCK_FRAMES]
+        magnitude = np.abs(np.fft.rfft(block * _window(audio)))  # (block, F)
+        mel[start : start + BLOCK_FRAMES] = np.log(np.maximum(magnitude @ _filters(audio).T, audio.floor))
+    return mel
+
+
+def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) -> Floats:
+    """(T, M) log-mel -> (S,) in [-1, 1] with S = hop_samples * (T - 1): fast Griffin-Lim from phases drawn from `seed`.
+
+    Magnitudes come from the mel filters' pseudo-inverse, cut at zero. Raises ValueError for fewer than two frames.
+    """
+    import librosa
+
+    if mel.ndim != 2 or mel.shape[0] < 2 or mel.shape[1] != audio.mel_bands:
+        raise ValueError(f"need a mel of shape (frames >= 2, {audio.mel_bands}), got {mel.shape}")
+    magnitude = np.maximum(np.linalg.pinv(_filters(audio)) @ np.exp(mel.T.astype(np.float64)), 0)  # (F, T)
+    wave: Floats = librosa.griffinlim(
+        magnitude.astype(np.float32),
+        n_iter=iterations,
+        n_fft=audio.fft_samples,
+        hop_length=audio.hop_samples,
+        win_length=audio.window_samples,
+        length=audio.hop_samples * (mel.shape[0] - 1),
+        pad_mode="reflect",
+        momentum=MOMENTUM,
+        random_state=seed,
+    )
+    return np.clip(wave, -1, 1)
+
+
+def load(path: Path, audio: Audio) -> tuple[Floats, Source]:
+    """The file as a mono wave (S,) at `audio.rate_hz` in [-1, 1], and what it was. WAV, FLAC, OGG, MP3, told by content.
+
+    Raises SoundError.
+    """
+    return decode(read(path), audio)
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes. Raises SoundError, so that a file that cannot be read is told from a disk that cannot be written."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SoundError((error.strerror or str(error)).lower()) from error
+
+
+def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
+    """`load` for the bytes of a file."""
+    samples, rate_hz = _samples(content)
+    source = Source(rate_hz, samples.shape[1], float(np.abs(samples).max()), _clipped(samples))
+    wave = samples.mean(axis=1)
+    if rate_hz != audio.rate_hz:
+        import librosa
+
+        wave = librosa.resample(wave, orig_sr=rate_hz, target_sr=audio.rate_hz, res_type="soxr_hq")
+    return np.clip(wave, -1, 1).astype(np.float32), source  # lossy codecs and resampling overshoot
+
+
+def save(path: Path, wave: Floats, audio: Audio) -> None:
+    """Writes (S,) as 16-bit WAV, whole or not at all. What leaves [-1, 1] is clipped."""
+    import soundfile
+
+    with whole(path) as part:
+        soundfile.write(part, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
+
+
+def _samples(content: bytes) -> tuple[Floats, int]:
+    """(S, channels) as in the file, and its rate in Hz."""
+    import soundfile
+
+    promised = 8 + int.from_bytes(content[4:8], "little")  # a RIFF header's; a writer to a pipe leaves the largest numbers
+    if content[:4] == b"RIFF" and len(content) < 0.99 * promised < 0x7FFF_0000:
+        raise SoundError(f"cut short: its header promises {promised} bytes, it has {len(content)}")
+    try:
+        with soundfile.SoundFile(BytesIO(content)) as file:
+            samples: Floats = file.read(dtype="float32", always_2d=True)
+            promised, rate_hz = file.frames, file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise SoundError(
+            f"{len(content)} bytes that cannot be decoded ({error.error_string or 'damaged'}): need WAV, FLAC, OGG or MP3"
+        ) from error
+    if len(samples) < 0.99 * promised:
+        raise SoundError(f"cut short: its header promises {promised} samples, it has {len(samples)}")
+    if not samples.size:
+        raise SoundError("it holds no sample")
+    if not np.isfinite(samples).all():
+        raise SoundError("it holds samples that are not finite numbers")
+    return samples, rate_hz
+
+
+def _clipped(samples: Floats) -> float:
+    full = np.abs(samples) >= FULL_SCALE
+    runs = full[:-2] & full[1:-1] & full[2:]
+    inside = np.zeros_like(full)
+    for shift in range(3):
+        inside[shift : len(full) - 2 + shift] |= runs
+    return float(inside.mean())

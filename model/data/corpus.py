@@ -1,0 +1,248 @@
+"""A list of recordings with texts -> checked utterances to train and to validate, or an error that says what is wrong.
+
+Every line is used whole or left out whole, with its number and its reason: text and sound are never cut.
+"""
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from model.audio import SoundError
+from model.config import Audio
+from model.data.manifests import Line, read
+from model.data.mels import Sound, prepare
+from model.data.problems import CorpusError, Problem, counted
+from model.data.split import split
+from model.text.frontend import Encoded, encode
+from model.text.symbols import symbols
+
+Progress = Callable[[int, int], None]  # (recordings done, recordings in all)
+Read = tuple[Line, Encoded]
+Fault = tuple[str, str]  # a Problem's reason and detail
+
+WORKERS = 4  # threads at most: decoding and the Fourier transform run outside the interpreter's lock
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an utterance, and a corpus, must keep to be trained on."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    min_seconds: float = 0.4
+    max_seconds: float = 20.0
+    min_seconds_per_symbol: float = 0.02  # speech takes 0.05 to 0.1; outside, text and sound are not each other's
+    max_seconds_per_symbol: float = 0.5
+    max_symbols: int = 400
+    min_rms: float = 1e-3  # 1 = full scale: below -60 dB there is no sound
+    max_clipped: float = 0.005  # share of samples that stand at full scale in runs of three or more
+    max_line_dropped_share: float = 0.1  # of a line's characters that no symbol stands for: above, the line is left out
+    max_dropped_share: float = 0.01  # the same of all lines that are kept: above, the corpus is refused
+    max_bad_share: float = 0.05  # of the lines
+    min_train: int = 8  # utterances
+
+    def __post_init__(self) -> None:
+        for low, high in (("min_seconds", "max_seconds"), ("min_seconds_per_symbol", "max_seconds_per_symbol")):
+            least, most = getattr(self, low), getattr(self, high)
+            if not 0 <= least < most:
+                raise ValueError(f"need 0 <= {low} < {high}, got {least} and {most}")
+        for name in ("max_clipped", "max_line_dropped_share", "max_dropped_share", "max_bad_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, need 0 <= {name} <= 1, got {getattr(self, name)}")
+        for name in ("max_symbols", "min_train"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"need {name} >= 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    id: str
+    text: str  # cleaned
+    ids: tuple[int, ...]  # symbols
+    sound: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    language: str
+    symbols: int  # size of the language's alphabet
+    train: tuple[Utterance, ...]
+    validation: tuple[Utterance, ...]
+    problems: tuple[Problem, ...]  # lines left out, by number
+    remarks: tuple[str, ...]  # a sentence each
+    mel_mean: float  # over all frames and bands of `train`
+    mel_std: float
+
+
+def load_corpus(
+    path: Path,
+    language: str,
+    audio: Audio,
+    cache: Path,
+    limits: Limits,
+    validation: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Reads, checks, analyses and splits the corpus at `path`, a folder or a list (see `manifests`).
+
+    `validation` is the number of utterances wanted there. The result depends on the files, the settings and `seed` alone.
+    Raises CorpusError where too many lines are bad, too few are left, or the alphabet lacks too many characters.
+    """
+    manifest = read(path)
+    total = len(manifest.lines) + len(manifest.problems)
+    texts, bad_texts = _read_texts(manifest.lines, language, limits)
+    problems = [*manifest.problems, *bad_texts]
+    _refuse_bad(manifest.path, problems, total, limits)  # before the recordings, which may take minutes
+    sounds = _analyse([line.audio for line, _ in texts], audio, cache, progress)
+    kept, bad_sounds = _match(texts, sounds, limits)
+    problems = sorted((*problems, *bad_sounds), key=lambda problem: problem.line)
+    _refuse_bad(manifest.path, problems, total, limits)
+    remarks = [*manifest.remarks]
+    if problems:
+        remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
+    remarks += _remark_dropped([read for read, _ in kept], language, limits)
+    remarks += _remark_converted([sound for _, sound in kept], audio)
+
+    utterances = [Utterance(line.id, encoded.text, encoded.ids, sound) for (line, encoded), sound in kept]
+    chosen, how = split([utterance.id for utterance in utterances], validation, seed)
+    train = tuple(utterance for position, utterance in enumerate(utterances) if position not in chosen)
+    if len(train) < limits.min_train:
+        rule = f"need at least {limits.min_train} utterances to train on (min_train), {manifest.path} leaves {len(train)}"
+        raise CorpusError(f"{rule} of {total} lines: add recordings", problems)
+    mean, deviation = _mel_statistics([utterance.sound for utterance in train])
+    return Corpus(
+        language=language,
+        symbols=len(symbols(language)),
+        train=train,
+        validation=tuple(utterances[position] for position in sorted(chosen)),
+        problems=tuple(problems),
+        remarks=(*remarks, *how),
+        mel_mean=mean,
+        mel_std=deviation,
+    )
+
+
+def _read_texts(lines: Sequence[Line], language: str, limits: Limits) -> tuple[list[Read], list[Problem]]:
+    texts, problems = [], []
+    for line in lines:
+        encoded = encode(line.text, language)
+        if fault := _text_fault(encoded, limits):
+            problems.append(Problem(line.number, line.id, *fault))
+        else:
+            texts.append((line, encoded))
+    return texts, problems
+
+
+def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
+    if len(encoded.dropped) > limits.max_line_dropped_share * len(encoded.text):
+        shown = _shown(Counter(encoded.dropped))
+        return "characters without a symbol", f"{len(encoded.dropped)} of {len(encoded.text)}: {shown}"
+    if not encoded.ids or not any(character.isalnum() for character in encoded.text):
+        return "empty text", f"nothing in {encoded.text!r} can be spoken"
+    if len(encoded.ids) > limits.max_symbols:
+        return "text too long", f"{len(encoded.ids)} symbols, need at most {limits.max_symbols} (max_symbols)"
+    return None
+
+
+def _analyse(paths: Sequence[Path], audio: Audio, cache: Path, progress: Progress | None) -> Iterator[Sound | SoundError]:
+    """Sounds in the order of `paths`; a file that cannot be read gives its error."""
+
+    def sound_or_error(path: Path) -> Sound | SoundError:
+        try:
+            return prepare(path, audio, cache)
+        except SoundError as error:
+            return error
+
+    pool = ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1))
+    try:
+        for done, sound in enumerate(pool.map(sound_or_error, paths), start=1):
+            yield sound
+            if progress:
+                progress(done, len(paths))
+    finally:
+        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the whole corpus
+
+
+def _match(
+    texts: Sequence[Read], sounds: Iterator[Sound | SoundError], limits: Limits
+) -> tuple[list[tuple[Read, Sound]], list[Problem]]:
+    kept: list[tuple[Read, Sound]] = []
+    problems = []
+    lines: dict[Path, int] = {}  # of the sounds so far, by content
+    for (line, encoded), sound in zip(texts, sounds, strict=True):
+        if isinstance(sound, SoundError):
+            fault: Fault | None = ("unreadable sound", f"{line.audio}: {sound}")
+        elif sound.mel_path in lines:
+            fault = ("same sound twice", f"line {lines[sound.mel_path]} has the same recording")
+        else:
+            lines[sound.mel_path] = line.number
+            fault = _sound_fault(sound, len(encoded.ids), limits)
+        if fault:
+            problems.append(Problem(line.number, line.id, *fault))
+        elif isinstance(sound, Sound):
+            kept.append(((line, encoded), sound))
+    return kept, problems
+
+
+def _sound_fault(sound: Sound, symbols: int, limits: Limits) -> Fault | None:
+    if sound.seconds < limits.min_seconds:
+        return "too short", f"{sound.seconds:.2f} s, need at least {limits.min_seconds:g} s (min_seconds)"
+    if sound.seconds > limits.max_seconds:
+        return "too long", f"{sound.seconds:.2f} s, need at most {limits.max_seconds:g} s (max_seconds)"
+    if sound.rms < limits.min_rms:
+        return "no sound", f"RMS {sound.rms:.1e} of full scale, need at least {limits.min_rms:.1e} (min_rms)"
+    if sound.clipped > limits.max_clipped:
+        shares = f"{sound.clipped:.1%} of the samples, need at most {limits.max_clipped:.1%} (max_clipped)"
+        return "clipping", f"{shares}; the peak is {sound.peak:.3g} of full scale"
+    least, most = limits.min_seconds_per_symbol, limits.max_seconds_per_symbol
+    if not least <= sound.seconds / symbols <= most:
+        found = f"{sound.seconds:.2f} s for {symbols} symbols are {sound.seconds / symbols:.3f} s each"
+        return "text and length do not belong together", f"{found}, need {least:g} to {most:g} (seconds_per_symbol)"
+    return None
+
+
+def _refuse_bad(path: Path, problems: Sequence[Problem], total: int, limits: Limits) -> None:
+    if len(problems) > limits.max_bad_share * total:
+        rule = f"{len(problems)} of {total} lines of {path} are bad, at most {limits.max_bad_share:.0%} may be (max_bad_share)"
+        raise CorpusError(f"{rule}: mend these", sorted(problems, key=lambda problem: problem.line))
+
+
+def _remark_dropped(reads: Sequence[Read], language: str, limits: Limits) -> list[str]:
+    dropped = Counter(character for _, encoded in reads for character in encoded.dropped)
+    total = sum(len(encoded.text) for _, encoded in reads)
+    count = sum(dropped.values())
+    found = f"{count} of {total} characters have no symbol in {language!r} and are dropped: {_shown(dropped)}"
+    if count > limits.max_dropped_share * total:
+        rule = f"at most {limits.max_dropped_share:.0%} may be (max_dropped_share)"
+        raise CorpusError(f"{found}; {rule}: write them out, or choose the language of the texts")
+    return [found] if count else []
+
+
+def _remark_converted(sounds: Sequence[Sound], audio: Audio) -> list[str]:
+    remarks = []
+    rates = Counter(sound.rate_hz for sound in sounds if sound.rate_hz != audio.rate_hz)
+    if rates:
+        shown = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(rates.items()))
+        remarks.append(f"{sum(rates.values())} of {len(sounds)} recordings are resampled to {audio.rate_hz} Hz, from {shown}")
+    if mixed := sum(sound.channels > 1 for sound in sounds):
+        remarks.append(f"{mixed} of {len(sounds)} recordings are mixed down to one channel")
+    return remarks
+
+
+def _shown(characters: Counter[str]) -> str:
+    """`'п' 12, 'р' 3, ...`: the most frequent first."""
+    shown = ", ".join(f"{character!r} {count}" for character, count in characters.most_common(12))
+    return shown + (", ..." if len(characters) > 12 else "")
+
+
+def _mel_statistics(sounds: Sequence[Sound]) -> tuple[float, float]:
+    """Mean and standard deviation over all frames and bands."""
+    frames = sum(sound.frames for sound in sounds)
+    mean = sum(sound.frames * sound.mel_mean for sound in sounds) / frames
+    square = sum(sound.frames * sound.mel_square for sound in sounds) / frames
+    return mean, math.sqrt(square - mean**2)

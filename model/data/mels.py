@@ -1,0 +1,98 @@
+"""The mel cache: every sound file is decoded and analysed once, under a hash of the audio settings and the file's content.
+
+A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the facts about the sound, written last; and
+`paths/`, which maps a path with its size and time of change to a KEY, so that a warm start reads no sound. Any number of
+processes may fill it at once: files appear whole, and who comes second writes the same. What is torn is computed anew.
+"""
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.audio import Floats, SoundError, decode, log_mel, read
+from model.config import Audio
+from model.files import whole
+
+_FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other facts
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One analysed recording. The mel stays on disk: `open_mel`."""
+
+    mel_path: Path
+    frames: int
+    seconds: float
+    peak: float  # largest magnitude in the file, 1 = full scale
+    rms: float  # of the mono wave, 1 = full scale
+    clipped: float  # share of samples that stand at full scale in runs of three or more
+    rate_hz: int  # of the file
+    channels: int  # of the file
+    mel_mean: float  # over frames and bands
+    mel_square: float  # mean of squares over frames and bands
+
+
+def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
+    """The sound at `path`, from the cache or into it. Raises SoundError for the file, OSError for the cache folder."""
+    cache = cache.absolute()
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SoundError((error.strerror or str(error)).lower()) from error
+    shortcut = cache / "paths" / _digest(audio, f"{path.absolute()}\n{found.st_size}\n{found.st_mtime_ns}".encode())
+    if shortcut.exists() and (sound := _cached(cache, shortcut.read_text(errors="replace"), audio)):
+        return sound
+    content = read(path)
+    key = _digest(audio, content)
+    sound = _cached(cache, key, audio) or _analyse(content, audio, cache, key)
+    shortcut.parent.mkdir(parents=True, exist_ok=True)
+    with whole(shortcut) as part:
+        part.write_text(key)
+    return sound
+
+
+def open_mel(sound: Sound) -> Floats:
+    """(T, M) float32, memory-mapped and read-only. It holds a file descriptor: copy what you need and let go of it."""
+    mel: Floats = np.load(sound.mel_path, mmap_mode="r")
+    return mel
+
+
+def _digest(audio: Audio, content: bytes) -> str:
+    settings = json.dumps([_FORMAT, asdict(audio)], sort_keys=True)
+    return hashlib.blake2b(settings.encode() + b"\0" + content, digest_size=16).hexdigest()
+
+
+def _cached(cache: Path, key: str, audio: Audio) -> Sound | None:
+    try:
+        sound = Sound(mel_path=cache / f"{key}.npy", **json.loads((cache / f"{key}.json").read_bytes()))
+        intact = open_mel(sound).shape == (sound.frames, audio.mel_bands)  # mapping fails where the file is shorter
+    except (OSError, ValueError, TypeError, EOFError):  # absent or torn, either file
+        return None
+    return sound if intact else None
+
+
+def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
+    wave, source = decode(content, audio)
+    mel = log_mel(wave, audio)
+    sound = Sound(
+        mel_path=cache / f"{key}.npy",
+        frames=len(mel),
+        seconds=wave.size / audio.rate_hz,
+        peak=source.peak,
+        rms=float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))),
+        clipped=source.clipped,
+        rate_hz=source.rate_hz,
+        channels=source.channels,
+        mel_mean=float(mel.mean(dtype=np.float64)),
+        mel_square=float(np.square(mel, dtype=np.float64).mean()),
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    with whole(sound.mel_path) as part, part.open("wb") as file:
+        np.save(file, mel)
+    facts = asdict(sound)
+    del facts["mel_path"]  # the cache may be moved
+    with whole(cache / f"{key}.json") as part:
+        part.write_text(json.dumps(facts))
+    return sound

@@ -1,0 +1,133 @@
+"""Is it aligning, does it stop, are its gradients sane: masked measurements, one vectorised pass on the training device.
+
+B batch, T decoder steps, N symbols. Everything is measured per utterance inside its true lengths, then averaged by the caller.
+Why these and not the usual ones: the mean of A[i, i] gives 0.01 for perfect, uniform and stuck attention alike; the mean row
+maximum gives 0.96 for a horizontal line; plain gate accuracy gives 0.997 for a model that never stops.
+"""
+import torch
+from torch import Tensor
+
+from model.layers import valid_mask
+from model.report import Gradients
+
+BAND = 0.1  # half-width of the diagonal, as a share of the utterance
+STEPS_PER_SYMBOL_SHARE = 0.112  # of the mean steps per symbol: 0.7 of a step where a symbol lasts 6.25 steps
+STOP_TOLERANCE = 5  # decoder steps
+
+
+def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: Tensor) -> dict[str, Tensor]:
+    """attention (B, T, N), lengths (B,) integers -> dict of (B,) tensors.
+
+    diagonality  share of the attention within BAND of the diagonal (chance: 0.19)
+    focus        mean over steps of the row's maximum (FastSpeech's focus rate)
+    coverage     share of symbols that get enough attention in all: 0.7 steps, or less where r > 1 leaves few steps a symbol
+    backtrack    how far the argmax moves back in all, in lengths of the text
+    order        Pearson correlation of time and the attention's centroid, not below 0; 0 where it is undefined
+    alignment_score  focus * coverage * order * max(0, 1 - backtrack), in [0, 1]
+    """
+    attention = attention.detach().float()
+    B, T, N = attention.shape
+    steps = valid_mask(step_lengths, T)  # (B, T)
+    symbols = valid_mask(symbol_lengths, N)  # (B, N)
+    A = attention * steps[:, :, None] * symbols[:, None]
+    t = torch.arange(T, device=A.device)
+    n = torch.arange(N, device=A.device)
+    T_, N_ = step_lengths[:, None].float(), symbol_lengths[:, None].float()
+
+    distance = ((n + 0.5) / N_)[:, None] - ((t + 0.5) / T_)[:, :, None]  # (B, T, N)
+    mass = A.sum((1, 2))
+    diagonality = (A * (distance.abs() <= BAND)).sum((1, 2)) / mass
+
+    peak, argmax = A.max(2)  # (B, T)
+    focus = (peak * steps).sum(1) / T_[:, 0]
+
+    floor = (STEPS_PER_SYMBOL_SHARE * T_ / N_).clamp(max=0.7)
+    coverage = ((A.sum(1) >= floor) & symbols).sum(1) / N_[:, 0]
+
+    back = (argmax[:, :-1] - argmax[:, 1:]).clamp(min=0) * steps[:, 1:]
+    backtrack = back.sum(1) / N_[:, 0]
+
+    centroid = (A * n).sum(2)  # (B, T)
+    x = (t - (T_ - 1) / 2) * steps
+    y = (centroid - (centroid * steps).sum(1, keepdim=True) / T_) * steps
+    spread = (x.square().sum(1) * y.square().sum(1)).sqrt()
+    still = y.square().sum(1) / T_[:, 0] < 1e-6  # the centroid moves by less than a thousandth of a symbol
+    order = torch.where(still | (spread == 0), 0.0, (x * y).sum(1) / spread.clamp(min=1e-12)).clamp(0, 1)
+
+    score = focus * coverage * order * (1 - backtrack).clamp(min=0)
+    return {
+        "diagonality": diagonality,
+        "focus": focus,
+        "coverage": coverage,
+        "backtrack": backtrack,
+        "order": order,
+        "alignment_score": score,
+    }
+
+
+def measure_gate(logits: Tensor, step_lengths: Tensor) -> dict[str, Tensor]:
+    """logits (B, T), lengths (B,) -> dict of (B,) tensors; a NaN says that there is nothing to measure.
+
+    gate_accuracy   mean of the recall on the steps before the end and on the end step (a single step has the end only)
+    stop_predicted  1 where some step says stop, at a probability of 0.5
+    stop_hit        1 where the first of them is within STOP_TOLERANCE steps of the true one
+    stop_error      its distance in steps; NaN where none says stop
+    """
+    logits = logits.detach().float()
+    T = logits.shape[1]
+    steps = valid_mask(step_lengths, T)
+    last = (step_lengths - 1)[:, None]
+    stops = (logits > 0) & steps
+    at_end = stops.gather(1, last)[:, 0].float()
+    before = steps.sum(1) - 1
+    false = stops.sum(1) - at_end
+    kept = 1 - false / before.clamp(min=1)
+    predicted = stops.any(1)
+    error = (stops.float().argmax(1) - last[:, 0]).abs().float()
+    return {
+        "gate_accuracy": torch.where(before > 0, (kept + at_end) / 2, at_end),
+        "stop_predicted": predicted.float(),
+        "stop_hit": (predicted & (error <= STOP_TOLERANCE)).float(),
+        "stop_error": torch.where(predicted, error, torch.nan),
+    }
+
+
+def stop_f1(hit: Tensor, predicted: Tensor) -> float:
+    """F1 of the first predicted stops of all utterances (each has one true stop): (B,) of 0 and 1 -> [0, 1]."""
+    return float(2 * hit.sum() / (predicted.sum() + len(hit)))
+
+
+class GradientWindow:
+    """Gradient norms since the last report: L2 over all parameters, unscaled, before clipping."""
+
+    def __init__(self, clip_norm: float) -> None:
+        self.clip_norm = clip_norm
+        self.norms: list[Tensor] = []
+        self.nonfinite = self.streak = self.running = 0
+        self.culprit: str | None = None
+
+    def finite(self, norm: Tensor) -> None:
+        self.norms.append(norm.detach())
+        self.running = 0
+
+    def skipped(self, culprit: str) -> None:
+        """A step whose loss or gradient was not finite; `culprit` names the term."""
+        self.nonfinite += 1
+        self.running += 1
+        self.streak = max(self.streak, self.running)
+        self.culprit = self.culprit or culprit
+
+    def close(self) -> Gradients:
+        """Measure, and begin anew. A run of non-finite steps goes on into the next window."""
+        norms = torch.stack(self.norms).float() if self.norms else torch.empty(0)
+        some = len(norms) > 0
+        gradients = Gradients(
+            median=float(norms.median()) if some else None,
+            p95=float(norms.quantile(0.95)) if some else None,
+            nonfinite=self.nonfinite,
+            streak=self.streak,
+            clipped=float((norms > self.clip_norm).float().mean()) if some else None,
+            culprit=self.culprit,
+        )
+        self.norms, self.nonfinite, self.streak, self.culprit = [], 0, self.running, None
+        return gradients

@@ -1,0 +1,88 @@
+"""What a study says about itself, read from its storage: finished trials, the best, the closing table."""
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from objective.events import StudyEnded
+
+ROWS = 8
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that count: COMPLETE and PRUNED."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def pruned(trial: FrozenTrial) -> bool:
+    """Also where GPSampler had to be told COMPLETE."""
+    return "pruned_by" in trial.user_attrs
+
+
+def healthy(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and not pruned(trial) and all(v <= 0 for v in trial.constraints.values())
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The healthy trial with the smallest value; None while all are sick. No sick trial is ever the best."""
+    return min(filter(healthy, finished(study)), key=_value, default=None)
+
+
+def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
+    """The closing page of a study, from its storage."""
+    trials = finished(study)
+    saved: dict[str, float] = {}
+    for trial in filter(pruned, trials):
+        by = trial.user_attrs["pruned_by"]
+        saved[by] = saved.get(by, 0.0) + budget_kframes - trial.user_attrs.get("kframes", 0.0)
+    differing = {
+        name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
+    }
+    return StudyEnded(
+        why=why,
+        finished=len(trials),
+        wanted=wanted,
+        seconds=seconds,
+        next_command=command,
+        trials=tuple(_row(trial, differing) for trial in sorted(trials, key=_rank)[:ROWS]),
+        importances=importances(study),
+        saved_kframes=saved,
+    )
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """How much each parameter mattered (PED-ANOVA); empty while there are too few complete trials to say."""
+    complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
+    if len(complete) < 4:
+        return {}
+    try:
+        found = optuna.importance.get_param_importances(study)
+    except (ValueError, RuntimeError):  # no parameter is common to all, or none varies
+        return {}
+    return {name.rpartition(".")[2]: share for name, share in found.items()}
+
+
+def _rank(trial: FrozenTrial) -> tuple[int, float]:
+    if healthy(trial):
+        return 0, _value(trial)
+    if trial.state == TrialState.COMPLETE and not pruned(trial):
+        return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
+    return 2, _value(trial)
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float("inf") if trial.value is None else trial.value
+
+
+def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
+    known = trial.user_attrs
+    return {
+        "number": trial.number,
+        "state": "PRUNED" if pruned(trial) else trial.state.name,
+        "value": trial.value,
+        "healthy": healthy(trial),
+        **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
+        "seconds": known.get("seconds", 0.0),
+        "params": {name.rpartition(".")[2]: value for name, value in trial.params.items() if name in differing},
+        "reason": known.get("pruned_reason") or known.get("sick_reason"),
+    }

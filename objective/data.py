@@ -1,0 +1,85 @@
+"""From settings to what a trainer is given: the device, the corpus (spoken first if there is none), and speech."""
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from model.data.batching import Example
+from model.data.corpus import Corpus, load_corpus
+from model.data.demo import speak_corpus
+from model.data.mels import open_mel
+from model.trainer import Speech
+from objective.resolve import SettingsError
+from objective.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+CORPUS_SEED = 0  # of the built-in corpus and of random splits: every study of some data has the same data
+
+
+def device_of(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(["device cuda: need a CUDA device, torch finds none: choose --device cpu or auto"])
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def load_data(settings: Settings) -> Corpus:
+    """The corpus of the settings, checked and analysed, with progress bars where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    data = settings.data
+    with Progress(console=Console(stderr=True), transient=True, disable=settings.quiet) as bars:
+
+        def bar(text: str) -> "Bar":
+            return Bar(bars, text)
+
+        path = data.path
+        if path is None:
+            path = speak_corpus(
+                settings.out / "corpora", data.language, CORPUS_SEED, data.demo_utterances, bar("speaking the built-in corpus")
+            )
+        return load_corpus(
+            path,
+            data.language,
+            settings.audio,
+            settings.out / "cache" / "mels",
+            data.limits,
+            data.validation_utterances,
+            CORPUS_SEED,
+            bar("reading the recordings"),
+        )
+
+
+class Bar:
+    """One task of a progress display, called with (done, total)."""
+
+    def __init__(self, bars: "Progress", text: str) -> None:
+        self.bars, self.task = bars, bars.add_task(text, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self.bars.update(self.task, completed=done, total=total)
+
+
+def speech_of(corpus: Corpus) -> Speech:
+    """Mels stay in their files, memory-mapped, until a batch asks for them."""
+    train, validation = (
+        [Example(utterance.ids, open_mel(utterance.sound)) for utterance in part] for part in (corpus.train, corpus.validation)
+    )
+    return Speech(train, validation, corpus.symbols, corpus.mel_mean, corpus.mel_std)
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """Tells corpora apart by what the network sees: texts, mels, and which are for validation."""
+    rows = [
+        [utterance.id, utterance.ids, Path(utterance.sound.mel_path).stem]
+        for utterance in (*corpus.train, *corpus.validation)
+    ]
+    sizes = [len(corpus.train), len(corpus.validation)]
+    return hashlib.blake2b(json.dumps([sizes, rows]).encode(), digest_size=8).hexdigest()
+

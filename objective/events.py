@@ -1,0 +1,87 @@
+"""What happens in a study, as values. The worker makes them, the sinks show them; nothing here does anything."""
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from model.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStarted:
+    name: str
+    storage: str  # URL without its password
+    folder: Path  # runs/<study>
+    wanted: int  # finished trials asked for
+    finished: int  # of them there already
+    notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    number: int
+    ordinal: int  # the k of "trial k of N", from 1: finished ones and this one
+    params: dict[str, Any]
+    origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "again after trial 3"
+    budget_kframes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Between two reports: how far the frames are. Often; a sink that writes to disk or a network ignores it."""
+
+    number: int
+    kframes: float
+    updates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    number: int
+    report: Report
+    status: str  # STABLE | ATTENTION | CRITICAL, computed from the health levels
+    findings: tuple[str, ...] = ()  # what raised it, a sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    number: int
+    state: str  # COMPLETE | PRUNED | FAIL
+    value: float | None
+    reason: str | None  # the sentence why, of a prune or a failure
+    pruned_by: str | None
+    violations: dict[str, float]  # constraint -> how far it is broken (<= 0 is met)
+    seconds: float
+    kframes: float
+    saved_kframes: float  # of the budget, by stopping early
+    folder: Path
+    last: Report | None
+    is_best: bool = False
+
+    @property
+    def healthy(self) -> bool:
+        return self.state == "COMPLETE" and all(value <= 0 for value in self.violations.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEnded:
+    why: str  # "50 trials finished", "interrupted", "time is up after 3600 s"
+    finished: int
+    wanted: int
+    seconds: float
+    next_command: str
+    trials: tuple[dict[str, Any], ...] = field(default=())  # rows of the closing table, best first
+    importances: dict[str, float] = field(default_factory=dict)
+    saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
+
+
+Event = StudyStarted | TrialStarted | Progressed | Reported | TrialEnded | StudyEnded
+
+
+class Sink(Protocol):
+    """Something that watches. It may raise: it is then muted for the rest of the run, and the trial goes on."""
+
+    name: str
+
+    def emit(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...

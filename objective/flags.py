@@ -1,0 +1,18 @@
+"""The flags of the command: which setting each fills, and what its help says. Their values are checked with the settings."""
+
+FLAGS: dict[str, tuple[str, str]] = {
+    "--trials": ("study.trials", "finished trials in the study, those of earlier runs included (default 50)"),
+    "--study": ("study.name", "name of the study and of its folder (default tacotron2)"),
+    "--storage": ("study.storage", "database URL (default: a SQLite file under --out)"),
+    "--data": ("data.path", "folder or list of recordings with texts (default: the built-in corpus)"),
+    "--language": ("data.language", "en or ru (default en)"),
+    "--space": ("study.space", "search space: default, demo, safe, seed, or a YAML file (default by profile)"),
+    "--profile": ("profile", "demo or full (default: full with a GPU and --data, else demo)"),
+    "--budget-kframes": ("budget.kframes", "mel frames, in thousands, that one trial may see"),
+    "--device": ("device", "auto, cpu or cuda (default auto)"),
+    "--sampler": ("study.sampler", "tpe, gp or random (default tpe)"),
+    "--pruner": ("pruner.name", "health, peers or none (default health: health rules, then peers)"),
+    "--seed": ("study.seed", "the seed from which every trial's follows (default 0)"),
+    "--timeout": ("study.timeout_s", "seconds after which no new trial begins"),
+    "--out": ("out", "folder for everything that is written (default runs)"),
+}

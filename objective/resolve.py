@@ -1,0 +1,156 @@
+"""From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from objective.flags import FLAGS
+from objective.settings import PROFILES, Settings, mask_url
+from search_spaces.reading import parse, read, way_out
+
+_FLAG_OF = {key: flag for flag, (key, _) in FLAGS.items()} | {"quiet": "--quiet"}
+_SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
+
+
+class SettingsError(ValueError):
+    """Every mistake in the settings, one a line."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = list(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+def resolve(settings_file: Path | None, assignments: Sequence[str], flags: Mapping[str, Any], *, gpu: bool) -> Settings:
+    """The settings of a run. SettingsError with all mistakes.
+
+    `assignments` are the `key=value` of `--set`; `flags` are values by dotted key, None where a flag was not given; `gpu` says
+    whether there is one: with it and with a corpus of one's own the profile is full, else demo, unless somebody says which.
+    """
+    mistakes: list[str] = []
+    given: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for where, key, value in (
+        *_from_file(settings_file, mistakes),
+        *_from_assignments(assignments, mistakes),
+        *((_FLAG_OF.get(key, key), key, value) for key, value in flags.items() if value is not None),
+    ):
+        misfit = _misfit(key, value)
+        if misfit:
+            mistakes.append(f"{where}: {key}: {misfit}")
+        else:
+            given[key], origin[key] = value, where
+    if given.get("profile", "auto") == "auto":
+        own_data_on_gpu = gpu and given.get("device") != "cpu" and given.get("data.path") is not None
+        given["profile"] = "full" if own_data_on_gpu else "demo"
+    base = _DEFAULTS | PROFILES.get(str(given["profile"]), {})
+    while True:
+        try:
+            settings = Settings.model_validate(_nest(base | given))
+            break
+        except ValidationError as error:
+            # What is wrong is taken out and the rest looked at again: no mistake hides behind another.
+            blamed = [(sentence, _blamed(place, sentence, given)) for place, sentence in _sentences(error)]
+            if not all(keys for _, keys in blamed):
+                raise  # the defaults contradict each other: nobody's mistake but ours
+            for sentence, keys in blamed:
+                where = ", ".join(dict.fromkeys(origin[key] for key in keys))
+                mistakes.append(f"{where}: {', '.join(keys)}: {sentence}")
+            for key in {key for _, keys in blamed for key in keys}:
+                del given[key]
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
+def _from_file(path: Path | None, mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """(where, key, value) of a YAML file, whose keys may be nested, dotted or both."""
+    if path is None:
+        return
+    try:
+        table = read(path) or {}
+        if not isinstance(table, Mapping):
+            raise ValueError(f"need `key: value` lines, got {type(table).__name__}")
+    except ValueError as error:
+        mistakes.append(f"{path}: {error}")
+        return
+    seen = set()
+    for key, value in _flatten(table):
+        if key in seen:
+            mistakes.append(f"{path}: {key}: stands here twice, nested and dotted: keep one")
+        seen.add(key)
+        if value is not None or key not in _GROUPS:  # a group whose lines are all commented out says nothing
+            yield str(path), key, value
+
+
+def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """(where, key, value) of each `key=value`; the value is YAML, so that lists, numbers and null can be said."""
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        try:
+            if not equals:
+                raise ValueError("need key=value, got no `=`")
+            yield "--set", key.strip(), parse(text)
+        except ValueError as error:
+            shown = "(not shown)" if not equals and _SECRET.search(key) else key.strip()
+            mistakes.append(f"--set: {shown}: {error}")
+
+
+def _misfit(key: str, value: Any) -> str | None:
+    """Why this key cannot be set, or not to anything like this value."""
+    if key in _GROUPS:
+        return f"is a group, need one of its knobs: {', '.join(known for known in _DEFAULTS if known.startswith(f'{key}.'))}"
+    if key not in _DEFAULTS:
+        if _SECRET.search(key):
+            return "secrets come from the environment only: remove it here"
+        return f"unknown: {way_out(key, _DEFAULTS) if '.' in key else way_out(key, [*_GROUPS, *_DEFAULTS])}"
+    # pydantic takes true for 1, and inside of the configuration's dataclasses infinity for a number.
+    numeric = type(_DEFAULTS[key]) in (int, float)
+    if numeric and (isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))):
+        return f"need a finite number, got {value} (default {_DEFAULTS[key]})"
+    return None
+
+
+def _sentences(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """(dotted place, sentence) of each mistake that pydantic or a rule of the tree found."""
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "need")
+        message = message.replace("greater than or equal to", ">=").replace("greater than", ">").replace("less than", "<")
+        if problem["type"] == "value_error":
+            yield from ((place, sentence) for sentence in re.split(r"; (?!got )", message))
+        else:
+            default = f" (default {_DEFAULTS[place]})" if place in _DEFAULTS else ""
+            yield place, f"{message}, got {mask_url(repr(problem['input']))}{default}"
+
+
+def _blamed(place: str, sentence: str, given: Mapping[str, Any]) -> list[str]:
+    """The given keys that a mistake at `place` is about: itself, or of a group those that the sentence names, else all."""
+    inside = [key for key in given if place == "" or key == place or key.startswith(f"{place}.") or place.startswith(f"{key}.")]
+    named = [key for key in inside if key.rpartition(".")[2] in re.findall(r"\w+", sentence)]
+    return named or inside
+
+
+def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *groups, name = key.split(".")
+        place = tree
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return tree
+
+
+_DEFAULTS = dict(_flatten(Settings().model_dump()))
+_GROUPS = list(dict.fromkeys(".".join(key.split(".")[:n]) for key in _DEFAULTS for n in range(1, key.count(".") + 1)))

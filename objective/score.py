@@ -1,0 +1,97 @@
+"""What a trial is worth, and whether it is well. Loads without torch.
+
+The value is weight-free: masked mel error before and after the postnet plus gate cross-entropy on the validation set. Loss
+alone crowns broken voices, so alignment, gate and a free-running stop are constraints: a trial that breaks one is never best.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.report import Report
+from pruners.levels import Targets
+
+COEFFICIENTS = 13  # mel-cepstral, the energy left out
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How the fixed validation sentences came out, free running."""
+
+    premature_rate: float  # shorter than half of the recording
+    overrun_rate: float  # not stopped before the limit
+    alignment_score: float
+    mcd_db: float  # mel-cepstral distortion after time warping, mean over the sentences
+
+    @property
+    def failures(self) -> float:
+        return self.premature_rate + self.overrun_rate
+
+
+def value(kind: str, report: Report, speaking: Speaking) -> float:
+    """The value of a trial from its best snapshot, smaller is better.
+
+    `loss` is the validation loss; `mcd` the free-running distortion in dB; `composite` their sum with the distortion at a
+    tenth (10 dB weigh like one unit of loss) and a unit for every sentence that fails to stop as it should.
+    """
+    loss = report.val_loss
+    assert loss is not None
+    if kind == "mcd":
+        return speaking.mcd_db
+    if kind == "composite":
+        return loss + speaking.mcd_db / 10 + speaking.failures
+    return loss
+
+
+def violations(report: Report, targets: Targets) -> dict[str, float]:
+    """How far a report misses each target on validation: > 0 is missed. What could not be measured is missed by 1."""
+    measured = {name: getattr(report.health, name) for name in ("diagonality", "alignment_score", "gate_accuracy")}
+    return {name: 1.0 if got is None else getattr(targets, name) - got for name, got in measured.items()}
+
+
+def sick(report: Report, targets: Targets) -> bool:
+    return any(amount > 0 for amount in violations(report, targets).values())
+
+
+def better(new: Report, old: Report | None, targets: Targets) -> bool:
+    """Whether a report's snapshot is the one to keep: a healthy one beats any sick one, then the smaller loss wins."""
+    if new.val_loss is None:
+        return False
+    if old is None or old.val_loss is None:
+        return True
+    return (sick(new, targets), new.val_loss) < (sick(old, targets), old.val_loss)
+
+
+def misses(broken: dict[str, float], report: Report, speaking: Speaking | None, targets: Targets) -> str:
+    """The sentence of a finished trial that is sick: each measure with its target. Empty for a healthy one."""
+    parts = []
+    for name, amount in broken.items():
+        if amount <= 0:
+            continue
+        if name == "free_failures" and speaking is not None:
+            parts.append(
+                f"speaking freely, {speaking.premature_rate:.0%} of the sentences end too early and "
+                f"{speaking.overrun_rate:.0%} never, target at most {targets.free_failures:.0%}"
+            )
+            continue
+        got = getattr(report.health, name)
+        shown = "not measurable" if got is None else f"{got:.2f}"
+        parts.append(f"{name.replace('_', ' ')} {shown}, target {getattr(targets, name):.2f}")
+    return "; ".join(parts)
+
+
+def mcd(spoken: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """Mel-cepstral distortion in dB between two log-mels (T, M), along the path of dynamic time warping (Kubichek 1993).
+
+    Cepstra are the orthonormal DCT of the natural-log mel bands, coefficients 1 to 13: a change of loudness costs nothing.
+    """
+    import librosa
+    from scipy.fft import dct
+
+    cepstra: Sequence[NDArray[np.float32]] = [
+        dct(mel, norm="ortho", axis=1)[:, 1 : COEFFICIENTS + 1] for mel in (spoken, true)
+    ]
+    cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
+    _, path = librosa.sequence.dtw(C=cost)
+    return float(10 * np.sqrt(2) / np.log(10) * np.mean([cost[i, j] for i, j in path]))

@@ -1,0 +1,158 @@
+"""The one typed tree of every knob, with its unit and its default. The profile, a YAML file, `--set` and the flags fill it.
+
+A knob is named by its dotted path, such as `training.learning_rate`. Nothing here imports torch, Optuna or an audio library.
+"""
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+
+from model.config import PROFILES as MODEL_PROFILES
+from model.config import Audio, Config, Loss, Network, Training
+from model.data.corpus import Limits
+from pruners.levels import Levels
+from search_spaces.knobs import apply
+from search_spaces.reading import way_out
+from search_spaces.recipes import load_recipes
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+class Study(_Group):
+    """Which study, how long, and who proposes the points."""
+
+    name: str = "tacotron2"  # it names the folder under `out`, too
+    trials: Count = 50  # finished ones in the study (complete or pruned)
+    storage: Annotated[str | None, Field(repr=False)] = None  # SQLAlchemy URL; None: a SQLite file under `out`
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    timeout_s: Annotated[float | None, Field(gt=0)] = None  # no new trial after so many seconds; None: no limit
+    space: str = "default"  # a shipped search space or a YAML file
+    recipes: tuple[str, ...] = ("tacotune", "nvidia", "espnet", "coqui")  # tried before anything is sampled
+
+    @field_validator("name")
+    @classmethod
+    def _name_of_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"need a name of letters, digits, '_', '-' and '.', got {name!r}: a folder is called by it")
+        return name
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_recipes(cls, recipes: tuple[str, ...]) -> tuple[str, ...]:
+        known = load_recipes()
+        unknown = [f"{name!r}: {way_out(name, known)}" for name in recipes if name not in known]
+        if unknown:
+            raise ValueError(f"need names of recipes, got {', '.join(unknown)}")
+        return recipes
+
+    @field_serializer("storage")
+    def _masked(self, storage: str | None) -> str | None:
+        return storage and mask_url(storage)
+
+
+class Data(_Group):
+    """The recordings and their texts."""
+
+    path: Path | None = None  # folder or manifest; None: the built-in corpus
+    language: Literal["en", "ru"] = "en"
+    validation_utterances: Count = 32
+    demo_utterances: Count = 288  # of the built-in corpus, those for validation included
+    limits: Limits = Limits()
+
+
+class Budget(_Group):
+    """What one trial may spend."""
+
+    kframes: Count = 20_000  # thousands of valid mel frames that a trial may see
+    reports: Count = 24  # validations in a trial, on an even grid of frames
+
+    @model_validator(mode="after")
+    def _a_frame_for_each_report(self) -> Self:
+        if self.kframes < self.reports:
+            raise ValueError(f"need kframes >= reports, got kframes={self.kframes}, reports={self.reports}: report less often")
+        return self
+
+
+class Objective(_Group):
+    """What a trial is judged by."""
+
+    score: Literal["loss", "mcd", "composite"] = "loss"  # the weight-free validation loss; mel-cepstral distortion; both
+
+
+class Pruner(_Group):
+    """Who may stop a trial early."""
+
+    name: Literal["health", "peers", "none"] = "health"  # health rules with the peer rule behind them; peers alone; nobody
+    peers: Literal["asha", "median", "none"] = "asha"  # the rule that compares a trial with the others at equal frames
+    eta: Annotated[int, Field(ge=2)] = 2  # asha: the best 1/eta of a rung go on
+    min_share: Share = 0.3  # of the frame budget: no comparison before
+
+
+class Settings(_Group):
+    """Every knob of a study."""
+
+    profile: Literal["demo", "full"] = "full"
+    out: Path = Path("runs")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None  # of the CPU; None: torch's choice
+    quiet: bool = False
+    study: Study = Study()
+    data: Data = Data()
+    budget: Budget = Budget()
+    objective: Objective = Objective()
+    pruner: Pruner = Pruner()
+    health: Levels = Levels()
+    audio: Audio = Audio()
+    network: Network = Network()
+    loss: Loss = Loss()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _one_unit_for_gp(self) -> Self:
+        # GP is told a pruned trial as complete with its validation loss: next to it a distortion in dB is another unit.
+        if self.study.sampler == "gp" and self.objective.score != "loss":
+            raise ValueError(
+                f"study.sampler gp needs objective.score loss, got {self.objective.score}: "
+                "what it is told of a pruned point would be in another unit, use study.sampler tpe"
+            )
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the study lie."""
+        return self.out / self.study.name
+
+    @property
+    def storage_url(self) -> str:
+        """Where the studies are kept, password included: for opening, never for showing."""
+        return self.study.storage or f"sqlite:///{self.out / 'tacotune.db'}"
+
+    def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
+        """The configuration of a trial: these settings with the dotted `overrides` of its search space."""
+        return apply(Config(self.audio, self.network, self.loss, self.training), overrides or {})
+
+    def dump(self) -> dict[str, Any]:
+        """The tree as plain JSON-able values, without the password of a storage."""
+        return self.model_dump(mode="json")
+
+
+# What a profile changes against the defaults of the tree. The demo's products are so small that a second thread gains a fifth on
+# an idle machine, and loses a factor of ten where another process wants the core too.
+PROFILES: dict[str, dict[str, Any]] = {
+    "full": {**MODEL_PROFILES["full"]},
+    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 500, "study.space": "demo", "threads": 1},
+}
+
+
+def mask_url(text: str) -> str:
+    """`text` with the passwords of its URLs replaced by ***: `postgresql://user:***@host/db`."""
+    text = re.sub(r"(://[^:/?#\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)((?:password|passwd|token|secret)=)[^&\s]*", r"\1***", text)

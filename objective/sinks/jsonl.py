@@ -1,0 +1,59 @@
+"""The record on disk: one JSON object a line, for people with `tail -f` and `jq` and for replaying curves.
+
+`trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`; `events.jsonl` in the study's folder holds
+every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so several
+workers may share one. A trial that goes on from a checkpoint repeats the points after it: of two lines with equal `kframes`
+the later one holds.
+"""
+import json
+import math
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from objective.events import Event, Progressed, Reported
+
+
+class JsonLines:
+    """Writes the record of one study into its folder, `runs/<study>`."""
+
+    name = "jsonl"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            return
+        if isinstance(event, Reported):
+            append(self.folder / f"trial-{event.number:05d}" / "reports.jsonl", event.report.as_dict())
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        append(self.folder / "events.jsonl", {"event": type(event).__name__, "at": at, **asdict(event)})
+
+    def close(self) -> None:
+        """Nothing is held open between two lines."""
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Adds `record` as one line of UTF-8. Non-finite numbers become null; a line that a crash has torn is ended first."""
+    line = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        torn = False
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+        # a lone surrogate (an undecodable file name) becomes \udcxx, which is how JSON writes it
+        file.write((b"\n" if torn else b"") + line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | None) else str(value)

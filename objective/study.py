@@ -1,0 +1,222 @@
+"""Search for a Tacotron 2 that speaks: `python -m objective.study --trials 50`.
+
+Flags, `--set`, a YAML file and the profile fill one tree of settings (objective/settings.py). Exit codes: 0 done, 1 the machine
+failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is needed.
+"""
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objective.flags import FLAGS
+
+if TYPE_CHECKING:
+    import optuna
+
+    from model.data.corpus import Corpus
+    from objective.settings import Settings
+    from objective.trial import Lab
+    from search_spaces.space import Space
+
+def main(arguments: list[str] | None = None) -> int:
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(words)
+    from model.data.problems import CorpusError
+    from objective.resolve import SettingsError
+    from search_spaces.check import SpaceError
+
+    try:
+        settings = _settings(parsed)
+        return run(settings, words)
+    except (SettingsError, SpaceError, CorpusError) as why:
+        print(why, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def run(settings: "Settings", words: list[str]) -> int:
+    """Prepare, work, close. Returns the exit code."""
+    began = time.monotonic()
+    from search_spaces.space import load
+
+    space = load(settings.study.space, settings.config())
+    import optuna
+    import torch
+
+    from objective.board import ended, finished
+    from objective.data import device_of, load_data, speech_of
+    from objective.events import StudyStarted
+    from objective.interruption import Interruption
+    from objective.settings import mask_url
+    from objective.sinks.console import console
+    from objective.sinks.fan import Sinks
+    from objective.sinks.jsonl import JsonLines
+    from objective.trial import Lab
+    from objective.worker import work
+    from pruners.rules import rules
+    from storage.studies import StorageError, open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        device = device_of(settings.device)
+        corpus = load_data(settings)
+        study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
+    except (StorageError, Refused) as why:
+        print(why, file=sys.stderr)
+        return 2
+    sinks = Sinks([JsonLines(settings.folder), console(settings.quiet)])
+    with Interruption() as interruption, sinks:
+        lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption)
+        notes = [*_corpus_notes(corpus), *notes, _device_note(device, settings)]
+        url = mask_url(settings.storage_url)
+        done, wanted = len(finished(study)), settings.study.trials
+        sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes)))
+        code = 1
+        why = "stopped by an error"
+        try:
+            why = work(study, lab)
+            code = 130 if why == "interrupted" else 0
+        finally:
+            command = _next_command(words, why, study, lab)
+            sinks.emit(ended(study, why, wanted, settings.budget.kframes, time.monotonic() - began, command))
+    return code
+
+
+class Refused(ValueError):
+    """The study exists and was made for something else."""
+
+
+def open_study(
+    settings: "Settings", space: "Space", corpus: "Corpus", storage: "optuna.storages.BaseStorage"
+) -> tuple["optuna.Study", list[str]]:
+    """Create the study with its recipes enqueued, or load it. Raises Refused where its values would not be comparable."""
+    import optuna
+
+    from objective.data import fingerprint
+
+    study = optuna.create_study(
+        storage=storage, study_name=settings.study.name, direction="minimize", load_if_exists=True, pruner=pruner_of(settings)
+    )
+    identity = {
+        "space": space.fingerprint(),
+        "profile": settings.profile,
+        "score": settings.objective.score,
+        "budget_kframes": settings.budget.kframes,
+        "reports": settings.budget.reports,
+        "seed": settings.study.seed,
+        "corpus": fingerprint(corpus),
+    }
+    known = study.user_attrs.get("identity")
+    if known is None:
+        notes = _enqueue_recipes(study, settings, space)
+        study.set_user_attr("identity", identity)
+        study.set_user_attr("settings", settings.dump())
+        return study, notes
+    differences = space.diff(known["space"])
+    differences += [
+        f"{name} was {known[name]}, it is now {new}" for name, new in identity.items() if name != "space" and known[name] != new
+    ]
+    if differences:
+        listed = "\n".join(f"  {sentence}" for sentence in differences)
+        raise Refused(
+            f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
+            "choose another --study, or type the command it was made with"
+        )
+    return study, []
+
+
+def pruner_of(settings: "Settings") -> "optuna.pruners.BasePruner":
+    import optuna
+
+    from pruners.health import HealthPruner
+    from pruners.peers import peers
+    from pruners.rules import rules
+
+    wanted = settings.pruner
+    if wanted.name == "none":
+        return optuna.pruners.NopPruner()
+    judges = rules(settings.health) if wanted.name == "health" else ()
+    return HealthPruner(judges, peers(wanted.peers, settings.budget.kframes, wanted.eta, wanted.min_share))
+
+
+def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space") -> list[str]:
+    from search_spaces.recipes import load_recipes
+
+    notes = []
+    recipes = load_recipes()
+    for name in settings.study.recipes:
+        params, changes = space.to_trial_params(recipes[name])
+        study.enqueue_trial(params, user_attrs={"origin": f"recipe {name}", "changes": changes}, skip_if_exists=True)
+        if changes:
+            notes.append(f"recipe {name} as the space allows it: {'; '.join(changes)}")
+    return notes
+
+
+def _settings(parsed: argparse.Namespace) -> "Settings":
+    from objective.resolve import resolve
+
+    flags = {key: getattr(parsed, key) for key, _ in FLAGS.values() if getattr(parsed, key) is not None}
+    if parsed.quiet:
+        flags["quiet"] = True
+    return resolve(parsed.settings, parsed.set, flags, gpu=_gpu(parsed.device))
+
+
+def _gpu(device: str | None) -> bool:
+    """Whether the profile may count on a GPU. Asks the driver's file before torch, which takes seconds to load."""
+    if device == "cpu" or not (Path("/dev/nvidiactl").exists() or sys.platform == "win32" or Path("/dev/dxg").exists()):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _corpus_notes(corpus: "Corpus") -> list[str]:
+    count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
+    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+
+
+def _device_note(device: Any, settings: "Settings") -> str:
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    return f"{name}, profile {settings.profile}, {settings.budget.kframes} kframes a trial"
+
+
+def _next_command(words: list[str], why: str, study: "optuna.Study", lab: "Lab") -> str:
+    """What to type next: the same again after an interruption, more trials after the end, or a look at the best one."""
+    import shlex
+
+    from objective.board import best_trial
+
+    if "finished" not in why:
+        return f"python -m objective.study {shlex.join(words)}".rstrip()
+    if best_trial(study) is None:
+        kept = [w for i, w in enumerate(words) if not (w.startswith("--trials") or (i and words[i - 1] == "--trials"))]
+        return f"python -m objective.study {shlex.join([*kept, '--trials', str(lab.settings.study.trials * 2)])}"
+    from objective.settings import mask_url
+
+    return f"optuna-dashboard {shlex.quote(mask_url(lab.settings.storage_url))}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m objective.study",
+        description="Search for the hyperparameters of a Tacotron 2 voice. Typed again after a stop, it goes on.",
+        epilog="Every setting can be given with --set, for example --set training.batch_size=64 --set health.diagonality.critical=0.3",
+        allow_abbrev=False,
+    )
+    for flag, (key, text) in FLAGS.items():
+        parser.add_argument(flag, dest=key, default=None, help=text, metavar=flag.lstrip("-").upper().replace("-", "_"))
+    parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help="YAML file with settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
+    parser.add_argument("--quiet", action="store_true", help="finished trials and the closing table only")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

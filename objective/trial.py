@@ -1,0 +1,163 @@
+"""One trial: the only place where Optuna meets training. It follows the trainer's reports and says how the trial ended."""
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+import yaml
+
+from model.config import Config
+from model.data.corpus import Corpus
+from model.files import whole
+from model.report import Report
+from model.trainer import Speech, Trainer
+from objective.events import Progressed, Reported
+from objective.interruption import Interruption
+from objective.score import Speaking, better, misses, value, violations
+from objective.settings import Settings
+from objective.sinks.fan import Sinks
+from objective.speaking import sentences, show, speak
+from pruners.record import empty, extended, point
+from pruners.rules import Rule, judge, status
+from search_spaces.space import Space
+from storage import checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What all trials of a study share."""
+
+    settings: Settings
+    space: Space
+    corpus: Corpus
+    speech: Speech
+    device: torch.device
+    judges: tuple[Rule, ...]
+    sinks: Sinks
+    interruption: Interruption
+
+    def folder(self, number: int) -> Path:
+        return self.settings.folder / f"trial-{number:05d}"
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a trial ended, before the study is told."""
+
+    state: str = "COMPLETE"  # or PRUNED: a fact about this point
+    value: float | None = None
+    reason: str | None = None
+    pruned_by: str | None = None
+    severity: float = 0.0
+    violations: dict[str, float] = field(default_factory=dict)
+    last: Report | None = None
+    best: Report | None = None
+    speaking: Speaking | None = None
+
+
+def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Ending:
+    """Train `config` within the budget, or until a pruner says why not. Raises Interrupted, and whatever the machine does."""
+    folder = lab.folder(trial.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder / "config.yaml", trial, config, lab, seed)
+    ending = Ending()
+    try:
+        budget = lab.settings.budget
+        trainer = Trainer(config, lab.speech, budget.kframes, budget.reports, lab.device, seed)
+        _follow(trainer, trial, lab, ending)
+        if ending.last is None or not (ending.pruned_by is None or _finite(trainer)):
+            return ending
+        _finish(trainer, trial.number, lab, ending)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as why:
+        if not _out_of_memory(why):
+            raise
+        batch = config.training.batch_size
+        ending.state, ending.pruned_by, ending.severity = "PRUNED", "out_of_memory", 1.0
+        ending.reason = f"out of memory on {lab.device.type} with batches of {batch} utterances and r = {config.network.reduction}"
+    return ending
+
+
+def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> None:
+    """Consume the trainer's reports: record, show, keep the best snapshot, ask the pruner."""
+    folder = lab.folder(trial.number)
+    record = empty(lab.settings.budget.kframes)
+    with closing(trainer.steps()) as steps:
+        for report in steps:
+            lab.interruption.check()
+            cursor = trainer.cursor
+            if report is None:
+                lab.sinks.emit(Progressed(trial.number, cursor.frames / 1_000, cursor.updates))
+                continue
+            ending.last = report
+            record = extended(record, point(report))
+            trial.set_user_attr("health", record)
+            if report.val_loss is not None:
+                trial.report(report.val_loss, round(report.kframes))
+            found = judge(record, lab.judges)
+            sentences = tuple(decision.evidence for decision in found)
+            lab.sinks.emit(Reported(trial.number, report, status(found), sentences))
+            if better(report, ending.best, lab.settings.health.targets):
+                ending.best = report
+                weights = {"weights": trainer.network.state_dict(), "kframes": report.kframes}
+                checkpoints.save(folder / "best.pt", weights)
+            checkpoints.save(folder / "last.pt", trainer.snapshot().as_dict())
+            if trial.should_prune():
+                attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
+                ending.pruned_by, ending.reason = attributes["pruned_by"], attributes["pruned_reason"]
+                ending.severity = attributes["pruned_severity"]
+            elif report.val_loss is None:
+                ending.pruned_by, ending.severity = "nonfinite", 1.0
+                ending.reason = f"the validation loss is not finite at {report.kframes:g} kframes"
+            if ending.pruned_by is not None:
+                ending.state = "PRUNED"
+                return
+
+
+def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
+    """Let the network speak: a complete trial's best snapshot, which gives its value; a pruned one as it stood."""
+    folder = lab.folder(number)
+    targets = lab.settings.health.targets
+    if ending.state == "COMPLETE":
+        assert ending.best is not None
+        trainer.network.load_state_dict(checkpoints.load(folder / "best.pt")["weights"])
+    chosen = sentences(lab.corpus.validation)
+    examples = [lab.speech.validation[position] for position in chosen]
+    _, ending.speaking = speak(trainer.network, examples, lab.device)
+    if ending.state == "COMPLETE" and ending.best is not None:
+        ending.value = value(lab.settings.objective.score, ending.best, ending.speaking)
+        ending.violations = violations(ending.best, targets)
+        ending.violations["free_failures"] = ending.speaking.failures - targets.free_failures
+        ending.reason = misses(ending.violations, ending.best, ending.speaking, targets) or None
+    middle = 1  # neither the shortest nor the longest
+    utterance = lab.corpus.validation[chosen[middle]]
+    show(
+        *(folder, trainer.network, utterance, examples[middle]),
+        *(lab.corpus.language, lab.settings.audio, f"trial {number}"),
+    )
+
+
+def _finite(trainer: Trainer) -> bool:
+    return all(bool(torch.isfinite(weight).all()) for weight in trainer.network.state_dict().values())
+
+
+def _out_of_memory(why: BaseException) -> bool:
+    """A GPU says so by its type; the CPU's allocator only in words."""
+    return isinstance(why, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(why)
+
+
+def _write_config(path: Path, trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> None:
+    from dataclasses import asdict
+
+    values: dict[str, Any] = {
+        "trial": trial.number,
+        "study": lab.settings.study.name,
+        "seed": seed,
+        "language": lab.corpus.language,
+        "budget_kframes": lab.settings.budget.kframes,
+        "params": dict(trial.params),
+        **asdict(config),
+    }
+    with whole(path) as part:
+        part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

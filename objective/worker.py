@@ -1,0 +1,169 @@
+"""Ask, run, tell: one loop of our own, until the study has the wanted number of finished trials.
+
+COMPLETE is a result, PRUNED a fact about the point, FAIL a fact about the machine. Finished means COMPLETE or PRUNED. The
+point of a trial that fails is enqueued again with its ordinal k, and the seed of trial k depends on the study's seed and k
+alone, so that an interrupted study tries what an undisturbed one would have tried.
+"""
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from objective.board import best_trial, finished
+from objective.events import TrialEnded, TrialStarted
+from objective.interruption import Interrupted
+from objective.trial import Ending, Lab, run_trial
+from storage.leases import orphans, owner
+
+_SAMPLER, _TRAINER = 0, 1  # two streams of random numbers for each trial
+
+
+def work(study: optuna.Study, lab: Lab) -> str:
+    """Runs trials until the study is done; returns the sentence why it stopped. Raises what the machine does."""
+    settings = lab.settings
+    reclaim(study)
+    started = time.monotonic()
+    while True:
+        done = len(finished(study))
+        if done >= settings.study.trials:
+            return f"{done} trials finished"
+        limit = settings.study.timeout_s
+        if limit is not None and time.monotonic() - started >= limit:
+            return f"time is up after {limit:g} s"
+        try:
+            lab.interruption.check()
+            run_one(study, lab, done + 1)
+        except Interrupted:
+            return "interrupted"
+
+
+def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
+    """One trial from ask to tell."""
+    settings = lab.settings
+    trial = study.ask()
+    trial.set_user_attr("owner", owner())
+    began = time.monotonic()
+    try:
+        k = trial.user_attrs["k"] if "k" in trial.user_attrs else _ordinal(study, trial.number)
+        trial.set_user_attr("k", k)
+        study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, _SAMPLER))
+        config = settings.config(lab.space.suggest(trial))
+        origin = trial.user_attrs.get("origin", "sampled")
+        lab.sinks.emit(TrialStarted(trial.number, ordinal, dict(trial.params), origin, settings.budget.kframes))
+        ending = run_trial(trial, config, lab, seed(settings.study.seed, k, _TRAINER))
+        tell(study, trial, ending, settings.study.sampler, time.monotonic() - began)
+    except UpdateFinishedTrialError:
+        # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
+        ending = Ending("FAIL", reason="ended from outside while it ran")
+    except BaseException as why:
+        # Whatever it was, the trial must not stay RUNNING: it is released, and its point comes again.
+        release(study, trial.number, _cause(why))
+        lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))
+        raise
+    best = best_trial(study)
+    is_best = best is not None and best.number == trial.number
+    lab.sinks.emit(_ended(trial.number, ending, lab, time.monotonic() - began, is_best))
+
+
+def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str, seconds: float) -> None:
+    """Attributes first, which a finished trial no longer takes, then the state."""
+    last, speaking = ending.last, ending.speaking
+    attributes: dict[str, Any] = {
+        "seconds": seconds,
+        "kframes": last.kframes if last else 0.0,
+        "pruned_by": ending.pruned_by,
+        "pruned_reason" if ending.pruned_by else "sick_reason": ending.reason,
+        **({f"free_{name}": amount for name, amount in asdict(speaking).items()} if speaking else {}),
+    }
+    shown = ending.best if ending.state == "COMPLETE" else last
+    if shown is not None:
+        attributes |= asdict(shown.health)
+    for name, amount in attributes.items():
+        if amount is not None:
+            trial.set_user_attr(name, amount)
+    for name, amount in ending.violations.items():
+        trial.set_constraint(f"health/{name}", amount)
+    if ending.pruned_by is not None:
+        trial.set_constraint(f"health/{ending.pruned_by}", max(ending.severity, 1e-6))
+    if ending.state == "COMPLETE":
+        study.tell(trial, ending.value, skip_if_finished=True)
+        return
+    honest = _last_value(study, trial)
+    if sampler_name == "gp" and honest is not None:
+        # GPSampler ignores PRUNED. The last honest value and a broken constraint tell it the truth.
+        study.tell(trial, honest, skip_if_finished=True)
+        return
+    study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+
+def release(study: optuna.Study, number: int, why: str) -> None:
+    """End a trial that the machine stopped as FAIL, and enqueue its point again if it had one."""
+    frozen = study.get_trials(deepcopy=False)[number]
+    if frozen.state.is_finished():
+        return
+    storage = study._storage
+    storage.set_trial_user_attr(frozen._trial_id, "released", why)
+    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    if frozen.params and "k" in frozen.user_attrs:
+        again = {"k": frozen.user_attrs["k"], "origin": f"again after trial {number}"}
+        study.enqueue_trial(frozen.params, user_attrs=again)
+
+
+def reclaim(study: optuna.Study) -> None:
+    """Release the trials whose worker died on this machine."""
+    for trial in orphans(study):
+        release(study, trial.number, "its worker died")
+
+
+def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """A fresh sampler for each trial: the point depends on the finished trials and the seed, on nothing carried along."""
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def seed(base: int, k: int, stream: int) -> int:
+    return int(np.random.SeedSequence([base, k, stream]).generate_state(1)[0])
+
+
+def _ordinal(study: optuna.Study, number: int) -> int:
+    """The k of a new trial: its number without those that were released and come again under their own k."""
+    earlier = study.get_trials(deepcopy=False)[:number]
+    return number - sum("released" in trial.user_attrs for trial in earlier)
+
+
+def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
+    frozen: FrozenTrial = study._storage.get_trial(trial._trial_id)
+    return None if frozen.last_step is None else frozen.intermediate_values[frozen.last_step]
+
+
+def _cause(why: BaseException) -> str:
+    if isinstance(why, Interrupted | KeyboardInterrupt):
+        return "interrupted"
+    text = str(why).strip()
+    return f"{type(why).__name__}: {text.splitlines()[0]}" if text else type(why).__name__
+
+
+def _ended(number: int, ending: Ending, lab: Lab, seconds: float, is_best: bool) -> TrialEnded:
+    budget = lab.settings.budget.kframes
+    kframes = ending.last.kframes if ending.last else 0.0
+    return TrialEnded(
+        number=number,
+        state=ending.state,
+        value=ending.value if ending.state == "COMPLETE" else (ending.last.val_loss if ending.last else None),
+        reason=ending.reason,
+        pruned_by=ending.pruned_by,
+        violations=ending.violations,
+        seconds=seconds,
+        kframes=kframes,
+        saved_kframes=budget - kframes if ending.state == "PRUNED" else 0.0,
+        folder=lab.folder(number),
+        last=ending.best if ending.state == "COMPLETE" else ending.last,
+        is_best=is_best,
+    )

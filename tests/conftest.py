@@ -1,0 +1,55 @@
+"""Small pieces that many tests share: a tiny network, and speech that can be learnt in a moment."""
+import numpy as np
+import pytest
+import torch
+
+from model.config import Audio, Config, Loss, Network, Training
+from model.data.batching import Example
+from model.trainer import Speech
+
+BANDS, SYMBOLS = 8, 12
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tests may run beside other work: two threads that wait for each other are slow there
+
+
+def tiny_network(**changes: object) -> Network:
+    """Every part is there, every size is small, and all differ, so that a mixed-up dimension shows."""
+    sizes = {
+        **{"embedding": 10, "encoder": 12, "encoder_convolutions": 2, "encoder_kernel": 3, "prenet": 6, "attention_rnn": 14},
+        **{"decoder_rnn": 16, "attention": 5, "location_filters": 4, "location_kernel": 5, "postnet": 9},
+        **{"postnet_convolutions": 3, "postnet_kernel": 3},
+    }
+    return Network(**{**sizes, **changes})  # type: ignore[arg-type]
+
+
+def without_dropout(**changes: object) -> Network:
+    names = ("encoder_dropout", "prenet_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout")
+    return tiny_network(**{**dict.fromkeys(names, 0.0), **changes})
+
+
+def tiny_config(**network: object) -> Config:
+    return Config(
+        audio=Audio(mel_bands=BANDS),
+        network=tiny_network(**network),
+        loss=Loss(),
+        training=Training(batch_size=4, learning_rate=3e-3),
+    )
+
+
+def toy_examples(count: int, seed: int, least: int = 3, most: int = 9) -> list[Example]:
+    """Each symbol sounds three frames long, as a fixed pattern of its own, with a little noise."""
+    sounds = np.random.default_rng(0).normal(size=(SYMBOLS, BANDS)).astype(np.float32)
+    random = np.random.default_rng(seed)
+    examples = []
+    for _ in range(count):
+        ids = random.integers(1, SYMBOLS, size=int(random.integers(least, most + 1)))
+        mel = np.repeat(sounds[ids], 3, 0) + 0.1 * random.normal(size=(3 * len(ids), BANDS)).astype(np.float32)
+        examples.append(Example(tuple(int(i) for i in ids), mel.astype(np.float32)))
+    return examples
+
+
+def toy_speech(train: int = 12, validation: int = 5) -> Speech:
+    return Speech(toy_examples(train, 1), toy_examples(validation, 2), SYMBOLS, 0.0, 1.0)

@@ -1,0 +1,171 @@
+"""Lists of every accepted kind are read line by line; nothing here needs a sound, only files that exist."""
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from model.data.manifests import Manifest, read
+from model.data.problems import CorpusError
+
+
+def corpus(
+    folder: Path, content: str | bytes, name: str = "metadata.csv", sounds: tuple[str, ...] = ("wavs/1.wav", "wavs/2.wav")
+) -> Path:
+    for sound in sounds:
+        (folder / sound).parent.mkdir(parents=True, exist_ok=True)
+        (folder / sound).touch()
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def lines(manifest: Manifest) -> list[tuple[int, str, str]]:
+    return [(line.number, line.id, line.text) for line in manifest.lines]
+
+
+def faults(manifest: Manifest) -> list[tuple[int, str]]:
+    return [(problem.line, problem.reason) for problem in manifest.problems]
+
+
+TWO = [(1, "1", "One."), (2, "2", "Two.")]
+TWO_PATHS = [(1, "wavs/1", "One."), (2, "wavs/2", "Two.")]
+TWO_UNDER_A_HEADER = [(2, "wavs/1", "One."), (3, "wavs/2", "Two.")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("1|1.|One.\n2|2.|Two.\n", TWO),
+        ("1|One.|\n2|Two.\n", TWO),
+        ("1|One.\r\n2|Two.", TWO),
+        ("1|One.\r2|Two.\r", TWO),
+        ("1|One.\n\n  \n2|Two.\n", [(1, "1", "One."), (4, "2", "Two.")]),
+        ('1|"One," he said.\n2|Two "2".\n', [(1, "1", '"One," he said.'), (2, "2", 'Two "2".')]),
+        ("1|One\x85\u2028one.\n2|Two.\n", [(1, "1", "One\x85\u2028one."), (2, "2", "Two.")]),
+        ("wavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_PATHS),
+        ("1.wav|One.\n2.wav|Two.\n", TWO),
+        ("wavs\\1.wav|One.\n./wavs/2.wav|Two.\n", TWO_PATHS),
+        ("path,text\nwavs/1.wav,One.\nwavs/2.wav,Two.\n", TWO_UNDER_A_HEADER),
+        ("Text;Speaker;AUDIO\nOne.;0;wavs/1.wav\nTwo.;0;wavs/2.wav\n", TWO_UNDER_A_HEADER),
+        ("path\tsentence\nwavs/1.wav\tOne.\n\nwavs/2.wav\tTwo.\n", [(2, "wavs/1", "One."), (4, "wavs/2", "Two.")]),
+        ("audio_file|text\nwavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_UNDER_A_HEADER),
+        ("file,text,normalized_text\n1.wav,1.,One.\n2.wav,2.,Two.\n", [(2, "1", "One."), (3, "2", "Two.")]),
+        (
+            'path,text\n"wavs/1.wav","One, ""one""\nand one."\nwavs/2.wav,Two.\n',
+            [(2, "wavs/1", 'One, "one"\nand one.'), (4, "wavs/2", "Two.")],
+        ),
+    ],
+    ids=[
+        *("ljspeech", "two columns", "dos", "old mac", "blank lines", "literal quotes", "exotic line breaks", "file list"),
+        *("names in wavs", "windows paths", "csv", "semicolons", "tabs", "pipes with a header", "normalised", "quoted csv"),
+    ],
+)
+def test_every_accepted_list_gives_its_lines(content: str, expected: list[tuple[int, str, str]], tmp_path: Path) -> None:
+    manifest = read(corpus(tmp_path, content))
+    assert lines(manifest) == expected
+    assert [line.audio for line in manifest.lines] == [tmp_path / "wavs/1.wav", tmp_path / "wavs/2.wav"]
+    assert manifest.problems == manifest.remarks == ()
+
+
+def test_a_list_may_be_named_itself_and_lie_below_its_paths(tmp_path: Path) -> None:
+    corpus(tmp_path, "wavs/1.wav|One.\nwavs/2.wav|Two.\n", name="filelists/train/list.txt")
+    manifest = read(tmp_path / "filelists/train/list.txt")
+    assert [line.audio for line in manifest.lines] == [tmp_path / "wavs/1.wav", tmp_path / "wavs/2.wav"]
+
+
+def test_absolute_paths_and_a_relative_folder_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus(tmp_path / "sounds", "")
+    corpus(tmp_path / "lists", f"{tmp_path}/sounds/wavs/1.wav|One.\n", name="list.txt", sounds=())
+    monkeypatch.chdir(tmp_path)
+    assert read(Path("lists")).lines[0].audio == tmp_path / "sounds/wavs/1.wav"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_and_texts_are_unicode_in_either_form(form: str, tmp_path: Path) -> None:
+    name = unicodedata.normalize(form, "мой ёж")
+    other = unicodedata.normalize("NFD" if form == "NFC" else "NFC", "мой ёж")
+    manifest = read(corpus(tmp_path, f"{other}|Мо{unicodedata.normalize(form, 'й')} ёж. \n", sounds=(f"wavs/{name}.wav",)))
+    assert lines(manifest) == [(1, "мой ёж", "Мой ёж.")]
+    assert manifest.lines[0].audio.is_file()
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+def test_an_id_finds_any_kind_of_sound(suffix: str, tmp_path: Path) -> None:
+    manifest = read(corpus(tmp_path, "1|One.\n", sounds=(f"wavs/1.{suffix}",)))
+    assert manifest.lines[0].audio == tmp_path / f"wavs/1.{suffix}"
+
+
+@pytest.mark.parametrize("content", ["1|One.\n2|Two.\n", "path,text\n1.wav,One.\n2.wav,Two.\n"], ids=["pipes", "csv"])
+def test_a_byte_order_mark_at_the_start_is_skipped_and_said(content: str, tmp_path: Path) -> None:
+    manifest = read(corpus(tmp_path, content.encode("utf-8-sig")))
+    assert [line.id for line in manifest.lines] == ["1", "2"]
+    assert manifest.remarks == ("metadata.csv starts with a byte order mark, which was skipped",)
+
+
+def test_columns_after_a_file_and_its_text_are_ignored_and_said(tmp_path: Path) -> None:
+    manifest = read(corpus(tmp_path, "wavs/1.wav|One.|0\nwavs/2.wav|Two.|7|en\n"))
+    assert lines(manifest) == TWO_PATHS
+    assert manifest.remarks == ("metadata.csv: columns after file|text are ignored, 2 lines have them",)
+
+
+def test_metadata_beside_wavs_is_preferred_and_said(tmp_path: Path) -> None:
+    (corpus(tmp_path, "1|One.\n") / "notes.txt").touch()
+    assert read(tmp_path).remarks == (f"metadata.csv is read, of metadata.csv, notes.txt in {tmp_path}",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("1|One.\n2\tTwo.\n", [(2, "wrong delimiter")]),
+        ("1|One.\n2|Two|2.|two\n", [(2, "wrong columns")]),
+        ("1|One.\n2|  \n", [(2, "empty text")]),
+        ("1|One.\n|Two.\n", [(2, "no file name")]),
+        ("1|One.\n1|Two.\n", [(2, "duplicate id")]),
+        ("1|One.\nwavs/1.wav|Two.\n", [(2, "same sound twice")]),
+        ("1|One.\n\ufeff2|Two.\n", [(2, "byte order mark")]),
+        (b"1|One.\n2|\xc4\xe2\xe0.\n", [(2, "not UTF-8")]),
+        (b"1|One.\n\xe4\xe2\xe0|Two.\n", [(2, "not UTF-8")]),
+        ("path,text\n1.wav,One.\n2.wav,Two, two.\n", [(3, "wrong columns")]),
+        ("path,text\n1.wav,One.\n2.wav;Two.\n", [(3, "wrong columns")]),
+        ('path,text\n1.wav,One.\n2.wav,"Two\n3.wav,Three.\n', [(3, "wrong quoting"), (4, "wrong quoting")]),
+        ('path,text\n2.wav,"Two\n3.wav,"Three."\n1.wav,One.\n', [(2, "wrong quoting"), (3, "wrong quoting")]),
+    ],
+    ids=[
+        *("tab", "columns", "empty text", "no name", "duplicate id", "same file", "inner bom", "cp1251 text", "cp1251 name"),
+        *("bare comma", "other delimiter", "open quote to the end", "open quote to the next"),
+    ],
+)
+def test_a_bad_line_costs_itself_alone(content: str | bytes, expected: list[tuple[int, str]], tmp_path: Path) -> None:
+    manifest = read(corpus(tmp_path, content))
+    assert faults(manifest) == expected
+    assert [line.id for line in manifest.lines] == ["1"]
+    str(manifest.problems[0]).encode()  # it can be printed
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "holds no line"),
+        ("path,text\n", "holds no line"),
+        ("1|Один.\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (b"RIFF\x24\0\0\0WAVE", "zero bytes, so it is no text"),
+    ],
+    ids=["nothing", "header alone", "utf-16", "a recording"],
+)
+def test_what_is_no_list_says_why(content: str | bytes, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=reason):
+        read(corpus(tmp_path, content))
+
+
+def test_a_place_without_one_list_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no such folder or list: /.*gone"):
+        read(tmp_path / "gone")
+    with pytest.raises(CorpusError, match=r"need a list of recordings .* which is empty"):
+        read(tmp_path)
+    (tmp_path / "1.wav").touch()
+    with pytest.raises(CorpusError, match=r"need a list of recordings .* which holds none"):
+        read(tmp_path)
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "b.TSV").touch()
+    with pytest.raises(CorpusError, match=r"holds 2 lists \(a.txt, b.TSV\): give the one to read"):
+        read(tmp_path)

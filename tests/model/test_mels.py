@@ -1,0 +1,151 @@
+"""The mel cache: computed once, never torn, never stale, and safe for several processes at once."""
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.audio import SoundError, load, log_mel, save
+from model.config import Audio
+from model.data.mels import Sound, open_mel, prepare
+
+AUDIO = Audio()
+
+
+def tone(path: Path, hertz: float = 220, seconds: float = 0.3) -> Path:
+    time = np.arange(int(seconds * AUDIO.rate_hz)) / AUDIO.rate_hz
+    save(path, (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32), AUDIO)
+    return path
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    return tone(tmp_path / "tone.wav")
+
+
+def assert_whole(sound: Sound, wav: Path) -> None:
+    np.testing.assert_array_equal(open_mel(sound), log_mel(load(wav, AUDIO)[0], AUDIO))
+
+
+def test_a_sound_is_its_mel_and_its_facts(wav: Path, cache: Path) -> None:
+    sound = prepare(wav, AUDIO, cache)
+    assert_whole(sound, wav)
+    mel = open_mel(sound)
+    assert isinstance(mel, np.memmap)
+    assert not mel.flags.writeable
+    assert (sound.frames, sound.rate_hz, sound.channels, sound.clipped) == (len(mel), 22_050, 1, 0)
+    assert sound.seconds == pytest.approx(0.3, abs=1e-4)
+    assert sound.peak == pytest.approx(0.5, abs=1e-3)
+    assert sound.rms == pytest.approx(0.5 / np.sqrt(2), abs=1e-3)
+    assert sound.mel_mean == pytest.approx(mel.mean(), abs=1e-5)
+    assert sound.mel_square - sound.mel_mean**2 == pytest.approx(mel.var(), abs=1e-4)
+
+
+def test_a_second_look_writes_nothing_and_says_the_same(wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    before = times(cache)
+    assert prepare(wav, AUDIO, cache) == first
+    assert times(cache) == before
+
+
+def test_a_warm_start_reads_no_sound(wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    found = wav.stat()
+    wav.write_bytes(bytes(found.st_size))
+    os.utime(wav, ns=(found.st_atime_ns, found.st_mtime_ns))  # the size and the time of change tell files apart
+    assert prepare(wav, AUDIO, cache) == first
+
+
+def test_a_copy_elsewhere_shares_the_mel(wav: Path, cache: Path, tmp_path: Path) -> None:
+    assert prepare(tone(tmp_path / "копия ü.wav"), AUDIO, cache) == prepare(wav, AUDIO, cache)
+
+
+def test_a_relative_path_and_a_relative_cache_mean_the_same(wav: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(wav.parent)
+    sound = prepare(Path("tone.wav"), AUDIO, Path("cache"))
+    assert sound == prepare(wav, AUDIO, cache)
+    assert sound.mel_path.is_absolute()
+
+
+def test_changed_content_gives_another_mel(wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    tone(wav, hertz=440)  # of the same size
+    os.utime(wav, ns=(1, 1))
+    second = prepare(wav, AUDIO, cache)
+    assert second.mel_path != first.mel_path
+    assert_whole(second, wav)
+
+
+@pytest.mark.parametrize(
+    "change", [{"hop_samples": 200}, {"mel_bands": 40}, {"fmax_hz": 7_000.0}, {"floor": 1e-4}, {"window_samples": 800}], ids=str
+)
+def test_changed_audio_settings_give_another_mel(change: dict[str, float], wav: Path, cache: Path) -> None:
+    settings = replace(AUDIO, **change)
+    first, second = prepare(wav, AUDIO, cache), prepare(wav, settings, cache)
+    assert second.mel_path != first.mel_path
+    np.testing.assert_array_equal(open_mel(second), log_mel(load(wav, settings)[0], settings))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("left", [0, 0.5, None], ids=["emptied", "half", "gone"])
+@pytest.mark.parametrize("known", [True, False], ids=["path known", "path new"])
+def test_a_torn_entry_is_computed_anew(suffix: str, left: float | None, known: bool, wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    entry = first.mel_path.with_suffix(suffix)
+    if left is None:
+        entry.unlink()
+    else:
+        os.truncate(entry, int(left * entry.stat().st_size))
+    again = wav if known else tone(wav.with_name("same.wav"))
+    assert prepare(again, AUDIO, cache) == first
+    assert_whole(first, wav)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"frames": 3}', b"\xff\x00"], ids=str)
+def test_facts_that_are_none_are_computed_anew(content: bytes, wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    first.mel_path.with_suffix(".json").write_bytes(content)
+    assert prepare(wav, AUDIO, cache) == first
+
+
+def test_a_torn_shortcut_is_no_harm(wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    for shortcut in (cache / "paths").iterdir():
+        shortcut.write_bytes(b"\xff\x00torn")
+    assert prepare(wav, AUDIO, cache) == first
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no sound"], ids=["missing", "empty", "text"])
+def test_an_unreadable_file_leaves_nothing_behind(content: bytes | None, tmp_path: Path, cache: Path) -> None:
+    if content is not None:
+        (tmp_path / "bad.wav").write_bytes(content)
+    with pytest.raises(SoundError):
+        prepare(tmp_path / "bad.wav", AUDIO, cache)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_sound(wav: Path) -> None:
+    with pytest.raises(OSError, match="tone"):
+        prepare(wav, AUDIO, wav / "cache")
+
+
+def test_two_processes_may_fill_an_empty_cache_at_once(tmp_path: Path, cache: Path) -> None:
+    wavs = [tone(tmp_path / f"{hertz}.wav", hertz) for hertz in (200, 200, 300, 300, 400, 400)]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        sounds = list(pool.map(prepare, wavs, [AUDIO] * 6, [cache] * 6))
+    assert sounds[::2] == sounds[1::2]
+    for sound, wav in zip(sounds, wavs, strict=True):
+        assert_whole(sound, wav)
+    assert sorted(path.suffix for path in cache.iterdir() if path.is_file()) == [".json"] * 3 + [".npy"] * 3  # and no part

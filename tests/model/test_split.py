@@ -1,0 +1,77 @@
+"""Laws of the split: sizes, whole recordings, and the seed alone."""
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.data.split import recording, split
+
+
+@pytest.mark.parametrize(
+    ("id", "source"),
+    [
+        ("LJ001-0001", "LJ001"),
+        ("wavs/LJ001-0001", "wavs/LJ001"),
+        ("84_121123_000007_000001", "84_121123_000007"),
+        ("книга/017", "книга"),
+        ("000017_RUSLAN", "000017_RUSLAN"),
+        ("17", "17"),
+    ],
+)
+def test_an_id_names_its_recording(id: str, source: str) -> None:
+    assert recording(id) == source
+
+
+def ids_of(sizes: list[int]) -> list[str]:
+    return [f"LJ{book:03}-{piece:04}" for book, size in enumerate(sizes) for piece in range(size)]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 50), st.integers(0, 9))
+def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], wanted: int, seed: int) -> None:
+    ids = ids_of(sizes)
+    chosen, remarks = split(ids, wanted, seed)
+    assert split(ids, wanted, seed) == (chosen, remarks)
+    assert chosen <= set(range(len(ids)))
+    assert 1 <= len(chosen) <= max(2, len(ids) / 4)
+    if "whole" in remarks[-1]:
+        inside = {recording(ids[position]) for position in chosen}
+        outside = {recording(id) for position, id in enumerate(ids) if position not in chosen}
+        assert not inside & outside
+    else:
+        assert "at random" in remarks[-1]
+        assert len(chosen) <= wanted
+
+
+def test_whole_recordings_come_near_to_what_is_wanted() -> None:
+    chosen, remarks = split(ids_of([10] * 40), wanted=32, seed=0)
+    assert len(chosen) == 30
+    assert remarks[0].startswith("validation: 30 utterances, 3 of 40 recordings, whole (LJ")
+
+
+def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> None:
+    chosen, _ = split(ids_of([300] * 9 + [88]), wanted=32, seed=0)
+    assert chosen == frozenset(range(2_700, 2_788))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [([100], "do not show several"), ([1] * 100, "do not show several"), ([90, 70], "too uneven"), ([2, 300], "too uneven")],
+    ids=["one", "all different", "two halves", "one crumb"],
+)
+def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[int], why: str) -> None:
+    chosen, remarks = split(ids_of(sizes), wanted=10, seed=3)
+    assert len(chosen) == 10
+    assert remarks == (f"validation: 10 utterances drawn at random with seed 3, as {remarks[0].split(', as ')[1]}",)
+    assert why in remarks[0]
+    assert split(ids_of(sizes), wanted=10, seed=4)[0] != chosen
+
+
+def test_a_small_corpus_spares_an_eighth_and_says_so() -> None:
+    chosen, remarks = split(ids_of([32]), wanted=32, seed=0)
+    assert len(chosen) == 4
+    assert remarks[0] == "32 utterances were asked for validation, a corpus of 32 can spare 4"
+    assert len(split(ids_of([9]), wanted=32, seed=0)[0]) == 2
+
+
+def test_nothing_to_validate_on_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 utterance"):
+        split(ids_of([32]), wanted=0, seed=0)

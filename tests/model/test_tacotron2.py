@@ -1,0 +1,126 @@
+"""Laws of the network: padding is invisible, a batch is its utterances, the future is not seen, hoisted equals step-wise."""
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.config import Loss, Network
+from model.data.batching import Batch, collate
+from model.layers import valid_mask
+from model.loss import terms, total
+from model.tacotron2 import Decoder, Outputs, Tacotron2
+from tests.conftest import BANDS, SYMBOLS, tiny_network, toy_examples, without_dropout
+
+LOSS = Loss(guided_weight=1.0)
+
+
+def build(network: Network) -> Tacotron2:
+    torch.manual_seed(0)
+    return Tacotron2(network, SYMBOLS, BANDS, 0.3, 1.7).double()
+
+
+def batch_of(count: int, seed: int = 3) -> Batch:
+    batch = collate(toy_examples(count, seed))
+    return replace(batch, mels=batch.mels.double())
+
+
+def padded(batch: Batch, symbols: int, frames: int) -> Batch:
+    """The same batch with more padding, filled with what would be heard if it were looked at."""
+    ids = torch.cat([batch.ids, torch.full((len(batch.ids), symbols), 5)], 1)
+    mels = torch.cat([batch.mels, torch.full((len(batch.mels), frames, BANDS), 9.0, dtype=batch.mels.dtype)], 1)
+    return replace(batch, ids=ids, mels=mels)
+
+
+def loss_and_gradients(network: Tacotron2, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    outputs = network(batch)
+    loss = total(terms(outputs, batch, network.mel_std, LOSS), LOSS, LOSS.guided_weight)
+    return loss, list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+def test_nvidia_sizes() -> None:
+    with torch.device("meta"):
+        network = Tacotron2(Network(), 148, 80)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 28_193_153
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("r", [1, 2, 3])
+@pytest.mark.parametrize("how", ["reference", "deferred"])
+def test_padding_changes_neither_loss_nor_gradient(how: str, r: int, training: bool) -> None:
+    network = build(without_dropout(reduction=r, recurrence=how)).train(training)
+    batch = batch_of(4)
+    more = loss_and_gradients(network, padded(batch, 3, 7))
+    torch.testing.assert_close(more, loss_and_gradients(network, batch), rtol=1e-9, atol=1e-11)
+
+
+def test_padding_does_not_move_the_running_statistics() -> None:
+    batch = batch_of(4)
+    statistics = []
+    for given in (batch, padded(batch, 3, 7)):
+        network = build(without_dropout()).train()
+        network(given)
+        statistics.append({name: value for name, value in network.named_buffers() if "running" in name})
+    torch.testing.assert_close(statistics[1], statistics[0])
+
+
+@pytest.mark.parametrize("r", [1, 2])
+def test_a_batch_of_two_is_two_batches_of_one(r: int) -> None:
+    network = build(without_dropout(reduction=r)).eval()
+    examples = toy_examples(2, 4)
+    both = network(replace(collate(examples), mels=collate(examples).mels.double()))
+    for row, example in enumerate(examples):
+        one = collate([example])
+        alone = network(replace(one, mels=one.mels.double()))
+        frames, steps = len(example.mel), int(alone.step_lengths[0])
+        torch.testing.assert_close(both.mel_after[row, :frames], alone.mel_after[0])
+        torch.testing.assert_close(both.gate[row, :steps], alone.gate[0])
+        torch.testing.assert_close(both.alignment[row, :steps, : len(example.ids)], alone.alignment[0])
+
+
+@pytest.mark.parametrize("r", [1, 2, 3])
+def test_a_frame_to_come_has_no_gradient(r: int) -> None:
+    """Before the postnet, which looks both ways: outputs of step t depend on frames of steps before t only."""
+    network = build(without_dropout(reduction=r)).eval()
+    batch = batch_of(1)
+    batch = replace(batch, mels=batch.mels.requires_grad_())
+    outputs = network(batch)
+    step = 2
+    seen = outputs.mel_before[0, step * r : (step + 1) * r].sum() + outputs.gate[0, step]
+    (gradient,) = torch.autograd.grad(seen, batch.mels)
+    assert gradient[0, step * r :].abs().max() == 0
+    assert gradient[0, step * r - 1].abs().max() > 0
+
+
+def test_attention_rows_sum_to_one() -> None:
+    outputs: Outputs = build(tiny_network()).train()(batch_of(4))
+    torch.testing.assert_close(outputs.alignment.sum(2), torch.ones_like(outputs.gate))
+
+
+@pytest.mark.parametrize("r", [1, 2, 3])
+@pytest.mark.parametrize("how", ["reference", "deferred"])
+def test_hoisted_equals_stepwise(how: str, r: int) -> None:
+    """The decoder of synthesis, fed with the true frames one at a time, says what the hoisted one says."""
+    network = build(without_dropout(reduction=r, recurrence=how)).eval()
+    batch = batch_of(3)
+    outputs = network(batch)
+    decoder = Decoder(network, batch.ids, batch.symbol_lengths)
+    true = (batch.mels - network.mel_mean) / network.mel_std * valid_mask(batch.frame_lengths)[:, :, None]
+    frame = torch.zeros_like(true[:, 0])
+    for t in range(outputs.gate.shape[1]):
+        frames, gate, alignment = decoder.step(frame)
+        for row in range(len(batch.ids)):
+            left = min(r, int(batch.frame_lengths[row]) - t * r)
+            if left > 0:
+                restored = frames[row, :left] * network.mel_std + network.mel_mean
+                torch.testing.assert_close(outputs.mel_before[row, t * r : t * r + left], restored)
+                torch.testing.assert_close(outputs.gate[row, t], gate[row])
+                torch.testing.assert_close(outputs.alignment[row, t], alignment[row])
+        if (t + 1) * r <= true.shape[1]:
+            frame = true[:, (t + 1) * r - 1]
+
+
+def test_prenet_dropout_is_on_in_eval_mode() -> None:
+    network = build(tiny_network()).eval()
+    batch = batch_of(2)
+    assert not torch.equal(network(batch).mel_before, network(batch).mel_before)

@@ -1,0 +1,157 @@
+"""The text front end: the tables' order, words for numbers, and that nothing is lost in silence."""
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.text import english, russian
+from model.text.frontend import decode, encode
+from model.text.symbols import LANGUAGES, symbols
+
+RUSSIAN_LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+NO_BRACES = st.one_of(
+    st.text(st.characters(exclude_characters="{}")),
+    st.text(st.sampled_from("ab éßЙйЁёя+\u0301\u0306_~$£%№0123456789.,-'\"«—stdr\n\u00a0")),
+)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "index"),
+    [("_", 0), ("-", 1), (" ", 11), ("A", 12), ("a", 38), ("z", 63), ("@AA", 64), ("@B", 88), ("@HH", 106), ("@ZH", 147)],
+)
+def test_english_has_the_ids_of_nvidia(symbol: str, index: int) -> None:
+    assert symbols("en").index(symbol) == index
+
+
+def test_tables_have_no_symbol_twice() -> None:
+    assert len(symbols("en")) == len(set(symbols("en"))) == 148
+    assert len(symbols("ru")) == len(set(symbols("ru"))) == 46
+    assert "".join(symbols("ru")) == f"_-!'(),.:;? {RUSSIAN_LETTERS}+"
+
+
+@pytest.mark.parametrize("use", [symbols, lambda language: encode("a", language), lambda language: decode([1], language)])
+def test_an_unknown_language_names_the_known_ones(use) -> None:
+    with pytest.raises(ValueError, match=r"en, ru, got 'de'"):
+        use("de")
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("It cost 1,000 or 1000000 or 0.", "it cost one thousand or one million or zero."),
+        ("123 or 1,234,005", "one hundred twenty-three or one million two hundred thirty-four thousand five"),
+        ("3.14 and 10.05.", "three point one four and ten point zero five."),
+        ("1st 2nd 23rd 100th", "first second twenty-third one hundredth"),
+        ("$1, $2.50, $0.01, $3 million", "one dollar, two dollars fifty cents, one cent, three million dollars"),
+        ("£20, £0.50, €1.5", "twenty pounds, fifty pence, one point five euros"),
+        ("1984 1905 2007 2024", "nineteen eighty-four nineteen oh-five two thousand seven twenty twenty-four"),
+        ("1,984 men", "one thousand nine hundred eighty-four men"),
+        ("007", "zero zero seven"),
+        ("1234567890" * 2, " ".join(["one two three four five six seven eight nine zero"] * 2)),
+        ("12.05.1984", "twelve.zero five.nineteen eighty-four"),
+        ("5kg at 50% & 7 %.", "five kg at fifty percent and seven percent."),
+        ("Mr. and Mrs. Dr. St. Paul", "mister and misess doctor saint paul"),
+        ("Ford Jr. of Acme Co. sang, etc. and left.", "ford junior of acme company sang, et cetera and left."),
+        ("I met Smith Jr. He left. So did Smith & Co.", "i met smith junior. he left. so did smith and company."),
+        ("most costs of a cot", "most costs of a cot"),
+        ("Café — naïve, Łódź, Straße, ﬁne, x̌…", "cafe - naive, lodz, strasse, fine, x..."),
+        ("“It’s ‘fine’,”\u00a0 he \n said. ", "it's 'fine', he said."),
+        ("Say {HH AH0 L OW1} to {K}{AE1 T}.", "say {HH AH0 L OW1} to {K AE1 T}."),
+        ("{HELLO} {hh ah0}", "{hello} {hh ah zero}"),
+    ],
+)  # fmt: skip
+def test_english_as_a_reader_says_it(text: str, spoken: str) -> None:
+    assert english.clean(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("У меня 2 кота, 21 дом и 1000 книг.", "у меня два кота, двадцать один дом и одна тысяча книг."),
+        ("1 000 000 и 5\u00a0000", "один миллион и пять тысяч"),
+        ("3,14 и 0.5", "три целых четырнадцать сотых и ноль целых пять десятых"),
+        ("1,0005", "один запятая ноль ноль ноль пять"),
+        ("5-й, 3-я, 2-е, 10-го, 80-е, 80-х", "пятый, третья, второе, десятого, восьмидесятые, восьмидесятых"),
+        ("12 мая 1984 г. он уехал", "двенадцатого мая тысяча девятьсот восемьдесят четвёртого года он уехал"),
+        ("в 2000 г. и к 2001 году", "в двухтысячном году и к две тысячи первому году"),
+        ("1984 г. и 1984 год", "тысяча девятьсот восемьдесят четвёртый год и тысяча девятьсот восемьдесят четвёртый год"),
+        ("1 руб. 22 коп. за 5 кг и 11 %", "один рубль двадцать две копейки за пять килограммов и одиннадцать процентов"),
+        ("2 тыс. руб., 3 млн долл.", "две тысячи рублей, три миллиона долларов."),
+        ("2,5 км", "две целых пять десятых километра"),
+        ("21 мин, 2000005 мин", "двадцать одна минута, два миллиона пять минут"),
+        ("12.05.1984", "двенадцать.ноль пять.одна тысяча девятьсот восемьдесят четыре"),
+        ("007, А4, № 5", "ноль ноль семь, а четыре, номер пять"),
+        ("г. Москва и др. города, т. е. все", "город москва и другие города, то есть все"),
+        ("Хлеб, соль и т.д. Потом чай и т.п.", "хлеб, соль и так далее. потом чай и тому подобное."),
+        ("за́мок, ЗАМО́К, з+амок", "з+амок, зам+ок, з+амок"),
+        ("при+вет 2+2 +1", "при＋вет два＋два ＋один"),
+        ("«Ёлка» — „ещё“…", "ёлка - ещё..."),
+    ],
+)
+def test_russian_as_a_reader_says_it(text: str, spoken: str) -> None:
+    assert russian.clean(text) == spoken
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@settings(deadline=None)  # the first number imports num2words
+@given(text=NO_BRACES)
+def test_every_character_is_encoded_or_reported(language: str, text: str) -> None:
+    encoded = encode(text, language)
+    assert decode(encoded.ids, language) == "".join(c for c in encoded.text if c not in encoded.dropped)
+    assert encoded.dropped == "".join(c for c in encoded.text if c in encoded.dropped)
+    assert 0 not in encoded.ids
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@settings(deadline=None)  # the first number imports num2words
+@given(text=NO_BRACES)
+def test_composed_and_decomposed_text_are_one(language: str, text: str) -> None:
+    composed, decomposed = (encode(unicodedata.normalize(form, text), language) for form in ("NFC", "NFD"))
+    assert composed == decomposed
+
+
+@given(st.lists(st.sampled_from([s for s in symbols("en") if s.startswith("@")]), min_size=1))
+def test_arpabet_comes_back_in_braces(phones: list[str]) -> None:
+    text = f"say {{{' '.join(phone[1:] for phone in phones)}}}."
+    encoded = encode(text, "en")
+    assert [symbols("en")[index] for index in encoded.ids[4:-1]] == phones
+    assert decode(encoded.ids, "en") == encoded.text == text
+    assert encoded.dropped == ""
+
+
+def test_russian_keeps_every_letter() -> None:
+    encoded = encode(unicodedata.normalize("NFD", RUSSIAN_LETTERS.upper()), "ru")
+    assert encoded.text == decode(encoded.ids, "ru") == RUSSIAN_LETTERS
+    assert encoded.dropped == ""
+
+
+def test_letters_of_another_script_are_reported() -> None:
+    assert encode("Съешь ещё, Йод!", "en").dropped == "съешьещёйод"
+    assert encode("Say it, André!", "ru").dropped == "sayitandré"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "dropped"),
+    [("a_b~c", "en", "_~"), ("а_б~в", "ru", "_~"), ("{YO} [x]", "en", "{}[]"), ("за+мок", "ru", "＋"), ("{AA}", "ru", "{aa}")],
+)
+def test_what_has_no_symbol_is_reported_in_order(text: str, language: str, dropped: str) -> None:
+    assert encode(text, language).dropped == dropped
+
+
+@pytest.mark.parametrize("text", ["", " \n", '"', "★"])
+def test_nothing_to_say_gives_no_ids(text: str) -> None:
+    assert encode(text, "en").ids == ()
+
+
+@pytest.mark.parametrize("index", [-1, 46])
+def test_an_id_outside_the_table_is_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=f"ids from 0 to 45 for 'ru', got {index}"):
+        decode([12, index], "ru")
+
+
+def test_loads_without_torch_and_without_num2words() -> None:
+    code = "import sys, model.text.frontend; print(sorted({'torch', 'num2words', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -70,12 +70,12 @@ def log_mel(wave: Floats, audio: Audio) -> Floats:
     if not np.abs(wave).max() <= 1:
         raise ValueError(f"need a finite wave in [-1, 1], got a peak of {np.abs(wave).max():g}: scale it first")
     before = audio.fft_samples // 2
-    padded = np.pad(wave.astype(np.float64), (before, audio.fft_samples - before), mode="reflect" if wave.size > 1 else "edge")
+    padded = np.pad(wave, (before, audio.fft_samples - before), mode="reflect" if wave.size > 1 else "edge")
     frames = np.lib.stride_tricks.sliding_window_view(padded, audio.fft_samples)[:: audio.hop_samples]  # (T, fft_samples)
     mel = np.empty((len(frames), audio.mel_bands), np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
         block = frames[start : start + BLOCK_FRAMES]
-        magnitude = np.abs(np.fft.rfft(block * _window(audio)))  # (block, F)
+        magnitude = np.abs(np.fft.rfft(block * _window(audio)))  # (block, F), in double precision as the window is
         mel[start : start + BLOCK_FRAMES] = np.log(np.maximum(magnitude @ _filters(audio).T, audio.floor))
     return mel
 

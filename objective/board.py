@@ -59,7 +59,18 @@ def importances(study: optuna.Study) -> dict[str, float]:
         found = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError):  # no parameter is common to all, or none varies
         return {}
-    return {name.rpartition(".")[2]: share for name, share in found.items()}
+    return {short(name): share for name, share in found.items()}
+
+
+def short(name: str) -> str:
+    """`training.learning_rate` -> `learning_rate`; the switch `loss.guided_weight.on` keeps the name of what it switches."""
+    return ".".join(name.split(".")[1:])
+
+
+def described(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as a person reads them: a switch is only shown where it is off."""
+    shown = {short(name): value for name, value in params.items() if not name.endswith(".on")}
+    return shown | {short(name).removesuffix(".on"): "off" for name, value in params.items() if value is False}
 
 
 def _rank(trial: FrozenTrial) -> tuple[int, float]:
@@ -83,6 +94,6 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
         "healthy": healthy(trial),
         **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
         "seconds": known.get("seconds", 0.0),
-        "params": {name.rpartition(".")[2]: value for name, value in trial.params.items() if name in differing},
+        "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
         "reason": known.get("pruned_reason") or known.get("sick_reason"),
     }

@@ -14,6 +14,7 @@ class StudyStarted:
     wanted: int  # finished trials asked for
     finished: int  # of them there already
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
+    best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,8 @@ class Settings(_Group):
         return self.model_dump(mode="json")
 
 
-# What a profile changes against the defaults of the tree. The demo's products are so small that a second thread gains a fifth on
-# an idle machine, and loses a factor of ten where another process wants the core too.
+# What a profile changes against the defaults of the tree. The demo's products are so small that a second thread gains a fifth
+# on an idle machine, and loses a factor of ten where another process wants the core too.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
     "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 500, "study.space": "demo", "threads": 1},

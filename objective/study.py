@@ -6,6 +6,7 @@ failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is nee
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def run(settings: "Settings", words: list[str]) -> int:
     import optuna
     import torch
 
-    from objective.board import ended, finished
+    from objective.board import best_trial, ended, finished
     from objective.data import device_of, load_data, speech_of
     from objective.events import StudyStarted
     from objective.interruption import Interruption
@@ -75,7 +76,9 @@ def run(settings: "Settings", words: list[str]) -> int:
         notes = [*_corpus_notes(corpus), *notes, _device_note(device, settings)]
         url = mask_url(settings.storage_url)
         done, wanted = len(finished(study)), settings.study.trials
-        sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes)))
+        best = best_trial(study)
+        known = None if best is None or best.value is None else (best.value, best.number)
+        sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), known))
         code = 1
         why = "stopped by an error"
         try:
@@ -110,6 +113,7 @@ def open_study(
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),
+        **_flat(asdict(settings.config())),
     }
     known = study.user_attrs.get("identity")
     if known is None:
@@ -119,7 +123,9 @@ def open_study(
         return study, notes
     differences = space.diff(known["space"])
     differences += [
-        f"{name} was {known[name]}, it is now {new}" for name, new in identity.items() if name != "space" and known[name] != new
+        f"{name} was {known.get(name)}, it is now {new}"
+        for name, new in identity.items()
+        if name != "space" and known.get(name) != new
     ]
     if differences:
         listed = "\n".join(f"  {sentence}" for sentence in differences)
@@ -128,6 +134,10 @@ def open_study(
             "choose another --study, or type the command it was made with"
         )
     return study, []
+
+
+def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {f"{group}.{name}": value for group, knobs in config.items() for name, value in knobs.items()}
 
 
 def pruner_of(settings: "Settings") -> "optuna.pruners.BasePruner":

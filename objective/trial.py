@@ -1,6 +1,6 @@
 """One trial: the only place where Optuna meets training. It follows the trainer's reports and says how the trial ended."""
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from model.report import Report
 from model.trainer import Speech, Trainer
 from objective.events import Progressed, Reported
 from objective.interruption import Interruption
+from objective.pictures import curves
 from objective.score import Speaking, better, misses, value, violations
 from objective.settings import Settings
 from objective.sinks.fan import Sinks
+from objective.sinks.jsonl import trial_folder
 from objective.speaking import sentences, show, speak
+from pruners.levels import Levels
 from pruners.record import empty, extended, point
 from pruners.rules import Rule, judge, status
 from search_spaces.space import Space
@@ -39,7 +42,7 @@ class Lab:
     interruption: Interruption
 
     def folder(self, number: int) -> Path:
-        return self.settings.folder / f"trial-{number:05d}"
+        return trial_folder(self.settings.folder, number)
 
 
 @dataclass(slots=True)
@@ -52,9 +55,13 @@ class Ending:
     pruned_by: str | None = None
     severity: float = 0.0
     violations: dict[str, float] = field(default_factory=dict)
-    last: Report | None = None
+    reports: list[Report] = field(default_factory=list)
     best: Report | None = None
     speaking: Speaking | None = None
+
+    @property
+    def last(self) -> Report | None:
+        return self.reports[-1] if self.reports else None
 
 
 def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Ending:
@@ -67,9 +74,9 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
         budget = lab.settings.budget
         trainer = Trainer(config, lab.speech, budget.kframes, budget.reports, lab.device, seed)
         _follow(trainer, trial, lab, ending)
-        if ending.last is None or not (ending.pruned_by is None or _finite(trainer)):
-            return ending
-        _finish(trainer, trial.number, lab, ending)
+        curves(folder / "curves.png", ending.reports, _levels(lab.settings.health), f"trial {trial.number}")
+        if ending.state == "COMPLETE" or _finite(trainer):
+            _finish(trainer, trial.number, lab, ending)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as why:
         if not _out_of_memory(why):
             raise
@@ -90,7 +97,7 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
             if report is None:
                 lab.sinks.emit(Progressed(trial.number, cursor.frames / 1_000, cursor.updates))
                 continue
-            ending.last = report
+            ending.reports.append(report)
             record = extended(record, point(report))
             trial.set_user_attr("health", record)
             if report.val_loss is not None:
@@ -109,7 +116,7 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
                 ending.severity = attributes["pruned_severity"]
             elif report.val_loss is None:
                 ending.pruned_by, ending.severity = "nonfinite", 1.0
-                ending.reason = f"the validation loss is not finite at {report.kframes:g} kframes"
+                ending.reason = f"the validation loss is not finite at {report.kframes:.4g} kframes"
             if ending.pruned_by is not None:
                 ending.state = "PRUNED"
                 return
@@ -138,6 +145,12 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
     )
 
 
+def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
+    """What the learning curves are drawn against."""
+    drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
+    return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
+
+
 def _finite(trainer: Trainer) -> bool:
     return all(bool(torch.isfinite(weight).all()) for weight in trainer.network.state_dict().values())
 
@@ -148,8 +161,6 @@ def _out_of_memory(why: BaseException) -> bool:
 
 
 def _write_config(path: Path, trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> None:
-    from dataclasses import asdict
-
     values: dict[str, Any] = {
         "trial": trial.number,
         "study": lab.settings.study.name,

@@ -87,7 +87,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
             trial.set_user_attr(name, amount)
     for name, amount in ending.violations.items():
         trial.set_constraint(f"health/{name}", amount)
-    if ending.pruned_by is not None:
+    if ending.pruned_by not in (None, "peers"):  # behind its peers is no illness, and its value says enough
         trial.set_constraint(f"health/{ending.pruned_by}", max(ending.severity, 1e-6))
     if ending.state == "COMPLETE":
         study.tell(trial, ending.value, skip_if_finished=True)

@@ -57,7 +57,7 @@ class Below:
         now, critical = seen[-1][1], self.level.critical
         label = self.signal.replace("_", " ")
         if now >= critical:
-            sentence = f"{label} {_number(now)} < {_number(self.level.warn)} at {seen[-1][0]:g} kframes"
+            sentence = f"{label} {_number(now)} < {_number(self.level.warn)} at {seen[-1][0]:.4g} kframes"
             return Decision(False, self.name, 1 - now / self.level.warn, sentence, critical=False)
         run = _run([value < critical for _, value in seen])
         return Decision(
@@ -86,7 +86,7 @@ class Explosion:
         ]
         now, limit = values[-1], limits[-1]
         if now <= limit:
-            sentence = f"gradient norm {_number(now)} > {_number(self.level.warn)} at {seen[-1][0]:g} kframes"
+            sentence = f"gradient norm {_number(now)} > {_number(self.level.warn)} at {seen[-1][0]:.4g} kframes"
             return Decision(False, self.name, now / self.level.warn - 1, sentence, critical=False)
         run = _run([value > limit for value, limit in zip(values, limits, strict=True)])
         own = "" if limit == self.level.critical else f", {self.level.relative:g} times its own median"
@@ -108,7 +108,7 @@ class NotFinite:
     def __call__(self, record: Record) -> Decision | None:
         if not record["kframes"]:
             return None
-        at = f"at {record['kframes'][-1]:g} kframes"
+        at = f"at {record['kframes'][-1]:.4g} kframes"
         if record["val_loss"][-1] is None:
             return Decision(True, self.name, 1.0, f"the validation loss is not finite {at}")
         streak, count = record["streak"][-1] or 0, record["nonfinite"][-1] or 0
@@ -142,7 +142,7 @@ class Divergence:
             return None
         # The warning waits as well: one validation after the warm-up, everybody has gained little.
         run = _run([value < self.level.critical for value in progress])
-        text = f"validation loss {_number(smooth)} (smoothed) against {_number(first)} at {seen[0][0]:g} kframes: progress {now:.2f}"
+        text = f"validation loss {_number(smooth)} (smoothed) against {_number(first)} at {seen[0][0]:.4g} kframes: progress {now:.2f}"
         if now >= self.level.critical:
             if len(progress) < self.level.patience:
                 return None
@@ -238,7 +238,7 @@ def _run(flags: Sequence[bool]) -> int:
 
 
 def _since(seen: Sequence[tuple[float, float]], run: int) -> str:
-    return f"{run} of {run} validations since {seen[-run][0]:g} kframes"
+    return f"{run} of {run} validations since {seen[-run][0]:.4g} kframes"
 
 
 def _number(value: float) -> str:

@@ -42,11 +42,11 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
     except OSError as error:
         raise SoundError((error.strerror or str(error)).lower()) from error
     shortcut = cache / "paths" / _digest(audio, f"{path.absolute()}\n{found.st_size}\n{found.st_mtime_ns}".encode())
-    if shortcut.exists() and (sound := _cached(cache, shortcut.read_text(errors="replace"), audio)):
+    if shortcut.exists() and (sound := _cached(cache, shortcut.read_text(errors="replace"))):
         return sound
     content = read(path)
     key = _digest(audio, content)
-    sound = _cached(cache, key, audio) or _analyse(content, audio, cache, key)
+    sound = _cached(cache, key) or _analyse(content, audio, cache, key)
     shortcut.parent.mkdir(parents=True, exist_ok=True)
     with whole(shortcut) as part:
         part.write_text(key)
@@ -64,13 +64,13 @@ def _digest(audio: Audio, content: bytes) -> str:
     return hashlib.blake2b(settings.encode() + b"\0" + content, digest_size=16).hexdigest()
 
 
-def _cached(cache: Path, key: str, audio: Audio) -> Sound | None:
+def _cached(cache: Path, key: str) -> Sound | None:
     try:
         sound = Sound(mel_path=cache / f"{key}.npy", **json.loads((cache / f"{key}.json").read_bytes()))
-        intact = open_mel(sound).shape == (sound.frames, audio.mel_bands)  # mapping fails where the file is shorter
+        open_mel(sound)  # fails where the file is shorter than its header says
     except (OSError, ValueError, TypeError, EOFError):  # absent or torn, either file
         return None
-    return sound if intact else None
+    return sound
 
 
 def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:

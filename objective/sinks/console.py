@@ -52,7 +52,7 @@ class Scene:
     kframes: float = 0.0
     latest: Reported | None = None
     seconds: tuple[float, ...] = ()  # of the trials finished here
-    best: TrialEnded | None = None
+    best: tuple[float, int] | None = None  # value and number
 
 
 class LiveDisplay:
@@ -70,7 +70,7 @@ class LiveDisplay:
         if isinstance(event, StudyStarted):
             self.console.print(header(event))
             self.console.print()
-            self.scene = Scene(event)
+            self.scene = Scene(event, best=event.best)
             self._start()
         elif isinstance(event, StudyEnded):
             self.close()
@@ -112,7 +112,7 @@ def after(scene: Scene, event: Event, now: float) -> Scene:
             return replace(scene, latest=event, kframes=seen, first=scene.first or (now, seen))
         case TrialEnded():
             counts = () if event.state == "FAIL" else (event.seconds,)
-            best = event if event.is_best else scene.best
+            best = (event.value, event.number) if event.is_best and event.value is not None else scene.best
             return replace(scene, trial=None, seconds=scene.seconds + counts, best=best)
     return scene
 
@@ -136,7 +136,7 @@ def remaining(scene: Scene, now: float) -> tuple[float | None, float | None]:
 def view(scene: Scene, now: float, ascii_only: bool) -> RenderableType:
     """The live area. Fits 60 columns."""
     rule = Rule(characters="-" if ascii_only else "─", style="dim")
-    best = Text("none yet" if scene.best is None else f"{number(scene.best.value)} by trial {scene.best.number}")
+    best = Text("none yet" if scene.best is None else f"{number(scene.best[0])} by trial {scene.best[1]}")
     if scene.trial is None:
         return Group(rule, Text("between two trials", style="dim"), Text.assemble(("best       ", "dim"), best))
     latest = scene.latest

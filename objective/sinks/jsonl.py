@@ -16,6 +16,11 @@ from typing import Any
 from objective.events import Event, Progressed, Reported
 
 
+def trial_folder(study: Path, number: int) -> Path:
+    """`runs/<study>/trial-00012`, where everything of one trial lies."""
+    return study / f"trial-{number:05d}"
+
+
 class JsonLines:
     """Writes the record of one study into its folder, `runs/<study>`."""
 
@@ -28,7 +33,7 @@ class JsonLines:
         if isinstance(event, Progressed):
             return
         if isinstance(event, Reported):
-            append(self.folder / f"trial-{event.number:05d}" / "reports.jsonl", event.report.as_dict())
+            append(trial_folder(self.folder, event.number) / "reports.jsonl", event.report.as_dict())
         at = datetime.now(UTC).isoformat(timespec="seconds")
         append(self.folder / "events.jsonl", {"event": type(event).__name__, "at": at, **asdict(event)})
 

@@ -70,6 +70,12 @@ def test_log_mel_equals_nvidias(audio: Audio, samples: int) -> None:
     np.testing.assert_allclose(mel, nvidia_mel(wave, audio), atol=1e-4, rtol=0)
 
 
+def test_quiet_bands_beside_a_loud_tone_are_exact() -> None:
+    tone = 0.9 * np.sin(2 * np.pi * 120 * np.arange(8_000) / AUDIO.rate_hz)
+    wave = (tone + 2e-5 * noise(8_000)).astype(np.float32)
+    np.testing.assert_allclose(log_mel(wave, AUDIO), nvidia_mel(wave, AUDIO), atol=1e-4, rtol=0)
+
+
 def test_a_long_wave_is_analysed_as_if_in_one_piece() -> None:
     wave = noise(256 * 1_100)  # more than two blocks of frames
     np.testing.assert_allclose(log_mel(wave, AUDIO), nvidia_mel(wave, AUDIO), atol=1e-4, rtol=0)

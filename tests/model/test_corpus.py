@@ -29,11 +29,11 @@ def tone(seconds: float = 0.5, hertz: float = 310.0, rate_hz: int = AUDIO.rate_h
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """wavs/a-00.wav ... wavs/a-23.wav, half a second each, and their mels in cache/."""
+    """wavs/a-00.wav ... wavs/a-23.wav, 0.5 s to 0.73 s long, and their mels in cache/."""
     folder = tmp_path_factory.mktemp("good")
     (folder / "wavs").mkdir()
     for number in range(GOOD):
-        save(folder / f"wavs/a-{number:02}.wav", tone(hertz=200 + 20 * number), AUDIO)
+        save(folder / f"wavs/a-{number:02}.wav", tone(0.5 + 0.01 * number, 200 + 20 * number), AUDIO)
     return folder
 
 
@@ -202,10 +202,21 @@ def test_a_refusal_shows_counts_and_the_first_lines(draft: Draft) -> None:
     assert rows[-1] == "  and 11 more"
 
 
-def test_a_wrong_language_is_refused_before_any_recording_is_analysed(draft: Draft, tmp_path: Path) -> None:
+def test_problems_stand_in_the_order_of_the_lines(draft: Draft) -> None:
+    draft.insert("no delimiter")
+    draft.sound(0 * tone())
+    draft.insert("wavs/a-00.wav|???")
+    draft.insert("wavs/gone.wav|Gone.")
+    problems = draft.load(max_bad_share=0.5).problems
+    assert [problem.line for problem in problems] == [8, 9, 10, 11]
+    assert [problem.reason for problem in problems] == ["unreadable sound", "duplicate id", "no sound", "wrong delimiter"]
+
+
+def test_texts_are_checked_before_any_recording_is_analysed(draft: Draft, tmp_path: Path) -> None:
     draft.cache = tmp_path / "untouched"
-    with pytest.raises(CorpusError, match="characters without a symbol"):
-        draft.load(language="ru")
+    draft.lines[:4] = [f"wavs/a-{number:02}.wav|Это тон." for number in range(4)]
+    with pytest.raises(CorpusError, match=r"4 of 24 lines .*\nproblems: 4 characters without a symbol"):
+        draft.load()
     assert not draft.cache.exists()
 
 
@@ -222,7 +233,7 @@ def test_the_corpus_holds_what_the_list_says(draft: Draft) -> None:
     utterance = next(utterance for utterance in corpus.train + corpus.validation if utterance.id == "wavs/a-07")
     assert utterance.text == "tone seven."
     assert len(utterance.ids) == len(utterance.text)
-    assert utterance.sound.frames == AUDIO.frames(len(tone()))
+    assert utterance.sound.frames == AUDIO.frames(len(tone(0.57)))
     mels = np.concatenate([open_mel(utterance.sound) for utterance in corpus.train])
     assert corpus.mel_mean == pytest.approx(mels.mean(dtype=np.float64))
     assert corpus.mel_std == pytest.approx(mels.std(dtype=np.float64))

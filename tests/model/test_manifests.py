@@ -49,6 +49,7 @@ TWO_UNDER_A_HEADER = [(2, "wavs/1", "One."), (3, "wavs/2", "Two.")]
         ("Text;Speaker;AUDIO\nOne.;0;wavs/1.wav\nTwo.;0;wavs/2.wav\n", TWO_UNDER_A_HEADER),
         ("path\tsentence\nwavs/1.wav\tOne.\n\nwavs/2.wav\tTwo.\n", [(2, "wavs/1", "One."), (4, "wavs/2", "Two.")]),
         ("audio_file|text\nwavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_UNDER_A_HEADER),
+        ('file|text\n1.wav|"One," he said.\n2.wav|Two.\n', [(2, "1", '"One," he said.'), (3, "2", "Two.")]),
         ("file,text,normalized_text\n1.wav,1.,One.\n2.wav,2.,Two.\n", [(2, "1", "One."), (3, "2", "Two.")]),
         (
             'path,text\n"wavs/1.wav","One, ""one""\nand one."\nwavs/2.wav,Two.\n',
@@ -57,7 +58,8 @@ TWO_UNDER_A_HEADER = [(2, "wavs/1", "One."), (3, "wavs/2", "Two.")]
     ],
     ids=[
         *("ljspeech", "two columns", "dos", "old mac", "blank lines", "literal quotes", "exotic line breaks", "file list"),
-        *("names in wavs", "windows paths", "csv", "semicolons", "tabs", "pipes with a header", "normalised", "quoted csv"),
+        *("names in wavs", "windows paths", "csv", "semicolons", "tabs", "pipes under a header", "their quotes"),
+        *("normalised text", "quoted csv"),
     ],
 )
 def test_every_accepted_list_gives_its_lines(content: str, expected: list[tuple[int, str, str]], tmp_path: Path) -> None:

@@ -69,7 +69,10 @@ def test_a_warm_start_reads_no_sound(wav: Path, cache: Path) -> None:
 
 
 def test_a_copy_elsewhere_shares_the_mel(wav: Path, cache: Path, tmp_path: Path) -> None:
-    assert prepare(tone(tmp_path / "копия ü.wav"), AUDIO, cache) == prepare(wav, AUDIO, cache)
+    first = prepare(wav, AUDIO, cache)
+    written = first.mel_path.stat().st_mtime_ns
+    assert prepare(tone(tmp_path / "копия ü.wav"), AUDIO, cache) == first
+    assert first.mel_path.stat().st_mtime_ns == written
 
 
 def test_a_relative_path_and_a_relative_cache_mean_the_same(wav: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], w
 def test_whole_recordings_come_near_to_what_is_wanted() -> None:
     chosen, remarks = split(ids_of([10] * 40), wanted=32, seed=0)
     assert len(chosen) == 30
+    assert split(ids_of([10] * 40), wanted=32, seed=1)[0] != chosen
     assert remarks[0].startswith("validation: 30 utterances, 3 of 40 recordings, whole (LJ")
 
 

@@ -1,0 +1,175 @@
+"""The measurements against the calibration of health signals, the faults of the usual metrics, and their laws."""
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from model.health import GradientWindow, measure_alignment, measure_gate, stop_f1
+from model.loss import guided_attention
+
+T, N = 500, 80
+
+
+def sharp(path: Tensor, sd: float = 0.37) -> Tensor:
+    """(T,) positions in symbols -> (T, N) attention around them."""
+    return torch.softmax(-((torch.arange(N) - path[:, None]) ** 2) / (2 * sd**2), 1)
+
+
+def natural() -> Tensor:
+    """The symbol read at each step, with durations that differ by a factor of several, as speech has them."""
+    torch.manual_seed(0)
+    durations = torch.distributions.Gamma(4.0, 4.0).sample((N,)).clamp(min=0.3)
+    ends = (durations.cumsum(0) / durations.sum() * T).round().long()
+    return torch.searchsorted(ends, torch.arange(T), right=True).clamp(max=N - 1).float()
+
+
+def spread(path: Tensor, mass: float = 0.92) -> Tensor:
+    """(T, N): `mass` on the symbol read, the rest on its neighbours."""
+    A = torch.zeros(T, N)
+    at = path.long()
+    rows = torch.arange(T)
+    A[rows, at] = mass
+    A[rows, (at + 1).clamp(max=N - 1)] += (1 - mass) / 2
+    A[rows, (at - 1).clamp(min=0)] += (1 - mass) / 2
+    return A
+
+
+def stretched(path: Tensor) -> Tensor:
+    """A path of any length, played in T steps."""
+    return path[(torch.arange(T) * len(path) // T)]
+
+
+def cases() -> dict[str, Tensor]:
+    good = natural()
+    half = good.clone()
+    half[T // 2 :] = half[T // 2]
+    skipping = stretched(good[(good < 30) | (good >= 45)])
+    again = (good >= 40) & (good < 60)
+    at = int(torch.nonzero(again)[-1]) + 1
+    repeating = stretched(torch.cat([good[:at], good[again], good[at:]]))
+    silent = torch.cat([stretched(good)[torch.arange(T - 80) * T // (T - 80)], torch.full((80,), N - 1.0)])
+    straight = torch.arange(T) * N / T
+    torch.manual_seed(1)
+    return {
+        "good": spread(good),
+        "silence at the end": spread(silent),
+        "skips 15 symbols": spread(skipping),
+        "goes back 20 symbols": spread(repeating),
+        "stuck from half-way": spread(half),
+        "blurred": sharp(straight, 1.5),
+        "very blurred": sharp(straight, 6.0),
+        "uniform": torch.full((T, N), 1 / N),
+        "horizontal": spread(torch.full((T,), 40.0), 0.96),
+        "random": torch.softmax(5 * torch.randn(T, N), 1),
+        "reversed": spread(good.flip(0)),
+        "permuted": spread(good)[:, torch.randperm(N)],
+    }
+
+
+# health signal calibration: focus, coverage, backtrack, order, alignment_score
+TABLE = {
+    "good": (0.92, 1.0, 0.0, 0.998, 0.92),
+    "silence at the end": (0.93, 0.99, 0.0, 0.995, 0.91),
+    "skips 15 symbols": (0.92, 0.81, 0.0, 0.99, 0.74),
+    "goes back 20 symbols": (0.92, 0.99, 0.24, 0.95, 0.66),
+    "stuck from half-way": (0.92, 0.49, 0.0, 0.88, 0.40),
+    "blurred": (0.27, 1.0, 0.0, 0.998, 0.27),
+    "very blurred": (0.07, 1.0, 0.0, 0.999, 0.07),
+}
+
+
+def measured(attention: Tensor) -> dict[str, float]:
+    got = measure_alignment(attention[None], torch.tensor([len(attention)]), torch.tensor([attention.shape[1]]))
+    return {name: float(value[0]) for name, value in got.items()}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_calibration(case: str) -> None:
+    got = measured(cases()[case])
+    names = ("focus", "coverage", "backtrack", "order", "alignment_score")
+    assert [got[name] for name in names] == pytest.approx(TABLE[case], abs=0.05)
+
+
+@pytest.mark.parametrize("case", ["uniform", "horizontal", "random", "reversed", "permuted"])
+def test_no_alignment_scores_nothing(case: str) -> None:
+    assert measured(cases()[case])["alignment_score"] < 0.03
+
+
+@pytest.mark.parametrize("case", ["uniform", "reversed"])
+def test_uniform_and_reversed_score_exactly_nothing(case: str) -> None:
+    assert measured(cases()[case])["alignment_score"] == 0
+
+
+def test_diagonality_tells_them_apart() -> None:
+    """The mean of A[i, i] gives 0.01 for the first three alike."""
+    family = {name: measured(attention)["diagonality"] for name, attention in cases().items()}
+    stuck = measured(spread(torch.zeros(T)))["diagonality"]
+    assert family["good"] == pytest.approx(0.98, abs=0.05)
+    assert family["stuck from half-way"] == pytest.approx(0.56, abs=0.05)
+    assert family["uniform"] == pytest.approx(0.19, abs=0.02)
+    assert stuck == pytest.approx(0.10, abs=0.05)
+    assert family["reversed"] == pytest.approx(0.10, abs=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31))
+def test_padding_and_batch_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    A = torch.softmax(3 * torch.randn(2, t, n, generator=generator), 2)
+    lengths = torch.tensor([t, max(1, t - 1)]), torch.tensor([n, max(1, n - 1)])
+    padded = torch.full((2, t + more_t, n + more_n), 0.7)
+    padded[:, :t, :n] = A
+    plain, more, turned = (
+        measure_alignment(A, *lengths),
+        measure_alignment(padded, *lengths),
+        measure_alignment(A.flip(0), *(length.flip(0) for length in lengths)),
+    )
+    for name, values in plain.items():
+        torch.testing.assert_close(more[name], values)
+        torch.testing.assert_close(turned[name].flip(0), values)
+        assert (values >= 0).all()
+        if name != "backtrack":
+            assert (values <= 1 + 1e-5).all()
+
+
+def test_a_gate_that_never_opens_is_no_good_gate() -> None:
+    """Plain accuracy calls it 0.995."""
+    got = measure_gate(torch.full((1, 200), -9.0), torch.tensor([200]))
+    assert float(got["gate_accuracy"][0]) == 0.5
+    assert stop_f1(got["stop_hit"], got["stop_predicted"]) == 0
+    assert got["stop_error"].isnan().all()
+
+
+def test_a_gate_is_measured_inside_its_length() -> None:
+    logits = torch.full((2, 20), -3.0)
+    logits[0, 9] = logits[0, 15] = 3.0  # stops where it should; what comes later is padding
+    logits[1, 2] = 3.0  # stops 17 steps early
+    got = measure_gate(logits, torch.tensor([10, 20]))
+    assert got["gate_accuracy"].tolist() == pytest.approx([1.0, (18 / 19 + 0) / 2])
+    assert got["stop_hit"].tolist() == [1, 0]
+    assert got["stop_error"].tolist() == [0, 17]
+    assert stop_f1(got["stop_hit"], got["stop_predicted"]) == pytest.approx(0.5)
+
+
+def test_gradient_window() -> None:
+    window = GradientWindow(clip_norm=2.0)
+    for norm in (1.0, 2.0, 3.0):
+        window.finite(torch.tensor(norm))
+    window.skipped("gate")
+    window.skipped("gradient")
+    got = window.close()
+    assert (got.median, got.nonfinite, got.streak, got.culprit) == (2.0, 2, 2, "gate")
+    assert got.clipped == pytest.approx(1 / 3)
+    window.skipped("mel_after")
+    assert window.close().streak == 3, "a run of non-finite steps goes on into the next window"
+    empty = window.close()
+    assert (empty.median, empty.p95, empty.clipped, empty.nonfinite) == (None, None, None, 0), "missing is not zero"
+
+
+def test_guided_loss_of_the_calibration() -> None:
+    lengths = torch.tensor([T]), torch.tensor([N])
+    family = {name: float(guided_attention(attention[None], *lengths, 0.2)) for name, attention in cases().items()}
+    assert family["good"] == pytest.approx(0.007, abs=0.05)
+    assert family["stuck from half-way"] == pytest.approx(0.29, abs=0.05)
+    assert all(0.45 < family[name] < 0.8 for name in ("uniform", "reversed", "permuted"))

@@ -1,0 +1,136 @@
+"""The trainer: it learns, its grid is the same for every batch size, it resumes as if nothing had been, it names what broke."""
+import io
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.config import Config, Training
+from model.data.batching import Example
+from model.report import Report
+from model.snapshot import Snapshot
+from model.trainer import Speech, Trainer, learning_rate
+from tests.conftest import tiny_config, toy_speech, without_dropout
+
+CPU = torch.device("cpu")
+
+
+def trainer(
+    config: Config | None = None, speech: Speech | None = None, kframes: float = 3, reports: int = 4, start: Snapshot | None = None
+) -> Trainer:
+    return Trainer(config or tiny_config(), speech or toy_speech(), kframes, reports, CPU, seed=5, start=start)
+
+
+def timeless(reports: list[Report]) -> list[Report]:
+    return [replace(report, seconds=0.0) for report in reports]
+
+
+def test_it_learns() -> None:
+    config = replace(tiny_config(), network=without_dropout(), training=Training(batch_size=4, learning_rate=1e-2))
+    losses = [report.train.score or math.inf for report in trainer(config, kframes=20, reports=20).reports()]
+    assert losses[-1] < 0.4 * losses[0]
+
+
+@pytest.mark.parametrize("size", [1, 4, 12])
+def test_the_grid_does_not_depend_on_the_batch_size(size: int) -> None:
+    config = replace(tiny_config(), training=Training(batch_size=size))
+    assert [report.kframes for report in trainer(config).reports()] == [0.75, 1.5, 2.25, 3.0]
+
+
+def test_two_runs_with_one_seed_are_equal_bit_by_bit() -> None:
+    assert timeless(list(trainer().reports())) == timeless(list(trainer().reports()))
+
+
+@pytest.mark.parametrize("at", [3, 7, 20])
+def test_resume_is_invisible(at: int) -> None:
+    """Stopped after any update, saved to a file, resumed by another trainer: the same reports and weights to the last bit."""
+    straight = trainer()
+    expected = timeless(list(straight.reports()))
+    first = trainer()
+    steps = first.steps()
+    before = [report for report in (next(steps) for _ in range(at)) if report is not None]
+    file = io.BytesIO()
+    torch.save(first.snapshot().as_dict(), file)
+    file.seek(0)
+    torch.manual_seed(999)
+    second = trainer(start=Snapshot.from_dict(torch.load(file, weights_only=True)))
+    assert timeless(before) + timeless(list(second.reports())) == expected
+    torch.testing.assert_close(dict(second.network.state_dict()), dict(straight.network.state_dict()), rtol=0, atol=0)
+
+
+def test_reading_between_two_reports_changes_nothing() -> None:
+    """Validation draws dropout masks of its own and gives the generator back as it found it."""
+    one = trainer()
+    list(one.reports())
+    other = trainer()
+    for step in other.steps():
+        if step is None:
+            other.validate()
+    torch.testing.assert_close(dict(other.network.state_dict()), dict(one.network.state_dict()), rtol=0, atol=0)
+
+
+def test_validation_is_the_same_each_time() -> None:
+    run = trainer()
+    next(run.reports())
+    assert run.validate() == run.validate()
+
+
+def test_a_term_that_is_not_finite_is_named_and_its_step_skipped() -> None:
+    speech = toy_speech()
+    broken = [Example(example.ids, example.mel * math.nan) for example in speech.train]
+    run = trainer(speech=replace(speech, train=broken))
+    before = {name: value.clone() for name, value in run.network.named_parameters()}
+    report = next(run.reports())
+    assert report.gradients.culprit == "mel_before"
+    assert report.gradients.nonfinite == report.gradients.streak == report.updates > 0
+    assert (report.gradients.median, report.train.mel_before) == (None, None)
+    torch.testing.assert_close(dict(run.network.named_parameters()), before, rtol=0, atol=0)
+
+
+def test_the_gradient_norm_is_read_before_clipping() -> None:
+    config = replace(tiny_config(), training=Training(batch_size=4, clip_norm=1e-6))
+    report = next(trainer(config).reports())
+    assert report.gradients.median is not None
+    assert report.gradients.median > 1e-3
+    assert report.gradients.clipped == 1.0
+
+
+def test_clipping_bounds_the_step() -> None:
+    """With a tiny clip, Adam's epsilon dominates and the weights hardly move."""
+    moved = {}
+    for clip in (1e-12, 1.0):
+        run = trainer(replace(tiny_config(), training=Training(batch_size=4, clip_norm=clip, weight_decay=0.0)))
+        before = torch.cat([value.detach().flatten().clone() for value in run.network.parameters()])
+        next(run.reports())
+        after = torch.cat([value.detach().flatten() for value in run.network.parameters()])
+        moved[clip] = float((after - before).norm())
+    assert moved[1e-12] < 1e-3 * moved[1.0]
+
+
+def test_guided_weight_decays_once_an_alignment_is_measured() -> None:
+    base = tiny_config()
+    late = trainer(replace(base, loss=replace(base.loss, guided_until=1.1)))
+    assert {report.guided_weight for report in late.reports()} == {base.loss.guided_weight}
+    now = trainer(replace(base, loss=replace(base.loss, guided_until=-1.0, guided_halflife_share=0.25)))
+    weights = [report.guided_weight for report in now.reports()]
+    assert weights[0] == base.loss.guided_weight
+    assert weights[1:] == pytest.approx([0.5, 0.25, 0.125], rel=0.1)
+
+
+def test_schedules() -> None:
+    base = Training(learning_rate=1.0, warmup_share=0.1)
+    assert learning_rate(base, 0.05) == pytest.approx(0.5)
+    assert learning_rate(base, 0.7) == 1.0
+    cosine = replace(base, schedule="cosine")
+    assert [learning_rate(cosine, p) for p in (0.1, 0.55, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    noam = replace(base, schedule="noam")
+    assert [learning_rate(noam, p) for p in (0.1, 0.4)] == pytest.approx([1.0, 0.5])
+
+
+def test_reference_and_deferred_train_alike() -> None:
+    losses = {
+        how: [report.val_loss for report in trainer(tiny_config(recurrence=how), kframes=1.5).reports()]
+        for how in ("reference", "deferred")
+    }
+    assert losses["deferred"] == pytest.approx(losses["reference"], rel=1e-4)

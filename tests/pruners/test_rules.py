@@ -1,0 +1,123 @@
+"""Rules as tables: a curve in, the point at which it stops out, and a sentence that is true."""
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruners.levels import Levels
+from pruners.record import POINTS, SIGNALS, Record, empty, extended
+from pruners.rules import Decision, judge, rules, status
+
+BUDGET = 240.0  # kframes: a point every 10, the attention's warm-up ends at 72, the gate's at 144
+WELL = {
+    **{"val_loss": 1.0, "train_loss": 1.0, "grad_norm_median": 1.0, "grad_norm_p95": 2.0, "nonfinite": 0, "streak": 0},
+    **{"diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "alignment_score": 0.7, "gate_accuracy": 0.95},
+    "stop_f1": 1.0,
+}
+JUDGES = rules(Levels())
+
+
+def curve(count: int = 24, **signals: Sequence[float | None]) -> Record:
+    """A healthy, slowly improving trial with the given signals put over it; the last value of each goes on."""
+    record = empty(BUDGET)
+    for i in range(count):
+        values: dict[str, float | None] = {**WELL, "kframes": 10.0 * (i + 1), "val_loss": 2 * 0.9**i, "train_loss": 2 * 0.9**i}
+        for name, given_values in signals.items():
+            values[name] = given_values[min(i, len(given_values) - 1)]
+        record = extended(record, values)
+    return record
+
+
+def stopped(record: Record) -> tuple[float, Decision] | None:
+    """The first point at which the whole set of rules stops this trial, as a live study would meet it."""
+    growing = empty(record["budget_kframes"])
+    for i, kframes in enumerate(record["kframes"]):
+        growing = extended(growing, {name: record[name][i] for name in SIGNALS})
+        for decision in judge(growing, JUDGES):
+            if decision.stop:
+                return kframes, decision
+    return None
+
+
+TABLE = {
+    # signals, kframes of the stop, the rule, and words of the sentence
+    "healthy": ({}, None, None, ()),
+    "no alignment": ({"diagonality": [0.2]}, 100, "diagonality", ("diagonality 0.20 < 0.40", "3 of 3", "since 80 kframes")),
+    "no alignment in the warm-up": ({"diagonality": [0.2] * 7 + [0.8]}, None, None, ()),
+    "low but above critical": ({"diagonality": [0.5]}, None, None, ()),
+    "comes and goes": ({"diagonality": [0.2, 0.2, 0.8] * 8}, None, None, ()),
+    "blurred": ({"alignment_score": [0.05]}, 100, "alignment_score", ("alignment score 0.05 < 0.10",)),
+    "skips": ({"coverage": [0.5]}, 100, "coverage", ("coverage 0.50 < 0.60",)),
+    "good, then lost": ({"diagonality": [0.9] * 15 + [0.1]}, 180, "diagonality", ("since 160 kframes",)),
+    "never stops": ({"gate_accuracy": [0.5]}, 170, "gate_accuracy", ("gate accuracy 0.50 < 0.60", "since 150 kframes")),
+    "a late gate": ({"gate_accuracy": [0.5] * 14 + [0.9]}, None, None, ()),
+    "explodes": ({"grad_norm_p95": [2.0] * 4 + [500.0]}, 70, "grad_norm", ("gradient norm 500.00 > 20.00", "10 times its own")),
+    "huge from the start": ({"grad_norm_p95": [300.0]}, 30, "grad_norm", ("gradient norm 300.00 > 100.00", "3 of 3")),
+    "one spike": ({"grad_norm_p95": [2.0] * 4 + [500.0] + [2.0]}, None, None, ()),
+    "restless but small": ({"grad_norm_p95": [0.2] * 4 + [3.0]}, None, None, ()),
+    "vanishes": ({"grad_norm_median": [1.0] * 4 + [1e-9]}, 70, "grad_norm_median", ("1e-09 < 1e-08",)),
+    "not finite": ({"streak": [0, 0, 7]}, 30, "nonfinite", ("7 steps running were not finite", "limit 5")),
+    "a few steps skipped": ({"nonfinite": [0, 2], "streak": [0, 1]}, None, None, ()),
+    "no validation loss": ({"val_loss": [1.0, 1.0, None]}, 30, "nonfinite", ("validation loss is not finite at 30 kframes",)),
+    "diverges": ({"val_loss": [1.0] * 9 + [1.5]}, 120, "progress", ("progress", "3 of 3 validations since 100")),
+    "stagnates unaligned": ({"val_loss": [1.0], "alignment_score": [0.2]}, 110, "stagnation", ("0.0% < 0.5%", "last 10")),
+    "done": ({"val_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3]}, None, None, ()),
+    "overfits": (
+        {"val_loss": [1.0] * 8 + [0.8, 0.9, 1.0, 1.1], "train_loss": [1.0] * 8 + [0.5, 0.4, 0.4, 0.4]},
+        *(120, "overfit_gap", ("validation loss 1.10, best 0.80", "3 of 3 validations since 100")),
+    ),
+    "nothing measured": ({name: [None] for name in SIGNALS if name not in ("kframes", "val_loss")}, None, None, ()),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_where_a_curve_is_stopped_and_why(case: str) -> None:
+    signals, kframes, rule, words = TABLE[case]
+    if rule == "progress":
+        signals = {**signals, "alignment_score": [0.7]}
+    end = stopped(curve(**signals))
+    if kframes is None:
+        assert end is None, end
+        return
+    assert end is not None
+    assert (end[0], end[1].rule) == (kframes, rule)
+    assert all(word in end[1].evidence for word in words), end[1].evidence
+    assert end[1].severity > 0
+
+
+def test_status_is_computed() -> None:
+    assert status(judge(curve(), JUDGES)) == "STABLE"
+    assert status(judge(curve(diagonality=[0.6]), JUDGES)) == "ATTENTION"
+    assert status(judge(curve(count=8, diagonality=[0.2]), JUDGES)) == "CRITICAL"
+
+
+def test_the_gravest_comes_first() -> None:
+    found = judge(curve(diagonality=[0.2], coverage=[0.8], streak=[9]), JUDGES)
+    assert [decision.rule for decision in found] == ["nonfinite", "diagonality", "coverage"]
+    assert [decision.stop for decision in found] == [True, True, False]
+
+
+values = st.one_of(st.none(), st.floats(0, 1e6, allow_nan=False))
+
+
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(SIGNALS[1:], values)), max_size=30))
+def test_no_record_is_too_odd_to_judge(points: list[dict[str, float | None]]) -> None:
+    record = empty(BUDGET)
+    for i, point in enumerate(points):
+        record = extended(record, {**point, "kframes": 10.0 * (i + 1)})
+    for decision in judge(record, JUDGES):
+        assert decision.evidence
+        assert not math.isnan(decision.severity)
+
+
+def test_a_long_record_thins_but_keeps_its_ends() -> None:
+    record = empty(1e6)
+    for i in range(2_000):
+        record = extended(record, {**WELL, "kframes": float(i)})
+        assert len(record["kframes"]) <= POINTS
+    assert record["kframes"][0] == 0
+    assert record["kframes"][-50:] == [float(i) for i in range(1_950, 2_000)]
+    assert record["kframes"] == sorted(record["kframes"])
+    assert {len(record[name]) for name in SIGNALS} == {len(record["kframes"])}

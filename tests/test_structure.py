@@ -1,0 +1,66 @@
+"""The house: imports point one way, and what should load quickly loads without the heavy libraries."""
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = {
+    "model": set(),
+    "search_spaces": {"model"},
+    "pruners": {"model"},
+    "storage": {"model"},
+    "objective": {"model", "search_spaces", "pruners", "storage"},
+}
+LIGHT = {
+    "model.config": {"torch", "optuna", "librosa", "pydantic", "numpy"},
+    "model.report": {"torch", "optuna", "librosa", "pydantic", "numpy"},
+    "model.tacotron2": {"optuna", "librosa", "soundfile", "pydantic"},
+    "model.trainer": {"optuna", "librosa", "soundfile", "pydantic"},
+    "pruners.rules": {"torch", "optuna"},
+    "search_spaces.space": {"torch", "optuna"},
+    "objective.score": {"torch", "optuna"},
+    "objective.events": {"torch", "optuna"},
+    "objective.settings": {"torch", "optuna", "librosa"},
+    "objective.sinks.console": {"torch", "optuna", "matplotlib"},
+    "objective.sinks.jsonl": {"torch", "optuna", "matplotlib"},
+    "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
+}
+
+
+def imported_roots(file: Path) -> set[str]:
+    roots = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            roots.add(node.module.partition(".")[0])
+    return roots
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_one_way(layer: str) -> None:
+    files = list((ROOT / layer).rglob("*.py"))
+    assert files
+    used = {root for file in files for root in imported_roots(file)}
+    assert used & LAYERS.keys() <= LAYERS[layer] | {layer}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_it_loads_without(module: str) -> None:
+    code = f"import sys, {module}; print(*{sorted(LIGHT[module])} & sys.modules.keys())".replace("*[", "*set([").replace("] &", "]) &")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_help_answers_at_once() -> None:
+    """Half a second is the promise; the heavy libraries alone would take several."""
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "objective.study", "--help"], cwd=ROOT, capture_output=True, check=True)
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.5

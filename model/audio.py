@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 
 FULL_SCALE = 0.999  # of [-1, 1]: from here on a sample counts as being at full scale
 BLOCK_FRAMES = 512  # analysed at once: about 8 MB, so that an hour of sound needs no more memory than a sentence
+LOUDEST = 5.0  # natural log of a magnitude; full-scale speech reaches 2
 MOMENTUM = 0.99  # of fast Griffin-Lim (Perraudin et al. 2013)
 
 
@@ -83,12 +84,16 @@ def log_mel(wave: Floats, audio: Audio) -> Floats:
 def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) -> Floats:
     """(T, M) log-mel -> (S,) in [-1, 1] with S = hop_samples * (T - 1): fast Griffin-Lim from phases drawn from `seed`.
 
-    Magnitudes come from the mel filters' pseudo-inverse, cut at zero. Raises ValueError for fewer than two frames.
+    Magnitudes come from the mel filters' pseudo-inverse, cut at zero. Takes what an untrained network says, too: one frame
+    gives one hop, and what is louder than LOUDEST counts as LOUDEST. Raises ValueError for another shape.
     """
     import librosa
 
-    if mel.ndim != 2 or mel.shape[0] < 2 or mel.shape[1] != audio.mel_bands:
-        raise ValueError(f"need a mel of shape (frames >= 2, {audio.mel_bands}), got {mel.shape}")
+    if mel.ndim != 2 or mel.shape[0] < 1 or mel.shape[1] != audio.mel_bands:
+        raise ValueError(f"need a mel of shape (frames >= 1, {audio.mel_bands}), got {mel.shape}")
+    samples = audio.hop_samples * max(1, mel.shape[0] - 1)
+    silence = max(0, 2 + audio.fft_samples // audio.hop_samples - mel.shape[0])  # a transform needs a whole window
+    mel = np.pad(np.minimum(mel, LOUDEST), ((0, silence), (0, 0)), constant_values=np.log(audio.floor))
     magnitude = np.maximum(np.linalg.pinv(_filters(audio)) @ np.exp(mel.T.astype(np.float64)), 0)  # (F, T)
     wave: Floats = librosa.griffinlim(
         magnitude.astype(np.float32),
@@ -101,7 +106,7 @@ def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) 
         momentum=MOMENTUM,
         random_state=seed,
     )
-    return np.clip(wave, -1, 1)
+    return np.clip(wave[:samples], -1, 1)
 
 
 def load(path: Path, audio: Audio) -> tuple[Floats, Source]:

@@ -5,7 +5,7 @@ A search space names a knob by its dotted path, for example `loss.guided_weight`
 `Training` can be searched. The defaults are NVIDIA's Tacotron 2 sizes (28,193,153 parameters with English text at r = 1).
 """
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 def _check(*rules: tuple[bool, str]) -> None:
@@ -28,7 +28,7 @@ def _positive(owner: object, *names: str) -> list[tuple[bool, str]]:
 class Audio:
     """How a wave becomes a log-mel. The defaults equal NVIDIA/tacotron2's (librosa mel, magnitude, natural log)."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     rate_hz: int = 22_050
     fft_samples: int = 1_024
@@ -62,7 +62,7 @@ class Audio:
 class Network:
     """Sizes (numbers of features) and dropout probabilities of Tacotron 2 (arXiv:1712.05884, section 2.2)."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     reduction: int = 1  # r: mel frames that one decoder step emits
     embedding: int = 512
@@ -117,7 +117,7 @@ class Network:
 class Loss:
     """Weights of the loss terms. None of them enters the score of a trial."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     gate_weight: float = 1.0
     gate_positive_weight: float = 5.0  # how much more the one stop step of an utterance counts than a go step
@@ -137,7 +137,7 @@ class Loss:
 class Training:
     """The optimiser (Adam with coupled weight decay, as the published recipes use it) and its schedule."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     batch_size: int = 32  # utterances
     learning_rate: float = 1e-3
@@ -172,7 +172,7 @@ class Training:
 class Config:
     """One trial's configuration: what the trainer is given and what `config.yaml` beside its results holds."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     audio: Audio = field(default_factory=Audio)
     network: Network = field(default_factory=Network)

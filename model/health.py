@@ -26,7 +26,7 @@ def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: T
     alignment_score  focus * coverage * order * max(0, 1 - backtrack), in [0, 1]
     """
     attention = attention.detach().float()
-    B, T, N = attention.shape
+    T, N = attention.shape[1:]
     steps = valid_mask(step_lengths, T)  # (B, T)
     symbols = valid_mask(symbol_lengths, N)  # (B, N)
     A = attention * steps[:, :, None] * symbols[:, None]

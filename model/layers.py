@@ -2,9 +2,13 @@
 
 B batch, L positions (symbols or frames), C channels. Padding is at the end; a mask is (B, L), True on valid positions.
 """
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Activation = Literal["linear", "sigmoid", "tanh", "relu"]
 
 
 def valid_mask(lengths: Tensor, size: int | None = None) -> Tensor:
@@ -37,11 +41,11 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 class ConvolutionBlock(nn.Module):
     """Convolution, batch norm, activation, dropout. Sees zeros beyond each sequence's end, and leaves zeros there."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, activation: str, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, activation: Activation, dropout: float) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2)
         self.norm = MaskedBatchNorm(outputs)
-        self.activation = activation  # relu | tanh | linear
+        self.activation = activation
         self.dropout = dropout
         nn.init.xavier_uniform_(self.convolution.weight, nn.init.calculate_gain(activation))
 
@@ -71,7 +75,7 @@ class BidirectionalLSTM(nn.Module):
         return torch.cat([there, back.gather(1, turned.expand_as(back))], -1) * inside[:, :, None]
 
 
-def linear(inputs: int, outputs: int, gain: str = "linear", bias: bool = True) -> nn.Linear:
+def linear(inputs: int, outputs: int, gain: Activation = "linear", bias: bool = True) -> nn.Linear:
     """A linear layer with Xavier-uniform weights, scaled for the activation `gain` that follows it."""
     layer = nn.Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain(gain))

@@ -5,7 +5,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Unweighted loss terms. Mel errors are masked means of squares in units of the corpus's mel variance (1 = the mean mel)."""
+    """Unweighted loss terms. Mel errors are masked means of squares, 1 being the corpus's mel variance."""
 
     mel_before: float | None  # before the postnet
     mel_after: float | None  # after the postnet

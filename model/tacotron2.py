@@ -8,6 +8,7 @@ Padding is invisible: no valid output depends on how far a batch is padded or on
 statistics in training, which count valid positions only.
 """
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
         widths = [network.embedding, *[network.encoder] * network.encoder_convolutions]
         self.convolutions = nn.ModuleList(
             ConvolutionBlock(inputs, outputs, network.encoder_kernel, "relu", network.encoder_dropout)
-            for inputs, outputs in zip(widths, widths[1:], strict=False)
+            for inputs, outputs in pairwise(widths)
         )
         self.lstm = BidirectionalLSTM(network.encoder, network.encoder)
 

@@ -2,7 +2,7 @@
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,7 +102,7 @@ class Trainer:
         """The reports alone: one for each point of the grid."""
         return (report for report in self.steps() if report is not None)
 
-    def steps(self) -> Iterator[Report | None]:
+    def steps(self) -> Generator[Report | None, None, None]:
         """One item for each update: a report where the update reached a point of the grid, else None."""
         while self.cursor.frames < self.budget:
             started = time.perf_counter()

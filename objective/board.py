@@ -1,4 +1,5 @@
 """What a study says about itself, read from its storage: finished trials, the best, the closing table."""
+import warnings
 from typing import Any
 
 import optuna
@@ -7,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objective.events import StudyEnded
 
 ROWS = 8
+ENOUGH = 8
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -51,12 +53,14 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much each parameter mattered (PED-ANOVA); empty while there are too few complete trials to say."""
+    """How much each parameter mattered (PED-ANOVA); empty while fewer than ENOUGH complete trials leave it to chance."""
     complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
-    if len(complete) < 4:
+    if len(complete) < ENOUGH:
         return {}
     try:
-        found = optuna.importance.get_param_importances(study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of parameters that few trials have: they come out near zero
+            found = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError):  # no parameter is common to all, or none varies
         return {}
     return {short(name): share for name, share in found.items()}

@@ -1,13 +1,15 @@
 """From settings to what a trainer is given: the device, the corpus (spoken first if there is none), and speech."""
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
+import numpy as np
 import torch
 
 from model.data.batching import Example
-from model.data.corpus import Corpus, load_corpus
+from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.mels import open_mel
 from model.trainer import Speech
@@ -17,6 +19,7 @@ from objective.settings import Settings
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
 CORPUS_SEED = 0  # of the built-in corpus and of random splits: every study of some data has the same data
 
 
@@ -66,11 +69,33 @@ class Bar:
         self.bars.update(self.task, completed=done, total=total)
 
 
+class Recordings(Sequence[Example]):
+    """Utterances whose mels are mapped from their files when a batch asks for them: an open file each would be too many."""
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self.utterances = utterances
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return Recordings(self.utterances[index])
+        utterance = self.utterances[index]
+        return Example(utterance.ids, open_mel(utterance.sound))
+
+
 def speech_of(corpus: Corpus) -> Speech:
-    """Mels stay in their files, memory-mapped, until a batch asks for them."""
-    train, validation = (
-        [Example(utterance.ids, open_mel(utterance.sound)) for utterance in part] for part in (corpus.train, corpus.validation)
-    )
+    """What the trainer is given: a small corpus in memory, a large one read as it goes."""
+    train: Sequence[Example] = Recordings(corpus.train)
+    validation: Sequence[Example] = Recordings(corpus.validation)
+    frames = sum(utterance.sound.frames for utterance in (*corpus.train, *corpus.validation))
+    if frames <= FRAMES_IN_MEMORY:
+        train, validation = ([Example(known.ids, np.array(known.mel)) for known in part] for part in (train, validation))
     return Speech(train, validation, corpus.symbols, corpus.mel_mean, corpus.mel_std)
 
 

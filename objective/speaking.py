@@ -24,14 +24,16 @@ def sentences(validation: tuple[Utterance, ...]) -> list[int]:
     return [order[round(k * (len(order) - 1) / (SENTENCES - 1))] for k in range(SENTENCES)]
 
 
-def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> tuple[Synthesis, Speaking]:
-    """Synthesise `examples` and measure them against their recordings."""
+def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> Speaking | None:
+    """Synthesise `examples` and measure them against their recordings; None where what comes out is not finite."""
     batch = collate(examples).to(device)
     spoken = synthesise(network, batch.ids, batch.symbol_lengths)
+    if not bool(torch.isfinite(spoken.mel).all()):
+        return None
     measured = measure_alignment(spoken.alignment, spoken.step_lengths, batch.symbol_lengths)
     premature = spoken.stopped & (spoken.frame_lengths * 2 < batch.frame_lengths)
     distortions = [mcd(_mel(spoken, row), np.asarray(example.mel)) for row, example in enumerate(examples)]
-    return spoken, Speaking(
+    return Speaking(
         premature_rate=float(premature.float().mean()),
         overrun_rate=float((~spoken.stopped).float().mean()),
         alignment_score=float(measured["alignment_score"].mean()),

@@ -80,13 +80,13 @@ def run(settings: "Settings", words: list[str]) -> int:
         known = None if best is None or best.value is None else (best.value, best.number)
         sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), known))
         code = 1
-        why = "stopped by an error"
+        reason = "stopped by an error"
         try:
-            why = work(study, lab)
-            code = 130 if why == "interrupted" else 0
+            reason = work(study, lab)
+            code = 130 if reason == "interrupted" else 0
         finally:
-            command = _next_command(words, why, study, lab)
-            sinks.emit(ended(study, why, wanted, settings.budget.kframes, time.monotonic() - began, command))
+            command = _next_command(words, reason, study, lab)
+            sinks.emit(ended(study, reason, wanted, settings.budget.kframes, time.monotonic() - began, command))
     return code
 
 
@@ -202,14 +202,14 @@ def _next_command(words: list[str], why: str, study: "optuna.Study", lab: "Lab")
     import shlex
 
     from objective.board import best_trial
+    from objective.settings import mask_url
 
+    words = [mask_url(word) for word in words]
     if "finished" not in why:
         return f"python -m objective.study {shlex.join(words)}".rstrip()
     if best_trial(study) is None:
         kept = [w for i, w in enumerate(words) if not (w.startswith("--trials") or (i and words[i - 1] == "--trials"))]
         return f"python -m objective.study {shlex.join([*kept, '--trials', str(lab.settings.study.trials * 2)])}"
-    from objective.settings import mask_url
-
     return f"optuna-dashboard {shlex.quote(mask_url(lab.settings.storage_url))}"
 
 
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m objective.study",
         description="Search for the hyperparameters of a Tacotron 2 voice. Typed again after a stop, it goes on.",
-        epilog="Every setting can be given with --set, for example --set training.batch_size=64 --set health.diagonality.critical=0.3",
+        epilog="Every setting can be given with --set, for example --set training.batch_size=64",
         allow_abbrev=False,
     )
     for flag, (key, text) in FLAGS.items():

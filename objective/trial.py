@@ -75,14 +75,15 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
         trainer = Trainer(config, lab.speech, budget.kframes, budget.reports, lab.device, seed)
         _follow(trainer, trial, lab, ending)
         curves(folder / "curves.png", ending.reports, _levels(lab.settings.health), f"trial {trial.number}")
-        if ending.state == "COMPLETE" or _finite(trainer):
+        if ending.last is not None and ending.last.val_loss is not None:  # a network that says NaN says nothing
             _finish(trainer, trial.number, lab, ending)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as why:
         if not _out_of_memory(why):
             raise
         batch = config.training.batch_size
         ending.state, ending.pruned_by, ending.severity = "PRUNED", "out_of_memory", 1.0
-        ending.reason = f"out of memory on {lab.device.type} with batches of {batch} utterances and r = {config.network.reduction}"
+        r = config.network.reduction
+        ending.reason = f"out of memory on {lab.device.type} with batches of {batch} utterances and r = {r}"
     return ending
 
 
@@ -131,7 +132,11 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
         trainer.network.load_state_dict(checkpoints.load(folder / "best.pt")["weights"])
     chosen = sentences(lab.corpus.validation)
     examples = [lab.speech.validation[position] for position in chosen]
-    _, ending.speaking = speak(trainer.network, examples, lab.device)
+    ending.speaking = speak(trainer.network, examples, lab.device)
+    if ending.speaking is None:
+        ending.state, ending.pruned_by, ending.severity = "PRUNED", ending.pruned_by or "nonfinite", ending.severity or 1.0
+        ending.reason = ending.reason or "what the network says when it speaks freely is not finite"
+        return
     if ending.state == "COMPLETE" and ending.best is not None:
         ending.value = value(lab.settings.objective.score, ending.best, ending.speaking)
         ending.violations = violations(ending.best, targets)
@@ -149,10 +154,6 @@ def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
     """What the learning curves are drawn against."""
     drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
-
-
-def _finite(trainer: Trainer) -> bool:
-    return all(bool(torch.isfinite(weight).all()) for weight in trainer.network.state_dict().values())
 
 
 def _out_of_memory(why: BaseException) -> bool:

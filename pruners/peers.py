@@ -3,7 +3,7 @@ import optuna
 
 
 def peers(name: str, budget_kframes: int, eta: int, min_share: float) -> optuna.pruners.BasePruner | None:
-    """`asha` (successive halving from `min_share` of the budget, keeping one in `eta`), `median` (after `min_share`) or `none`."""
+    """`asha` (successive halving from `min_share` of the budget, one of `eta` stays), `median` (from there) or `none`."""
     first = max(1, round(min_share * budget_kframes))
     if name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=eta)

@@ -80,21 +80,21 @@ class Explosion:
         if not seen or seen[-1][1] <= self.level.warn:
             return None
         values = [value for _, value in seen]
-        limits = [
-            min(self.level.critical, max(self.level.warn, self.level.relative * median(values[:i]))) if i else self.level.critical
-            for i in range(len(values))
-        ]
+        limits = [self.level.critical]  # the first window has no past of its own
+        for i in range(1, len(values)):
+            own = self.level.relative * median(values[:i])
+            limits.append(min(self.level.critical, max(self.level.warn, own)))
         now, limit = values[-1], limits[-1]
         if now <= limit:
             sentence = f"gradient norm {_number(now)} > {_number(self.level.warn)} at {seen[-1][0]:.4g} kframes"
             return Decision(False, self.name, now / self.level.warn - 1, sentence, critical=False)
         run = _run([value > limit for value, limit in zip(values, limits, strict=True)])
-        own = "" if limit == self.level.critical else f", {self.level.relative:g} times its own median"
+        times = "" if limit == self.level.critical else f", {self.level.relative:g} times its own median"
         return Decision(
             stop=run >= self.level.patience,
             rule=self.name,
             severity=now / limit - 1,
-            evidence=f"gradient norm {_number(now)} > {_number(limit)}{own}, in {_since(seen, run)}",
+            evidence=f"gradient norm {_number(now)} > {_number(limit)}{times}, in {_since(seen, run)}",
         )
 
 
@@ -116,7 +116,8 @@ class NotFinite:
             sentence = f"{streak} steps running were not finite, limit {self.level.critical}, {at}"
             return Decision(True, self.name, streak / self.level.critical, sentence)
         if count >= self.level.warn:
-            return Decision(False, self.name, count / self.level.critical, f"{count} steps were not finite {at}", critical=False)
+            sentence = f"{count} steps were not finite {at}"
+            return Decision(False, self.name, count / self.level.critical, sentence, critical=False)
         return None
 
 
@@ -142,7 +143,8 @@ class Divergence:
             return None
         # The warning waits as well: one validation after the warm-up, everybody has gained little.
         run = _run([value < self.level.critical for value in progress])
-        text = f"validation loss {_number(smooth)} (smoothed) against {_number(first)} at {seen[0][0]:.4g} kframes: progress {now:.2f}"
+        then = f"{_number(first)} at {seen[0][0]:.4g} kframes"
+        text = f"validation loss {_number(smooth)} (smoothed) against {then}: progress {now:.2f}"
         if now >= self.level.critical:
             if len(progress) < self.level.patience:
                 return None
@@ -203,13 +205,13 @@ class Overfit:
 
 def rules(levels: Levels) -> tuple[Rule, ...]:
     """Every rule, the gravest first."""
-    attention = (Below(name, getattr(levels, name), levels.warmup_share) for name in ("diagonality", "alignment_score", "coverage"))
+    attention = ("diagonality", "alignment_score", "coverage")
     return (
         NotFinite(levels.nonfinite),
         Explosion(levels.grad_norm),
         Below("grad_norm_median", levels.vanishing),
         Divergence(levels.progress, levels.warmup_share),
-        *attention,
+        *(Below(name, getattr(levels, name), levels.warmup_share) for name in attention),
         Below("gate_accuracy", levels.gate_accuracy, levels.gate_warmup_share),
         Overfit(levels.overfit_gap),
         Stagnant(levels.stagnation, levels.alignment_score.warn),

@@ -11,11 +11,10 @@ from model.files import whole
 
 def save(path: Path, values: dict[str, Any]) -> Path:
     """Write `values` (tensors and plain values) so that a reader sees the old file or the new one, even after a power cut."""
-    with whole(path) as part:
-        with part.open("wb") as file:
-            torch.save(values, file)
-            file.flush()
-            os.fsync(file.fileno())
+    with whole(path) as part, part.open("wb") as file:
+        torch.save(values, file)
+        file.flush()
+        os.fsync(file.fileno())
     return path
 
 

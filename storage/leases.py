@@ -23,7 +23,7 @@ def orphans(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def _gone(lease: dict[str, Any] | None, here: dict[str, Any]) -> bool:
     if lease is None or lease["host"] != here["host"]:
         return False
-    return lease["boot"] != here["boot"] or _started(lease["pid"]) != lease["started"]
+    return bool(lease["boot"] != here["boot"] or _started(lease["pid"]) != lease["started"])
 
 
 def _boot() -> str:

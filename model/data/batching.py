@@ -31,8 +31,9 @@ class Batch:
     frames: int  # valid mel frames: the resource that a trial spends
 
     def to(self, device: torch.device) -> "Batch":
-        move = (self.ids, self.symbol_lengths, self.mels, self.frame_lengths)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in move), self.frames)
+        every = (self.ids, self.symbol_lengths, self.mels, self.frame_lengths)
+        ids, symbol_lengths, mels, frame_lengths = (tensor.to(device, non_blocking=True) for tensor in every)
+        return Batch(ids, symbol_lengths, mels, frame_lengths, self.frames)
 
 
 def collate(examples: Sequence[Example]) -> Batch:

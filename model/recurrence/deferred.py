@@ -16,7 +16,7 @@ from model.recurrence import Inputs, Weights
 
 def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
     """See `model.recurrence.attend`."""
-    hidden, context, alignment = _Recurrence.apply(
+    hidden, context, alignment = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.gates,
         *(inputs.memory, inputs.keys, inputs.padding, inputs.dropout),
         *(weights.recurrent, weights.query, weights.location.flatten(1), weights.energy),
@@ -54,7 +54,7 @@ class _Windows:
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         gates: Tensor,  # (T, B, 4A)
         memory: Tensor,  # (B, N, E)
@@ -97,7 +97,7 @@ class _Recurrence(torch.autograd.Function):
         return fed[1:, :, E:].clone(), fed[1:, :, :E].clone(), alignments[1:].clone()
 
     @staticmethod
-    def backward(ctx: Any, d_hidden: Tensor, d_context: Tensor, d_alignment: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_hidden: Tensor, d_context: Tensor, d_alignment: Tensor) -> tuple[Tensor | None, ...]:
         memory, keys, dropout, recurrent, query, location, energy = ctx.saved_tensors[:7]
         fed, activated, cells, squashed, alignments, cumulative = ctx.saved_tensors[7:]
         T, B, A = squashed.shape

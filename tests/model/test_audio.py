@@ -116,7 +116,7 @@ def test_griffin_lim_depends_on_the_mel_and_the_seed_alone() -> None:
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("shape", [(1, 80), (5, 40), (80,)], ids=str)
+@pytest.mark.parametrize("shape", [(5, 40), (80,)], ids=str)
 def test_griffin_lim_refuses_what_is_no_mel(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="need a mel of shape"):
         griffin_lim(np.zeros(shape, np.float32), AUDIO)
@@ -213,3 +213,11 @@ def test_a_missing_file_and_a_folder_say_so(tmp_path) -> None:
 def test_sound_is_imported_without_its_heavy_libraries() -> None:
     code = "import sys, model.audio, model.data.corpus; print({'librosa', 'soundfile', 'torch', 'scipy'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_griffin_lim_takes_what_an_untrained_network_says(frames: int) -> None:
+    mel = np.full((frames, AUDIO.mel_bands), 200.0, np.float32)
+    wave = griffin_lim(mel, AUDIO)
+    assert wave.shape == (AUDIO.hop_samples * max(1, frames - 1),)
+    assert np.isfinite(wave).all()

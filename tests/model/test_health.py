@@ -114,7 +114,7 @@ def test_diagonality_tells_them_apart() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31))
-def test_padding_and_batch_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
+def test_padding_and_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     A = torch.softmax(3 * torch.randn(2, t, n, generator=generator), 2)
     lengths = torch.tensor([t, max(1, t - 1)]), torch.tensor([n, max(1, n - 1)])

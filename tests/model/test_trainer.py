@@ -17,7 +17,11 @@ CPU = torch.device("cpu")
 
 
 def trainer(
-    config: Config | None = None, speech: Speech | None = None, kframes: float = 3, reports: int = 4, start: Snapshot | None = None
+    config: Config | None = None,
+    speech: Speech | None = None,
+    kframes: float = 3,
+    reports: int = 4,
+    start: Snapshot | None = None,
 ) -> Trainer:
     return Trainer(config or tiny_config(), speech or toy_speech(), kframes, reports, CPU, seed=5, start=start)
 

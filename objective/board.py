@@ -82,7 +82,9 @@ def _rank(trial: FrozenTrial) -> tuple[int, float]:
         return 0, _value(trial)
     if trial.state == TrialState.COMPLETE and not pruned(trial):
         return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
-    return 2, _value(trial)
+    if trial.user_attrs["pruned_by"] == "peers":
+        return 2, _value(trial)
+    return 3, trial.user_attrs.get("pruned_severity", 1.0)
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -76,8 +76,9 @@ def misses(broken: dict[str, float], report: Report, speaking: Speaking | None, 
             )
             continue
         got = getattr(report.health, name)
-        shown = "not measurable" if got is None else f"{got:.2f}"
-        parts.append(f"{name.replace('_', ' ')} {shown}, target {getattr(targets, name):.2f}")
+        target = getattr(targets, name)
+        shown = "not measurable" if got is None else f"{got:.2f}" if f"{got:.2f}" != f"{target:.2f}" else f"{got:.4f}"
+        parts.append(f"{name.replace('_', ' ')} {shown}, target {target:.2f}")
     return "; ".join(parts)
 
 

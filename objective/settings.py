@@ -91,9 +91,10 @@ class Pruner(_Group):
     """Who may stop a trial early."""
 
     name: Literal["health", "peers", "none"] = "health"  # health rules with the peer rule behind them; peers alone; nobody
-    peers: Literal["asha", "median", "none"] = "asha"  # the rule that compares a trial with the others at equal frames
-    eta: Annotated[int, Field(ge=2)] = 2  # asha: the best 1/eta of a rung go on
-    min_share: Share = 0.3  # of the frame budget: no comparison before
+    peers: bool = True  # whether a trial is compared with the healthy others at equal frames (ASHA)
+    eta: Annotated[int, Field(ge=2)] = 2  # the best 1/eta of a rung go on
+    min_share: Share = 0.3  # of the frame budget: the first rung
+    least: Count = 3  # others at a rung below which everybody goes on
 
 
 class Settings(_Group):

@@ -144,14 +144,15 @@ def pruner_of(settings: "Settings") -> "optuna.pruners.BasePruner":
     import optuna
 
     from pruners.health import HealthPruner
-    from pruners.peers import peers
+    from pruners.peers import PeerPruner
     from pruners.rules import rules
 
     wanted = settings.pruner
     if wanted.name == "none":
         return optuna.pruners.NopPruner()
     judges = rules(settings.health) if wanted.name == "health" else ()
-    return HealthPruner(judges, peers(wanted.peers, settings.budget.kframes, wanted.eta, wanted.min_share))
+    peers = PeerPruner(settings.budget.kframes, wanted.eta, wanted.min_share, wanted.least) if wanted.peers else None
+    return HealthPruner(judges, peers)
 
 
 def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space") -> list[str]:

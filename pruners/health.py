@@ -12,15 +12,15 @@ until it stops a trial.
 from collections.abc import Sequence
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from pruners.explained import ExplainedPruner
 from pruners.levels import Floor, GradNorm, Levels
 from pruners.rules import Below, Decision, Explosion, Rule, judge, rules
 
 
-class HealthPruner(optuna.pruners.BasePruner):
-    """Stops a trial at the first rule that says so; else asks `peers`, any of Optuna's pruners."""
+class HealthPruner(ExplainedPruner):
+    """Stops a trial at the first rule that says so; else asks `peers`: a PeerPruner, or any of Optuna's."""
 
     def __init__(self, judges: Sequence[Rule] | None = None, peers: optuna.pruners.BasePruner | None = None) -> None:
         self.judges = tuple(rules(Levels()) if judges is None else judges)
@@ -33,23 +33,12 @@ class HealthPruner(optuna.pruners.BasePruner):
             stops = [found for found in judge(record, self.judges) if found.stop]
             if stops:
                 return stops[0]
+        if isinstance(self.peers, ExplainedPruner):
+            return self.peers.decide(study, trial)
         if self.peers is not None and trial.last_step is not None and self.peers.prune(study, trial):
-            return Decision(True, "peers", 0.0, behind(study, trial))
+            value = f"value {trial.intermediate_values[trial.last_step]:.4g} at step {trial.last_step}"
+            return Decision(True, "peers", 0.0, f"{type(self.peers).__name__} stopped it with {value}")
         return None
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        decision = self.decide(study, trial)
-        if decision is None:
-            return False
-        # Optuna's interface has no room for a reason; its own successive halving stores what it finds in the same way.
-        for name, value in (
-            ("pruned_by", decision.rule),
-            ("pruned_reason", decision.evidence),
-            ("pruned_severity", decision.severity),
-            ("pruned_step", trial.last_step),
-        ):
-            study._storage.set_trial_user_attr(trial._trial_id, name, value)
-        return True
 
 
 class GradientNormPruner(HealthPruner):
@@ -74,22 +63,3 @@ class GateAccuracyPruner(HealthPruner):
 
     def __init__(self, critical: float = 0.6, patience: int = 3, warmup_share: float = 0.6) -> None:
         super().__init__([Below("gate_accuracy", Floor(max(0.8, critical), critical, patience), warmup_share)])
-
-
-def behind(study: optuna.Study, trial: FrozenTrial) -> str:
-    """The sentence of a peer rule: where the trial stands among those that reached this step."""
-    step = trial.last_step
-    assert step is not None
-    value = trial.intermediate_values[step]
-    others = [
-        other.intermediate_values[step]
-        for other in study.get_trials(deepcopy=False)
-        if other.number != trial.number and step in other.intermediate_values
-    ]
-    worst_last = study.direction == StudyDirection.MINIMIZE
-    better = sum(other < value if worst_last else other > value for other in others)
-    best = (min if worst_last else max)(others, default=value)
-    return (
-        f"behind its peers: loss {value:.3f} at {step} kframes is number {better + 1} of the {len(others) + 1} "
-        f"that came so far, the best had {best:.3f}"
-    )

@@ -143,7 +143,7 @@ def test_a_sick_trial_is_pruned_and_the_sampler_told_the_truth(spoken: Path, sam
     """Levels that no young network meets: every trial is pruned, with a sentence that its own record bears out."""
     name = f"pruned-{sampler}"
     levels = ["--set", "pruner.name=health", "--set", "health.diagonality.warn=1", "--set", "health.diagonality.critical=0.99"]
-    more = ["--set", "health.diagonality.patience=1", "--set", "pruner.peers=none"]
+    more = ["--set", "health.diagonality.patience=1", "--set", "pruner.peers=false"]
     assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, *levels, *more) == 0
     for trial in finished(study(spoken, name)):
         assert trial.state.name == ("COMPLETE" if sampler == "gp" else "PRUNED")

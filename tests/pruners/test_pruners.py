@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from pruners.health import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner
-from pruners.peers import peers
+from pruners.peers import PeerPruner
 from pruners.record import empty, extended
 from tests.pruners.test_rules import BUDGET, WELL
 
@@ -60,23 +60,58 @@ def test_a_trial_without_a_record_is_left_alone() -> None:
     assert not trial.should_prune()
 
 
-@pytest.mark.parametrize("name", ["asha", "median"])
-def test_peers_stand_behind_the_rules_and_their_sentence_is_true(name: str) -> None:
-    study = optuna.create_study(pruner=HealthPruner(peers=peers(name, 240, eta=2, min_share=0.25)))
-    for scale in (1.0, 1.1, 1.2, 1.3):
-        run(study, [scale * value for value in FALLING])
+def test_the_best_half_goes_on_and_the_sentence_is_true() -> None:
+    study = optuna.create_study(pruner=HealthPruner(peers=PeerPruner(240, eta=2, min_share=0.25)))
+    for scale in (1.0, 1.1, 1.2):
+        assert run(study, [scale * value for value in FALLING]).state.name == "COMPLETE", "too few to compare with"
+    late = run(study, [1.15 * value for value in FALLING])
+    assert (late.user_attrs["pruned_by"], late.last_step) == ("peers", 60)
+    reason = late.user_attrs["pruned_reason"]
+    assert f"validation loss {1.15 * FALLING[5]:.3f} at 60 kframes is number 3 of the 4 healthy trials" in reason
+    assert f"2 go on, the last of them with {1.1 * FALLING[5]:.3f}" in reason
+    good = run(study, [0.9 * value for value in FALLING])
+    assert good.state.name == "COMPLETE"
+
+
+def test_the_sick_are_nobodys_peers() -> None:
+    """Three broken voices with the lowest losses of all: the healthy one that comes after them is not measured by them."""
+    study = optuna.create_study(pruner=HealthPruner(peers=PeerPruner(240, eta=2, min_share=0.25)))
+    for _ in range(3):
+        run(study, [0.5 * value for value in FALLING], diagonality=0.1)
+    for _ in range(3):
+        trial = study.ask()
+        for i, value in enumerate(FALLING):
+            trial.report(0.5 * value, 10 * (i + 1))
+        trial.set_constraint("health/alignment_score", 0.5)
+        study.tell(trial, 0.1)
+    assert run(study, FALLING).state.name == "COMPLETE"
+
+
+def test_a_rung_is_passed_once_whatever_the_grid() -> None:
+    """Trials that report on other grids are compared at their first step at or past the rung."""
+    pruner = PeerPruner(100, eta=2, min_share=0.3, least=1)
+    assert list(pruner.rungs()) == [30, 60]
+    study = optuna.create_study(pruner=pruner)
+    coarse = study.ask()
+    for step, value in ((25, 9.0), (50, 1.0), (75, 1.0)):
+        coarse.report(value, step)
+    study.tell(coarse, 1.0)
+    fine = study.ask()
+    for step, value in ((20, 9.0), (31, 1.5)):
+        fine.report(value, step)
+    assert fine.should_prune()
+    assert "1.500 at 30 kframes is number 2 of the 2 healthy trials" in study.trials[1].user_attrs["pruned_reason"]
+    fine.report(5.0, 40)
+    assert not fine.should_prune(), "between two rungs nothing is compared"
+
+
+def test_any_of_optunas_pruners_may_be_the_peers() -> None:
+    study = optuna.create_study(pruner=HealthPruner(peers=optuna.pruners.MedianPruner(n_startup_trials=2)))
+    for _ in range(2):
+        run(study, FALLING)
     late = run(study, [5 * value for value in FALLING])
     assert late.user_attrs["pruned_by"] == "peers"
-    step = late.user_attrs["pruned_step"]
-    value = late.intermediate_values[step]
-    others = [t.intermediate_values[step] for t in study.trials[:-1] if step in t.intermediate_values]
-    reason = late.user_attrs["pruned_reason"]
-    assert f"loss {value:.3f} at {step} kframes is number {len(others) + 1} of the {len(others) + 1}" in reason
-    assert f"the best had {min(others):.3f}" in reason
-
-
-def test_no_peers() -> None:
-    assert peers("none", 240, eta=2, min_share=0.25) is None
+    assert late.user_attrs["pruned_reason"] == f"MedianPruner stopped it with value {5 * FALLING[0]:.4g} at step 10"
 
 
 def test_a_report_with_health_costs_five_statements(tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ functions of the stacked sequences and stand outside the loop (they appear on no
 
 T decoder steps, B batch, N symbols, A attention LSTM, E memory, D attention, K location kernel.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
+import torch
 from torch import Tensor
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,25 @@ class Inputs:
     dropout: Tensor | None  # (T, B, A) mask of the hidden state, scaled by 1 / (1 - p); None for no dropout
 
 
+T = TypeVar("T", Inputs, Weights)
+
+
 def attend(inputs: Inputs, weights: Weights, how: str = "deferred") -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation named `how`."""
+    """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation named `how`.
+
+    Under autocast, too, the loop runs in single precision: hundreds of additions to the cell state and to the cumulative
+    alignment are more than eight bits of mantissa can bear.
+    """
     if how == "reference":
         from model.recurrence.reference import attend as run
     else:
         from model.recurrence.deferred import attend as run
-    return run(inputs, weights)
+    with torch.autocast(inputs.gates.device.type, enabled=False):
+        return run(_single(inputs), _single(weights))
+
+
+def _single(values: T) -> T:
+    """Half-precision tensors as single ones; the others as they are."""
+    tensors = {field.name: getattr(values, field.name) for field in fields(values)}
+    half = {name: tensor.float() for name, tensor in tensors.items() if tensor is not None and tensor.dtype in HALF}
+    return replace(values, **half)

@@ -138,3 +138,33 @@ def test_reference_and_deferred_train_alike() -> None:
         for how in ("reference", "deferred")
     }
     assert losses["deferred"] == pytest.approx(losses["reference"], rel=1e-4)
+
+
+@pytest.mark.parametrize("how", ["reference", "deferred"])
+def test_half_precision_measures_the_same_gradient(how: str) -> None:
+    medians = {}
+    for kind in ("fp32", "bf16"):
+        config = replace(tiny_config(recurrence=how), training=Training(batch_size=4, precision=kind))
+        report = next(trainer(config).reports())
+        assert report.gradients.nonfinite == 0
+        assert report.val_loss is not None
+        medians[kind] = report.gradients.median
+    assert medians["bf16"] == pytest.approx(medians["fp32"], rel=0.1)
+
+
+def test_the_gradient_norm_is_read_after_unscaling() -> None:
+    """A loss scaler multiplies the loss by 65,536 before the backward pass: neither norm nor weights may show it."""
+    plain, scaled = trainer(), trainer()
+    scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    torch.manual_seed(5)
+    one = next(plain.reports())
+    torch.manual_seed(5)
+    other = next(scaled.reports())
+    assert scaled.scaler.get_scale() >= 65_536
+    assert other.gradients.median == pytest.approx(one.gradients.median, rel=1e-4)
+    assert other.val_loss == pytest.approx(one.val_loss, rel=1e-4)
+
+
+def test_fp16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(ValueError, match="choose auto, bf16 or fp32"):
+        trainer(replace(tiny_config(), training=Training(precision="fp16")))

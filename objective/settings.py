@@ -149,7 +149,7 @@ class Settings(_Group):
 # on an idle machine, and loses a factor of ten where another process wants the core too.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
-    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 500, "study.space": "demo", "threads": 1},
+    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "study.space": "demo", "threads": 1},
 }
 
 

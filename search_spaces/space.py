@@ -30,7 +30,7 @@ from search_spaces.reading import read, way_out
 
 __all__ = ["SHIPPED", "Space", "SpaceError", "load"]
 
-SHIPPED = ("default", "demo", "safe", "seed")
+SHIPPED = ("default", "demo", "safe", "seed", "record")
 
 
 @dataclass(frozen=True, slots=True)

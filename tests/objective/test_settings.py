@@ -42,7 +42,7 @@ def mistake(*args: Any, **kwargs: Any) -> str:
 
 def test_without_a_word_it_is_the_demo() -> None:
     settings = settled()
-    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 500, "demo")
+    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 400, "demo")
     assert settings.network.encoder == 128
     assert settings.data.path is None
 
@@ -67,7 +67,7 @@ def test_a_profile_that_somebody_names_holds(tmp_path: Path) -> None:
 
 def test_flags_go_before_set_before_the_file_before_the_profile(tmp_path: Path) -> None:
     file = "budget: {kframes: 100}"
-    assert settled().budget.kframes == 500
+    assert settled().budget.kframes == 400
     assert settled(file, folder=tmp_path).budget.kframes == 100
     assert settled(file, "budget.kframes=200", folder=tmp_path).budget.kframes == 200
     assert settled(file, "budget.kframes=200", folder=tmp_path, budget__kframes=300).budget.kframes == 300

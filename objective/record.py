@@ -1,0 +1,133 @@
+"""Record whole learning curves, sick ones included: `python -m objective.record --trials 128 --workers 2 --archive FILE`.
+
+Trial k is a random point of a wide space, trained to the end of its budget with no pruner, and depends on the seed and k alone.
+Every trial is a file of its own as soon as it is finished, so a recording that was stopped goes on where it was; the archive
+is those files in order, one JSON object a line:
+
+    {"k": 0, "held_out": false, "params": {...}, "seconds": 41.2, "budget_kframes": 400.0,
+     "points": [{"kframes": 16.667, "val_loss": 1.2, ...}, ...],
+     "end": {"premature_rate": 0.0, "overrun_rate": 0.25, "alignment_score": 0.4, "mcd_db": 11.0}}
+
+Every second trial is held out: thresholds are chosen on the others, and shown on these. A missing value is null.
+"""
+import argparse
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from model.files import whole
+from objective.settings import Settings
+
+
+def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
+    """Train trial k to the end; one line of the archive."""
+    from model.trainer import Trainer
+    from objective.speaking import sentences, speak
+    from objective.worker import seed
+    from pruners.record import point
+
+    space, corpus, speech, device = lab
+    params = space.sample(random.Random(f"{settings.study.seed} {k}"))
+    budget = settings.budget
+    trainer = Trainer(
+        settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, 1)
+    )
+    points = []
+    for report in trainer.reports():
+        more = {"order": report.health.order, "stop_error": report.health.stop_error, "clipped": report.gradients.clipped}
+        points.append(point(report) | asdict(report.validation) | more)
+    spoken = speak(trainer.network, [speech.validation[i] for i in sentences(corpus.validation)], device)
+    return {
+        "k": k,
+        "held_out": k % 2 == 1,
+        "params": params,
+        "seconds": trainer.cursor.seconds,
+        "budget_kframes": float(budget.kframes),
+        "points": points,
+        "end": asdict(spoken) if spoken is not None else None,
+    }
+
+
+def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
+    """Records the trials of `ks` that have no file yet."""
+    import torch
+
+    from objective.data import device_of, load_data, speech_of
+    from search_spaces.space import load
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    corpus = load_data(settings)
+    lab = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device)
+    for k in ks:
+        path = file_of(folder, k)
+        if path.exists():
+            continue
+        line = record(k, settings, lab)
+        with whole(path) as part:
+            part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
+        last = line["points"][-1]
+        shown = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
+        print(f"trial {k}: {line['seconds']:.0f} s, {json.dumps(_rounded(shown))}", flush=True)
+
+
+def file_of(folder: Path, k: int) -> Path:
+    return folder / f"curve-{k:05d}.json"
+
+
+def _rounded(value: Any) -> Any:
+    """Five significant digits: curves that are read again, not resumed."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=128, help="curves in the archive (default 128)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--archive", type=Path, default=Path("runs/curves.jsonl"), help="the file to write")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of corpora and caches (default runs)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
+    parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
+    parsed = parser.parse_args(arguments)
+    from objective.resolve import SettingsError, resolve
+
+    try:
+        assignments = ["study.space=record", *parsed.set]
+        settings = resolve(None, assignments, {"out": parsed.out, "profile": "demo", "device": "cpu"}, gpu=False)
+        if parsed.workers < 1 or parsed.trials < 1:
+            raise SettingsError([f"need --trials and --workers >= 1, got {parsed.trials} and {parsed.workers}"])
+    except SettingsError as why:
+        print(why, file=sys.stderr)
+        return 2
+    folder = parsed.archive.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    if parsed.worker is not None:
+        work(settings, range(parsed.worker, parsed.trials, parsed.workers), folder)
+        return 0
+    line = [sys.executable, "-m", "objective.record", *(sys.argv[1:] if arguments is None else arguments)]
+    workers = [subprocess.Popen([*line, "--worker", str(number)]) for number in range(parsed.workers)]
+    try:
+        codes = [worker.wait() for worker in workers]
+    except KeyboardInterrupt:
+        return 130  # the workers heard it, too
+    if any(codes):
+        print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command goes on", file=sys.stderr)
+        return 1
+    with whole(parsed.archive) as part:
+        files = (file_of(folder, k) for k in range(parsed.trials))
+        part.write_text("".join(file.read_text(encoding="utf-8") + "\n" for file in files), encoding="utf-8")
+    print(f"{parsed.trials} curves in {parsed.archive}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,7 +46,7 @@ def learning_rate(training: Training, progress: float) -> float:
 
 
 def precision(training: Training, device: torch.device) -> torch.dtype:
-    """The type of the matrix products: bf16 where a GPU has it, else fp16 there, fp32 on a CPU. ValueError for fp16 on a CPU."""
+    """The type of the matrix products: bf16 where a GPU has it, else fp16 there, fp32 on a CPU. ValueError for fp16 there."""
     if training.precision == "fp16" and device.type == "cpu":
         raise ValueError("training.precision fp16 needs a GPU, the device is the CPU: choose auto, bf16 or fp32")
     if training.precision != "auto":

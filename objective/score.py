@@ -85,13 +85,15 @@ def misses(broken: dict[str, float], report: Report, speaking: Speaking | None, 
 def mcd(spoken: NDArray[np.float32], true: NDArray[np.float32]) -> float:
     """Mel-cepstral distortion in dB between two log-mels (T, M), along the path of dynamic time warping (Kubichek 1993).
 
-    Cepstra are the orthonormal DCT of the natural-log mel bands, coefficients 1 to 13: a change of loudness costs nothing.
+    Cepstra c_m describe a frame of M bands as sum_m c_m cos(m w), so that 10 / ln 10 sqrt(2 sum (difference)^2) is the root
+    mean square, in dB, by which two smoothed spectra differ. Coefficients 1 to 13: a change of loudness costs nothing.
     """
     import librosa
     from scipy.fft import dct
 
     cepstra: Sequence[NDArray[np.float32]] = [
-        dct(mel, norm="ortho", axis=1)[:, 1 : COEFFICIENTS + 1] for mel in (spoken, true)
+        dct(mel, axis=1)[:, 1 : COEFFICIENTS + 1] / mel.shape[1]
+        for mel in (spoken, true)  # scipy's DCT is 2 sum x cos
     ]
     cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
     _, path = librosa.sequence.dtw(C=cost)

@@ -37,16 +37,19 @@ def load_data(settings: Settings) -> Corpus:
     from rich.progress import Progress
 
     data = settings.data
-    with Progress(console=Console(stderr=True), transient=True, disable=settings.quiet) as bars:
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive) as bars:
 
         def bar(text: str) -> "Bar":
             return Bar(bars, text)
 
         path = data.path
         if path is None:
-            path = speak_corpus(
-                settings.out / "corpora", data.language, CORPUS_SEED, data.demo_utterances, bar("speaking the built-in corpus")
-            )
+            try:
+                corpora, told = settings.out / "corpora", bar("speaking the built-in corpus")
+                path = speak_corpus(corpora, data.language, CORPUS_SEED, data.demo_utterances, told)
+            except ValueError as why:
+                raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(
             path,
             data.language,

@@ -65,7 +65,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class StudyEnded:
-    why: str  # "50 trials finished", "interrupted", "time is up after 3600 s"
+    why: str  # "finished", "interrupted", "time is up after 3600 s"
     finished: int
     wanted: int
     seconds: float

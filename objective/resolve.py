@@ -1,15 +1,18 @@
 """From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from pydantic import ValidationError
 
 from objective.flags import FLAGS
 from objective.settings import PROFILES, Settings, mask_url
-from search_spaces.reading import parse, read, way_out
+from search_spaces.check import SpaceError
+from search_spaces.reading import nearest, parse, read
+from search_spaces.space import load
 
 _FLAG_OF = {key: flag for flag, (key, _) in FLAGS.items()} | {"quiet": "--quiet"}
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
@@ -23,11 +26,19 @@ class SettingsError(ValueError):
         super().__init__("\n".join(mistakes))
 
 
-def resolve(settings_file: Path | None, assignments: Sequence[str], flags: Mapping[str, Any], *, gpu: bool) -> Settings:
+def resolve(
+    settings_file: Path | None,
+    assignments: Sequence[str],
+    flags: Mapping[str, Any],
+    *,
+    gpu: bool,
+    check: Callable[[Settings], Iterable[str]] = lambda settings: (),
+) -> Settings:
     """The settings of a run. SettingsError with all mistakes.
 
     `assignments` are the `key=value` of `--set`; `flags` are values by dotted key, None where a flag was not given; `gpu` says
     whether there is one: with it and with a corpus of one's own the profile is full, else demo, unless somebody says which.
+    `check` looks for mistakes outside of the tree (`absent`), in what is left of it without those inside.
     """
     mistakes: list[str] = []
     given: dict[str, Any] = {}
@@ -60,9 +71,40 @@ def resolve(settings_file: Path | None, assignments: Sequence[str], flags: Mappi
                 mistakes.append(f"{where}: {', '.join(keys)}: {sentence}")
             for key in {key for _, keys in blamed for key in keys}:
                 del given[key]
+    mistakes += check(settings)
     if mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def absent(settings: Settings) -> Iterator[str]:
+    """What the settings name and this machine lacks: the recordings, the search space, a folder to write to, a GPU."""
+    path, out = settings.data.path, settings.out
+    if path is not None:
+        try:
+            path.stat()
+        except OSError as error:
+            yield f"data.path: need a folder or a list of recordings, got {path.absolute()}: {_why(error)}"
+    try:
+        load(settings.study.space, settings.config())
+    except SpaceError as error:
+        yield from str(error).splitlines()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=out).close()
+    except OSError as error:
+        yield f"out: need a folder that can be written to, got {out.absolute()}: {_why(error)}"
+    if settings.device == "cuda":
+        from objective.data import device_of  # imports torch, which takes seconds
+
+        try:
+            device_of(settings.device)
+        except SettingsError as error:
+            yield from error.mistakes
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _from_file(path: Path | None, mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
@@ -90,8 +132,8 @@ def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterat
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         try:
-            if not equals:
-                raise ValueError("need key=value, got no `=`")
+            if not equals or not key.strip():
+                raise ValueError(f"need key=value, got {'no key' if equals else 'no `=`'}")
             yield "--set", key.strip(), parse(text)
         except ValueError as error:
             shown = "(not shown)" if not equals and _SECRET.search(key) else key.strip()
@@ -105,7 +147,11 @@ def _misfit(key: str, value: Any) -> str | None:
     if key not in _DEFAULTS:
         if _SECRET.search(key):
             return "secrets come from the environment only: remove it here"
-        return f"unknown: {way_out(key, _DEFAULTS) if '.' in key else way_out(key, [*_GROUPS, *_DEFAULTS])}"
+        close = nearest(key, _DEFAULTS if "." in key else [*_GROUPS, *_DEFAULTS])
+        top = [known for known in dict.fromkeys([*_GROUPS, *_DEFAULTS]) if "." not in known]
+        return f"unknown: did you mean {close}?" if close else f"unknown: need one of {', '.join(top)}, or of their knobs"
+    if value == "":
+        return "need a value, got nothing: leave it out for the default"
     # pydantic takes true for 1, and inside of the configuration's dataclasses infinity for a number.
     numeric = type(_DEFAULTS[key]) in (int, float)
     if numeric and (isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))):

@@ -40,8 +40,9 @@ class Study(_Group):
     @field_validator("name")
     @classmethod
     def _name_of_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"need a name of letters, digits, '_', '-' and '.', got {name!r}: a folder is called by it")
+        if not re.fullmatch(r"\w[\w.-]{0,62}", name):  # a folder's name has at most 255 bytes, a letter up to 4
+            rule = f"need a name of letters, digits, '_', '-' and '.', got {name!r}"
+            raise ValueError(f"{rule}: a folder is called by it, so 63 signs at most and no '-' or '.' in front")
         return name
 
     @field_validator("recipes")
@@ -134,7 +135,8 @@ class Settings(_Group):
     @property
     def storage_url(self) -> str:
         """Where the studies are kept, password included: for opening, never for showing."""
-        return self.study.storage or f"sqlite:///{self.out / 'tacotune.db'}"
+        file = str(self.out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
+        return self.study.storage or f"sqlite:///{file}"
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
         """The configuration of a trial: these settings with the dotted `overrides` of its search space."""

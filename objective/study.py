@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.flags import FLAGS
+from objective.interruption import Interruption
 
 if TYPE_CHECKING:
     import optuna
@@ -23,23 +24,38 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(words)
+    with Interruption() as interruption:
+        try:
+            return run(_settings(parsed), words, interruption)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        except Exception as why:
+            code, sentence = _judged(why)
+            if sentence is None:
+                raise
+            print(sentence, file=sys.stderr)
+            return code
+
+
+def _judged(why: Exception) -> tuple[int, str | None]:
+    """Exit code and message of what the person or the machine did; no message for a bug of ours."""
     from model.data.problems import CorpusError
     from objective.resolve import SettingsError
-    from search_spaces.check import SpaceError
 
-    try:
-        settings = _settings(parsed)
-        return run(settings, words)
-    except (SettingsError, SpaceError, CorpusError) as why:
-        print(why, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    if isinstance(why, SettingsError | CorpusError | Refused):
+        return 2, str(why)
+    from objective.failures import machine_failure  # imports Optuna
+    from storage.studies import StorageError
+
+    if isinstance(why, StorageError):
+        return 2, str(why)
+    failure = machine_failure(why)
+    return 1, failure and f"the machine failed: {failure}: mend it and type the command again, finished trials are kept"
 
 
-def run(settings: "Settings", words: list[str]) -> int:
-    """Prepare, work, close. Returns the exit code."""
+def run(settings: "Settings", words: list[str], interruption: Interruption) -> int:
+    """Prepare, work, close. Returns the exit code. Raises what `_judged` knows."""
     began = time.monotonic()
     from search_spaces.space import load
 
@@ -47,10 +63,11 @@ def run(settings: "Settings", words: list[str]) -> int:
     import optuna
     import torch
 
+    from model.trainer import precision
     from objective.board import best_trial, ended, finished
     from objective.data import device_of, load_data, speech_of
     from objective.events import StudyStarted
-    from objective.interruption import Interruption
+    from objective.resolve import SettingsError
     from objective.settings import mask_url
     from objective.sinks.console import console
     from objective.sinks.fan import Sinks
@@ -58,20 +75,19 @@ def run(settings: "Settings", words: list[str]) -> int:
     from objective.trial import Lab
     from objective.worker import work
     from pruners.rules import rules
-    from storage.studies import StorageError, open_storage
+    from storage.studies import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    device = device_of(settings.device)
     try:
-        device = device_of(settings.device)
-        corpus = load_data(settings)
-        study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
-    except (StorageError, Refused) as why:
-        print(why, file=sys.stderr)
-        return 2
-    sinks = Sinks([JsonLines(settings.folder), console(settings.quiet)])
-    with Interruption() as interruption, sinks:
+        precision(settings.training, device)
+    except ValueError as why:
+        raise SettingsError([str(why)]) from why
+    corpus = load_data(settings)
+    study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
+    with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
         lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption)
         notes = [*_corpus_notes(corpus), *notes, _device_note(device, settings)]
         url = mask_url(settings.storage_url)
@@ -79,15 +95,11 @@ def run(settings: "Settings", words: list[str]) -> int:
         best = best_trial(study)
         known = None if best is None or best.value is None else (best.value, best.number)
         sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), known))
-        code = 1
-        reason = "stopped by an error"
-        try:
-            reason = work(study, lab)
-            code = 130 if reason == "interrupted" else 0
-        finally:
-            command = _next_command(words, reason, study, lab)
-            sinks.emit(ended(study, reason, wanted, settings.budget.kframes, time.monotonic() - began, command))
-    return code
+        interruption.patient = True
+        reason = work(study, lab)
+        command = _next_command(words, reason, study, lab)
+        sinks.emit(ended(study, reason, wanted, settings.budget.kframes, time.monotonic() - began, command))
+    return 130 if reason == "interrupted" else 0
 
 
 class Refused(ValueError):
@@ -102,9 +114,12 @@ def open_study(
 
     from objective.data import fingerprint
 
-    study = optuna.create_study(
-        storage=storage, study_name=settings.study.name, direction="minimize", load_if_exists=True, pruner=pruner_of(settings)
-    )
+    name, pruner = settings.study.name, pruner_of(settings)
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, direction="minimize", pruner=pruner)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
+        _await_identity(study)
     identity = {
         "space": space.fingerprint(),
         "profile": settings.profile,
@@ -113,13 +128,14 @@ def open_study(
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),
+        "targets": asdict(settings.health.targets),
         **_flat(asdict(settings.config())),
     }
     known = study.user_attrs.get("identity")
     if known is None:
         notes = _enqueue_recipes(study, settings, space)
-        study.set_user_attr("identity", identity)
         study.set_user_attr("settings", settings.dump())
+        study.set_user_attr("identity", identity)  # last: it says that the study is ready
         return study, notes
     differences = space.diff(known["space"])
     differences += [
@@ -134,6 +150,18 @@ def open_study(
             "choose another --study, or type the command it was made with"
         )
     return study, []
+
+
+def _await_identity(study: "optuna.Study") -> None:
+    """Give the worker that may have made the study a moment ago two seconds to enqueue its recipes."""
+    from optuna.trial import TrialState
+
+    for _ in range(20):
+        if "identity" in study.user_attrs:
+            return
+        time.sleep(0.1)
+    if any(trial.state != TrialState.WAITING for trial in study.trials):
+        raise Refused(f"study {study.study_name} was made by another program: choose another --study")
 
 
 def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -169,12 +197,12 @@ def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space"
 
 
 def _settings(parsed: argparse.Namespace) -> "Settings":
-    from objective.resolve import resolve
+    from objective.resolve import absent, resolve
 
     flags = {key: getattr(parsed, key) for key, _ in FLAGS.values() if getattr(parsed, key) is not None}
     if parsed.quiet:
         flags["quiet"] = True
-    return resolve(parsed.settings, parsed.set, flags, gpu=_gpu(parsed.device))
+    return resolve(parsed.settings, parsed.set, flags, gpu=_gpu(parsed.device), check=absent)
 
 
 def _gpu(device: str | None) -> bool:
@@ -206,7 +234,7 @@ def _next_command(words: list[str], why: str, study: "optuna.Study", lab: "Lab")
     from objective.settings import mask_url
 
     words = [mask_url(word) for word in words]
-    if "finished" not in why:
+    if why != "finished":
         return f"python -m objective.study {shlex.join(words)}".rstrip()
     if best_trial(study) is None:
         kept = [w for i, w in enumerate(words) if not (w.startswith("--trials") or (i and words[i - 1] == "--trials"))]

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.board import best_trial, finished
 from objective.events import TrialEnded, TrialStarted
+from objective.failures import machine_failure
 from objective.interruption import Interrupted
 from objective.trial import Ending, Lab, run_trial
 from storage.leases import orphans, owner
@@ -25,12 +26,12 @@ _SAMPLER, _TRAINER = 0, 1  # two streams of random numbers for each trial
 def work(study: optuna.Study, lab: Lab) -> str:
     """Runs trials until the study is done; returns the sentence why it stopped. Raises what the machine does."""
     settings = lab.settings
-    reclaim(study)
+    reclaim(study, lab)
     started = time.monotonic()
     while True:
         done = len(finished(study))
         if done >= settings.study.trials:
-            return f"{done} trials finished"
+            return "finished"
         limit = settings.study.timeout_s
         if limit is not None and time.monotonic() - started >= limit:
             return f"time is up after {limit:g} s"
@@ -61,7 +62,11 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
         ending = Ending("FAIL", reason="ended from outside while it ran")
     except BaseException as why:
         # Whatever it was, the trial must not stay RUNNING: it is released, and its point comes again.
-        release(study, trial.number, _cause(why))
+        try:
+            release(study, trial.number, _cause(why))
+        except Exception as more:
+            if machine_failure(more) is None:
+                raise
         lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))
         raise
     best = best_trial(study)
@@ -87,7 +92,8 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
             trial.set_user_attr(name, amount)
     for name, amount in ending.violations.items():
         trial.set_constraint(f"health/{name}", amount)
-    if ending.pruned_by not in (None, "peers"):  # behind its peers is no illness, and its value says enough
+    # Behind its peers is no illness, and its value says enough; but a COMPLETE trial without a broken constraint could be best.
+    if ending.pruned_by is not None and (ending.pruned_by != "peers" or sampler_name == "gp"):
         trial.set_constraint(f"health/{ending.pruned_by}", max(ending.severity, 1e-6))
     if ending.state == "COMPLETE":
         study.tell(trial, ending.value, skip_if_finished=True)
@@ -113,10 +119,12 @@ def release(study: optuna.Study, number: int, why: str) -> None:
         study.enqueue_trial(frozen.params, user_attrs=again)
 
 
-def reclaim(study: optuna.Study) -> None:
-    """Release the trials whose worker died on this machine."""
+def reclaim(study: optuna.Study, lab: Lab) -> None:
+    """Release the trials whose worker died on this machine, and remove the files that it was writing."""
     for trial in orphans(study):
         release(study, trial.number, "its worker died")
+        for part in lab.folder(trial.number).glob(".*.part"):
+            part.unlink(missing_ok=True)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -146,6 +154,8 @@ def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
 def _cause(why: BaseException) -> str:
     if isinstance(why, Interrupted | KeyboardInterrupt):
         return "interrupted"
+    if sentence := machine_failure(why):
+        return sentence
     text = str(why).strip()
     return f"{type(why).__name__}: {text.splitlines()[0]}" if text else type(why).__name__
 

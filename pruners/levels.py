@@ -1,6 +1,6 @@
 """Levels from which a health signal is a warning or critical, and what a finished trial should reach, as settings.
 
-They are starting points; recorded curves decide (`pruners/replay.py`). Plain frozen values, no imports of the project.
+They are starting points. Plain frozen values, no imports of the project.
 """
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -27,6 +27,8 @@ def parse(text: str) -> Any:
     """The value of a YAML document. ValueError with the line where it is no YAML."""
     try:
         return yaml.load(text, _Loader)
+    except RecursionError:
+        raise ValueError("need YAML, got brackets within brackets without end: close them") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""

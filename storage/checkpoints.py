@@ -1,6 +1,7 @@
 """Files of tensors that exist whole or not at all, and are read without running anything they hold."""
 import os
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from model.files import whole
 
 def save(path: Path, values: dict[str, Any]) -> Path:
     """Write `values` (tensors and plain values) so that a reader sees the old file or the new one, even after a power cut."""
+    content = BytesIO()  # of a full disk torch's writer says "unexpected pos", a plain write what it is
+    torch.save(values, content)
     with whole(path) as part, part.open("wb") as file:
-        torch.save(values, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     return path

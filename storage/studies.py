@@ -1,16 +1,21 @@
 """Open the database that holds the studies. SQLite runs in WAL with a busy timeout, so that a dashboard may read along."""
+import errno
+import os
 import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 BUSY_SECONDS = 30
 
 
-class StorageError(RuntimeError):
+class StorageError(ValueError):
     """The database cannot be used. The message says why, without passwords, and the way out."""
 
 
@@ -30,15 +35,23 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         pooled = {"pool_pre_ping": True, "pool_recycle": 1_800}
-        return optuna.storages.get_storage(
-            optuna.storages.RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=pooled)
-        )
-    except (SQLAlchemyError, sqlite3.Error, ImportError) as why:
-        raise StorageError(f"cannot open {shown}: {_first_line(why)}") from why
+        return optuna.storages.get_storage(_tables(parsed.render_as_string(hide_password=False), pooled))
+    except (SQLAlchemyError, sqlite3.Error, StorageInternalError, ImportError) as why:
+        way_out = "check that it is there and that you may write to it"
+        raise StorageError(f"cannot open {shown}: {_first_line(why)}: {way_out}") from why
     except OSError as why:
         raise StorageError(f"cannot open {shown}: {why.strerror or why}: choose a folder that can be written to") from why
-    except RuntimeError as why:  # Optuna's word for tables of another version
-        raise StorageError(f"cannot use {shown}: {_first_line(why)}: run `optuna storage upgrade --storage URL`") from why
+    except RuntimeError as why:  # Optuna's word for tables of another version, with the way out
+        raise StorageError(f"cannot use {shown}: {_first_line(why)}") from why
+
+
+def database_failure(why: BaseException) -> str | None:
+    """One sentence where the database failed under a running study: locked, full, damaged, deleted. None for anything else."""
+    if isinstance(why, StorageInternalError | SQLAlchemyError | sqlite3.Error):
+        return f"the database: {_first_line(why)}"
+    if isinstance(why, KeyError) and why.args == ("Record does not exist.",):  # Optuna's, of a study or a trial
+        return "the study was deleted from its database"
+    return None
 
 
 def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
@@ -49,16 +62,36 @@ def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # stays with the file
     connection.close()
-    rdb = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    rdb = _tables(url, {"connect_args": {"timeout": BUSY_SECONDS}})
+    file = os.stat(path)
 
     @event.listens_for(rdb.engine, "connect")
     def _quick(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")  # with WAL a crash of the machine may cost the last commit, no more
 
-    rdb.engine.dispose()  # the connection from before the listener
+    @event.listens_for(rdb.engine, "checkout")
+    def _still_there(*_: object) -> None:
+        # An open file outlives its name: without this, hours of trials would go into a database that nobody can open.
+        if not path.exists() or not os.path.samestat(file, os.stat(path)):
+            raise FileNotFoundError(errno.ENOENT, "the database was deleted or moved while the study ran", str(path))
+
+    rdb.engine.dispose()  # the connection from before the listeners
     return optuna.storages.get_storage(rdb)
 
 
+def _tables(url: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Optuna makes missing tables without a lock: of workers that start at once, one may meet what another has half made."""
+    for _ in range(20):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except SQLAlchemyError as why:
+            if not isinstance(why, IntegrityError) and "already exists" not in str(why):
+                raise
+            time.sleep(0.1)
+    return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+
+
 def _first_line(why: BaseException) -> str:
-    origin = getattr(why, "orig", None) or why
-    return str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
+    cause = why.__cause__ if isinstance(why, StorageInternalError) and why.__cause__ else why
+    origin = str(getattr(cause, "orig", None) or cause).strip()
+    return origin.splitlines()[0] if origin else type(cause).__name__

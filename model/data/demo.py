@@ -19,6 +19,11 @@ VOICES = {"en": "en-us", "ru": "ru"}
 _LEAD, _TAIL = 551, 1_102  # samples of silence around the speech: 25 and 50 ms at 22,050 Hz
 _SILENCE = 100  # of 32,768: -50 dB
 _VOLUME = 80  # at espeak's default of 100 the peaks touch full scale, which reads as clipping
+_DISK_FAILED = 74  # the child's exit code, EX_IOERR of sysexits.h
+
+
+class SpeakingError(RuntimeError):
+    """espeak-ng cannot be run. The message says why, and the way out."""
 
 
 def speak_corpus(
@@ -28,7 +33,7 @@ def speak_corpus(
 
     The seed chooses and orders the sentences. A complete folder is returned as it is; else it is made aside and renamed into
     place, so that several workers may call this at once. `progress` is told (done, utterances) after each utterance.
-    ValueError for an unknown language or more utterances than sentences, RuntimeError where espeak-ng cannot be run.
+    ValueError for an unknown language or more utterances than sentences, SpeakingError where espeak-ng cannot be run.
     """
     sentences = _choose(language, seed, utterances)
     corpus = folder / f"demo-{language}-{seed}-{utterances}-v{VERSION}"
@@ -77,7 +82,7 @@ def _speak(corpus: Path, voice: str, tell: Callable[[int], None]) -> None:
 
         library, data = espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path())
     except (ImportError, RuntimeError) as error:
-        raise RuntimeError(f"need espeak-ng for the built-in corpus, got {error}: {way_out}") from error
+        raise SpeakingError(f"need espeak-ng for the built-in corpus, got {error}: {way_out}") from error
     command = [sys.executable, "-I", str(Path(__file__).resolve()), library, voice, str(corpus.resolve())]
     # espeak-ng finds no data behind a path of more than about 160 bytes, so the child works beside the data.
     child = subprocess.Popen(command, cwd=data.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -89,7 +94,9 @@ def _speak(corpus: Path, voice: str, tell: Callable[[int], None]) -> None:
         complaint = child.stderr.read().strip()
     if child.returncode:
         last = complaint.splitlines()[-1] if complaint else f"exit code {child.returncode}"
-        raise RuntimeError(f"need espeak-ng for the built-in corpus, got {last!r}: {way_out}")
+        if child.returncode == _DISK_FAILED:
+            raise OSError(last)
+        raise SpeakingError(f"need espeak-ng for the built-in corpus, got {last!r}: {way_out}")
 
 
 def _speak_here(library: str, voice: str, corpus: Path) -> None:
@@ -138,4 +145,8 @@ def _with_margins(sound: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    _speak_here(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    try:
+        _speak_here(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    except OSError as why:
+        print(why, file=sys.stderr)
+        sys.exit(_DISK_FAILED)

@@ -6,7 +6,9 @@ processes may fill it at once: files appear whole, and who comes second writes t
 """
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,8 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
         found = path.stat()
     except OSError as error:
         raise SoundError((error.strerror or str(error)).lower()) from error
-    shortcut = cache / "paths" / _digest(audio, f"{path.absolute()}\n{found.st_size}\n{found.st_mtime_ns}".encode())
+    version = f"\n{found.st_size}\n{found.st_mtime_ns}".encode()
+    shortcut = cache / "paths" / _digest(audio, os.fsencode(path.absolute()) + version)
     if shortcut.exists() and (sound := _cached(cache, shortcut.read_text(errors="replace"))):
         return sound
     content = read(path)
@@ -89,8 +92,10 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
         mel_square=float(np.square(mel, dtype=np.float64).mean()),
     )
     cache.mkdir(parents=True, exist_ok=True)
-    with whole(sound.mel_path) as part, part.open("wb") as file:
-        np.save(file, mel)
+    file = BytesIO()  # of a full disk numpy's writer says "5120 requested and 0 written", a plain write what it is
+    np.save(file, mel)
+    with whole(sound.mel_path) as part:
+        part.write_bytes(file.getbuffer())
     facts = asdict(sound)
     del facts["mel_path"]  # the cache may be moved
     with whole(cache / f"{key}.json") as part:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import StringIO
 from statistics import median
 from typing import TextIO
 
@@ -33,7 +34,7 @@ REDRAWS_PER_SECOND = 4  # one costs about a millisecond, taken from the training
 
 def console(quiet: bool, stream: TextIO | None = None) -> Sink:
     """The live display where `stream` (standard output) is a terminal that can redraw, else plain lines."""
-    stream = stream or sys.stdout
+    stream = stream or sys.stdout or StringIO()  # there is none where the caller closed it
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # a letter that the terminal cannot show is no reason to lose the display
     if quiet or not stream.isatty() or os.environ.get("TERM") == "dumb":

@@ -42,7 +42,9 @@ class Sinks:
 def _survives(sink: Sink, call: Callable[[], None]) -> bool:
     try:
         call()
-    except Exception as error:  # the only broad one of the project: a dead network or terminal must not cost hours of training
+    # The only broad one of the project: a dead network or terminal must not cost hours of training. SystemExit is what rich
+    # makes of a closed pipe.
+    except (Exception, SystemExit) as error:
         log.warning("%s is muted for the rest of the run: %s: %s", sink.name, type(error).__name__, error)
         log.debug("%s raised here", sink.name, exc_info=True)
         return False

@@ -2,8 +2,7 @@
 
 `trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`; `events.jsonl` in the study's folder holds
 every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so several
-workers may share one. A trial that goes on from a checkpoint repeats the points after it: of two lines with equal `kframes`
-the later one holds.
+workers may share one.
 """
 import json
 import math

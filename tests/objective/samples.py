@@ -93,7 +93,7 @@ def row(number: int, healthy: bool = True, **changes: Any) -> dict[str, Any]:
 
 def study_ended(**changes: Any) -> StudyEnded:
     event = StudyEnded(
-        why="5 trials finished",
+        why="finished",
         finished=5,
         wanted=5,
         seconds=3720.0,

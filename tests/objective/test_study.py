@@ -78,7 +78,7 @@ def test_the_same_command_goes_on_to_n_and_then_stops_at_once(spoken: Path, caps
     for trials in ("1", "3", "3"):
         assert command(spoken, "--study", "again", "--trials", trials) == 0
     assert [trial.number for trial in finished(study(spoken, "again"))] == [0, 1, 2]
-    assert "3 trials finished" in capsys.readouterr().out
+    assert "finished: 3 of 3 trials" in capsys.readouterr().out
 
 
 def points(out: Path, name: str) -> list[tuple[dict[str, object], float | None, dict[int, float]]]:

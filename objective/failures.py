@@ -1,0 +1,13 @@
+"""What a machine does to a study, told from a bug of ours."""
+from model.data.demo import SpeakingError
+from storage.studies import database_failure
+
+
+def machine_failure(why: BaseException) -> str | None:
+    """One sentence where a disk, a database or a missing program stopped the work; None for anything else."""
+    if isinstance(why, OSError):
+        place = f": {why.filename}" if why.filename else ""
+        return f"{(why.strerror or str(why)).lower()}{place}"
+    if isinstance(why, SpeakingError):
+        return str(why)
+    return database_failure(why)

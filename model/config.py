@@ -81,7 +81,7 @@ class Network:
     encoder_dropout: float = 0.5
     prenet_dropout: float = 0.5  # on in training, validation and synthesis alike
     attention_dropout: float = 0.1  # on the attention LSTM's state
-    decoder_dropout: float = 0.1  # on the decoder LSTM's outputs
+    decoder_dropout: float = 0.1  # on the decoder LSTM's outputs; NVIDIA drops the state that it feeds itself
     postnet_dropout: float = 0.5
     recurrence: str = "deferred"  # how the attention loop is computed: reference | deferred (equal results)
 

@@ -20,7 +20,7 @@ def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: T
 
     diagonality  share of the attention within BAND of the diagonal (chance: 0.19)
     focus        mean over steps of the row's maximum (FastSpeech's focus rate)
-    coverage     share of symbols that get enough attention in all: 0.7 steps, or less where r > 1 leaves few steps a symbol
+    coverage     share of symbols that get enough attention in all: 0.7 steps, or less where there are few steps a symbol
     backtrack    how far the argmax moves back in all, in lengths of the text
     order        Pearson correlation of time and the attention's centroid, not below 0; 0 where it is undefined
     alignment_score  focus * coverage * order * max(0, 1 - backtrack), in [0, 1]

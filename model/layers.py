@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOMENTUM = 0.1  # of the running statistics
 Activation = Literal["linear", "sigmoid", "tanh", "relu"]
 
 
@@ -26,15 +27,15 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        count = mask.sum()
+        count = mask.sum(dtype=torch.float32)  # bf16 cannot count past 256
         mean = (x * mask).sum((0, 2)) / count  # (C,)
         centred = x - mean[:, None]
         variance = (centred.square() * mask).sum((0, 2)) / count
         with torch.no_grad():
-            momentum = self.momentum if self.momentum is not None else 0.1
-            self.running_mean.lerp_(mean.detach().to(self.running_mean), momentum)
             unbiased = variance.detach() * (count / (count - 1).clamp(min=1))
-            self.running_var.lerp_(unbiased.to(self.running_var), momentum)
+            for running, new in ((self.running_mean, mean.detach()), (self.running_var, unbiased)):
+                moved = running.lerp(new.to(running), MOMENTUM)
+                running.copy_(torch.where(moved.isfinite(), moved, running))  # a step that is skipped leaves no trace
         return centred * (torch.rsqrt(variance + self.eps) * self.weight)[:, None] + self.bias[:, None]
 
 

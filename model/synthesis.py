@@ -26,7 +26,7 @@ class Synthesis:
 
 @torch.no_grad()
 def synthesise(network: Tacotron2, ids: Tensor, lengths: Tensor, threshold: float = 0.5) -> Synthesis:
-    """ids (B, N), lengths (B,). The prenet's dropout is on, as the paper has it, and seeded: the same text sounds the same.
+    """ids (B, N), lengths (B,). The prenet's dropout is on, as the paper has it, and seeded: the same batch sounds the same.
 
     An utterance stops after the first step whose gate exceeds `threshold`, or at its own limit of FRAMES_PER_SYMBOL frames
     a symbol and FRAMES_BESIDES more.

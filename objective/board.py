@@ -82,7 +82,7 @@ def _rank(trial: FrozenTrial) -> tuple[int, float]:
         return 0, _value(trial)
     if trial.state == TrialState.COMPLETE and not pruned(trial):
         return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
-    if trial.user_attrs["pruned_by"] == "peers":
+    if trial.user_attrs.get("pruned_by", "peers") == "peers":
         return 2, _value(trial)
     return 3, trial.user_attrs.get("pruned_severity", 1.0)
 

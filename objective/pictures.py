@@ -3,7 +3,6 @@
 matplotlib is imported when a picture is drawn, and used without pyplot, so that nothing global is left behind. A picture
 appears under its name whole or not at all.
 """
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.files import whole
 from model.report import Report
 
 if TYPE_CHECKING:
@@ -200,10 +200,6 @@ def _headline(figure: "Figure", *paragraphs: str) -> None:
 
 def _save(figure: "Figure", path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as part:
         figure.savefig(part, format="png")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path

@@ -41,7 +41,7 @@ def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
     for report in trainer.reports():
         more = {"order": report.health.order, "stop_error": report.health.stop_error, "clipped": report.gradients.clipped}
         points.append(point(report) | asdict(report.validation) | more)
-    spoken = speak(trainer.network, [speech.validation[i] for i in sentences(corpus.validation)], device)
+    _, spoken = speak(trainer.network, [speech.validation[i] for i in sentences(corpus.validation)], device)
     return {
         "k": k,
         "held_out": k % 2 == 1,

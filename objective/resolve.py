@@ -152,6 +152,8 @@ def _misfit(key: str, value: Any) -> str | None:
         return f"unknown: did you mean {close}?" if close else f"unknown: need one of {', '.join(top)}, or of their knobs"
     if value == "":
         return "need a value, got nothing: leave it out for the default"
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # bytes of the command line that are no UTF-8
+        return f"need UTF-8, got {value!r}: rename it"
     # pydantic takes true for 1, and inside of the configuration's dataclasses infinity for a number.
     numeric = type(_DEFAULTS[key]) in (int, float)
     if numeric and (isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))):

@@ -33,7 +33,7 @@ def value(kind: str, report: Report, speaking: Speaking) -> float:
     """The value of a trial from its best snapshot, smaller is better.
 
     `loss` is the validation loss; `mcd` the free-running distortion in dB; `composite` their sum with the distortion at a
-    tenth (10 dB weigh like one unit of loss) and a unit for every sentence that fails to stop as it should.
+    tenth (10 dB weigh like one unit of loss) and the share of the sentences that fail to stop as they should.
     """
     loss = report.val_loss
     assert loss is not None

@@ -6,7 +6,7 @@ import torch
 
 from model.audio import griffin_lim, save
 from model.config import Audio
-from model.data.batching import Batch, Example, collate
+from model.data.batching import Example, collate
 from model.data.corpus import Utterance
 from model.health import measure_alignment
 from model.synthesis import Synthesis, synthesise
@@ -24,16 +24,16 @@ def sentences(validation: tuple[Utterance, ...]) -> list[int]:
     return [order[round(k * (len(order) - 1) / (SENTENCES - 1))] for k in range(SENTENCES)]
 
 
-def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> Speaking | None:
-    """Synthesise `examples` and measure them against their recordings; None where what comes out is not finite."""
+def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> tuple[Synthesis, Speaking | None]:
+    """Synthesise `examples` and measure them against their recordings; no measurement where what comes out is not finite."""
     batch = collate(examples).to(device)
     spoken = synthesise(network, batch.ids, batch.symbol_lengths)
     if not bool(torch.isfinite(spoken.mel).all()):
-        return None
+        return spoken, None
     measured = measure_alignment(spoken.alignment, spoken.step_lengths, batch.symbol_lengths)
     premature = spoken.stopped & (spoken.frame_lengths * 2 < batch.frame_lengths)
     distortions = [mcd(_mel(spoken, row), np.asarray(example.mel)) for row, example in enumerate(examples)]
-    return Speaking(
+    return spoken, Speaking(
         premature_rate=float(premature.float().mean()),
         overrun_rate=float((~spoken.stopped).float().mean()),
         alignment_score=float(measured["alignment_score"].mean()),
@@ -42,27 +42,27 @@ def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> 
 
 
 def show(
-    folder: Path, network: Tacotron2, utterance: Utterance, example: Example, language: str, audio: Audio, title: str
+    folder: Path, spoken: Synthesis, row: int, utterance: Utterance, example: Example, language: str, audio: Audio, title: str
 ) -> None:
-    """alignment.png, mel.png and sample.wav of one sentence, spoken freely."""
-    device = network.mel_mean.device
-    batch: Batch = collate([example]).to(device)
-    spoken = synthesise(network, batch.ids, batch.symbol_lengths)
-    measured = measure_alignment(spoken.alignment, spoken.step_lengths, batch.symbol_lengths)
+    """alignment.png, mel.png and sample.wav of one row of what was spoken, the sentence of `utterance`."""
+    steps, length = int(spoken.step_lengths[row]), len(utterance.ids)
+    attention = spoken.alignment[row : row + 1, :steps, :length]
+    lengths = (torch.tensor([size], device=attention.device) for size in (steps, length))
+    measured = measure_alignment(attention, *lengths)
     table = symbols(language)
     alignment(
         folder / "alignment.png",
-        spoken.alignment[0].float().cpu().numpy(),
+        attention[0].float().cpu().numpy(),
         [table[index] for index in utterance.ids],
         {name: float(value[0]) for name, value in measured.items()},
         f"{title}: attention, free running",
     )
-    mel = _mel(spoken, 0)
+    mel = _mel(spoken, row)
     mels(
         folder / "mel.png",
         mel,
         np.asarray(example.mel),
-        spoken.gate[0].float().cpu().numpy(),
+        spoken.gate[row, :steps].float().cpu().numpy(),
         f"{title}: {utterance.text}",
         audio.hop_samples / audio.rate_hz,
     )

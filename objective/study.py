@@ -51,7 +51,7 @@ def _judged(why: Exception) -> tuple[int, str | None]:
     if isinstance(why, StorageError):
         return 2, str(why)
     failure = machine_failure(why)
-    return 1, failure and f"the machine failed: {failure}: mend it and type the command again, finished trials are kept"
+    return 1, failure and f"the machine failed: {failure}: mend that, the same command goes on with what the database holds"
 
 
 def run(settings: "Settings", words: list[str], interruption: Interruption) -> int:
@@ -190,7 +190,8 @@ def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space"
     recipes = load_recipes()
     for name in settings.study.recipes:
         params, changes = space.to_trial_params(recipes[name])
-        study.enqueue_trial(params, user_attrs={"origin": f"recipe {name}", "changes": changes}, skip_if_exists=True)
+        known = {"k": len(study.get_trials(deepcopy=False)), "origin": f"recipe {name}", "changes": changes}
+        study.enqueue_trial(params, user_attrs=known, skip_if_exists=True)
         if changes:
             notes.append(f"recipe {name} as the space allows it: {'; '.join(changes)}")
     return notes
@@ -235,11 +236,21 @@ def _next_command(words: list[str], why: str, study: "optuna.Study", lab: "Lab")
 
     words = [mask_url(word) for word in words]
     if why != "finished":
-        return f"python -m objective.study {shlex.join(words)}".rstrip()
+        return f"{_typed('python')} -m objective.study {shlex.join(words)}".rstrip()
     if best_trial(study) is None:
         kept = [w for i, w in enumerate(words) if not (w.startswith("--trials") or (i and words[i - 1] == "--trials"))]
-        return f"python -m objective.study {shlex.join([*kept, '--trials', str(lab.settings.study.trials * 2)])}"
-    return f"optuna-dashboard {shlex.quote(mask_url(lab.settings.storage_url))}"
+        return f"{_typed('python')} -m objective.study {shlex.join([*kept, '--trials', str(lab.settings.study.trials * 2)])}"
+    return f"{_typed('optuna-dashboard')} {shlex.quote(mask_url(lab.settings.storage_url))}"
+
+
+def _typed(program: str) -> str:
+    """How to type a program of this environment: by its path, unless the shell finds it by its name."""
+    import shutil
+
+    path = Path(sys.executable).with_name(program)
+    if not path.exists() or shutil.which(program) == str(path):
+        return program
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -115,6 +115,8 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
                 attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
                 ending.pruned_by, ending.reason = attributes["pruned_by"], attributes["pruned_reason"]
                 ending.severity = attributes["pruned_severity"]
+                if ending.pruned_by == "nonfinite" and report.gradients.culprit:
+                    ending.reason += f"; the first term that was not: {report.gradients.culprit}"
             elif report.val_loss is None:
                 ending.pruned_by, ending.severity = "nonfinite", 1.0
                 ending.reason = f"the validation loss is not finite at {report.kframes:.4g} kframes"
@@ -132,7 +134,7 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
         trainer.network.load_state_dict(checkpoints.load(folder / "best.pt")["weights"])
     chosen = sentences(lab.corpus.validation)
     examples = [lab.speech.validation[position] for position in chosen]
-    ending.speaking = speak(trainer.network, examples, lab.device)
+    spoken, ending.speaking = speak(trainer.network, examples, lab.device)
     if ending.speaking is None:
         ending.state, ending.pruned_by, ending.severity = "PRUNED", ending.pruned_by or "nonfinite", ending.severity or 1.0
         ending.reason = ending.reason or "what the network says when it speaks freely is not finite"
@@ -145,7 +147,7 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
     middle = 1  # neither the shortest nor the longest
     utterance = lab.corpus.validation[chosen[middle]]
     show(
-        *(folder, trainer.network, utterance, examples[middle]),
+        *(folder, spoken, middle, utterance, examples[middle]),
         *(lab.corpus.language, lab.settings.audio, f"trial {number}"),
     )
 

@@ -109,14 +109,15 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
 def release(study: optuna.Study, number: int, why: str) -> None:
     """End a trial that the machine stopped as FAIL, and enqueue its point again if it had one."""
     frozen = study.get_trials(deepcopy=False)[number]
-    if frozen.state.is_finished():
+    try:
+        study._storage.set_trial_user_attr(frozen._trial_id, "released", why)
+        study._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:  # somebody else ended it, and enqueued its point
         return
-    storage = study._storage
-    storage.set_trial_user_attr(frozen._trial_id, "released", why)
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-    if frozen.params and "k" in frozen.user_attrs:
-        again = {"k": frozen.user_attrs["k"], "origin": f"again after trial {number}"}
-        study.enqueue_trial(frozen.params, user_attrs=again)
+    point = frozen.system_attrs.get("fixed_params", {}) | frozen.params
+    if point and "k" in frozen.user_attrs:
+        kept = {name: frozen.user_attrs[name] for name in ("k", "changes") if name in frozen.user_attrs}
+        study.enqueue_trial(point, user_attrs=kept | {"origin": f"again after trial {number}"})
 
 
 def reclaim(study: optuna.Study, lab: Lab) -> None:

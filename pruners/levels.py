@@ -124,7 +124,7 @@ class Levels:
     gate_accuracy: Floor = Floor(0.8, 0.6)
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
     stagnation: Stagnation = Stagnation()
-    progress: Floor = Floor(0.05, -0.1)  # 1 - EMA(loss) / loss at the end of the optimiser's warm-up
+    progress: Floor = Floor(0.05, -0.1)  # 1 - EMA(loss) / loss at the end of `warmup_share`
     targets: Targets = Targets()
 
     def __post_init__(self) -> None:

@@ -47,13 +47,14 @@ class PeerPruner(ExplainedPruner):
             place = 1 + sum(other < value for other in others)
             if place > stay or value != value:
                 bar = sorted(others)[stay - 1]
-                return Decision(True, "peers", value / bar - 1, self._sentence(value, rung, place, len(others) + 1, stay, bar))
+                sentence = self._sentence(value, steps[-1], place, len(others) + 1, stay, bar)
+                return Decision(True, "peers", value / bar - 1, sentence)
         return None
 
-    def _sentence(self, value: float, rung: float, place: int, count: int, stay: int, bar: float) -> str:
+    def _sentence(self, value: float, step: int, place: int, count: int, stay: int, bar: float) -> str:
         return (
-            f"behind its peers: validation loss {value:.3f} at {rung:.4g} kframes is number {place} of the {count} healthy "
-            f"trials that came there, {stay} go on, the last of them with {bar:.3f}"
+            f"behind its peers: validation loss {value:.3f} at {step} kframes is number {place} of the {count} healthy "
+            f"trials at this rung, {stay} go on, the last of them with {bar:.3f}"
         )
 
 
@@ -66,4 +67,4 @@ def healthy(trial: FrozenTrial) -> bool:
     """Not known to be sick: no health rule stopped it, and no constraint is broken."""
     if trial.user_attrs.get("pruned_by", "peers") != "peers" or trial.state == optuna.trial.TrialState.FAIL:
         return False
-    return all(amount <= 0 for amount in trial.constraints.values())
+    return all(amount <= 0 for name, amount in trial.constraints.items() if name != "health/peers")

@@ -57,14 +57,14 @@ class Below:
         now, critical = seen[-1][1], self.level.critical
         label = self.signal.replace("_", " ")
         if now >= critical:
-            sentence = f"{label} {_number(now)} < {_number(self.level.warn)} at {seen[-1][0]:.4g} kframes"
+            sentence = f"{label} {_pair(now, '<', self.level.warn)} at {seen[-1][0]:.4g} kframes"
             return Decision(False, self.name, 1 - now / self.level.warn, sentence, critical=False)
         run = _run([value < critical for _, value in seen])
         return Decision(
             stop=run >= self.level.patience,
             rule=self.name,
             severity=1 - now / critical,
-            evidence=f"{label} {_number(now)} < {_number(critical)} in {_since(seen, run)}",
+            evidence=f"{label} {_pair(now, '<', critical)} in {_since(seen, run)}",
         )
 
 
@@ -241,6 +241,12 @@ def _run(flags: Sequence[bool]) -> int:
 
 def _since(seen: Sequence[tuple[float, float]], run: int) -> str:
     return f"{run} of {run} validations since {seen[-run][0]:.4g} kframes"
+
+
+def _pair(value: float, sign: str, limit: float) -> str:
+    """A value and the limit that it breaks, with as many digits as it takes to see that."""
+    shown = _number(value) if _number(value) != _number(limit) else f"{value:.4g}"
+    return f"{shown} {sign} {_number(limit)}"
 
 
 def _number(value: float) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 BUSY_SECONDS = 30
+_FAILURES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class StorageError(ValueError):
@@ -22,7 +23,8 @@ class StorageError(ValueError):
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """`sqlite:///FILE` or another URL that SQLAlchemy reads (`postgresql://...`). Creates what is missing.
 
-    Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's.
+    Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's; what
+    `database_failure` knows where the file is right and the machine fails: the disk is full, somebody locks the database.
     """
     try:
         parsed = make_url(url)
@@ -37,6 +39,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         pooled = {"pool_pre_ping": True, "pool_recycle": 1_800}
         return optuna.storages.get_storage(_tables(parsed.render_as_string(hide_password=False), pooled))
     except (SQLAlchemyError, sqlite3.Error, StorageInternalError, ImportError) as why:
+        if getattr(_origin(why), "sqlite_errorcode", 0) & 0xFF in _FAILURES:
+            raise
         way_out = "check that it is there and that you may write to it"
         raise StorageError(f"cannot open {shown}: {_first_line(why)}: {way_out}") from why
     except OSError as why:
@@ -92,6 +96,12 @@ def _tables(url: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
 
 
 def _first_line(why: BaseException) -> str:
+    origin = _origin(why)
+    text = str(origin).strip()
+    return text.splitlines()[0] if text else type(origin).__name__
+
+
+def _origin(why: BaseException) -> BaseException:
+    """The driver's own error behind Optuna's and SQLAlchemy's."""
     cause = why.__cause__ if isinstance(why, StorageInternalError) and why.__cause__ else why
-    origin = str(getattr(cause, "orig", None) or cause).strip()
-    return origin.splitlines()[0] if origin else type(cause).__name__
+    return getattr(cause, "orig", None) or cause

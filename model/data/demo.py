@@ -148,5 +148,5 @@ if __name__ == "__main__":
     try:
         _speak_here(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     except OSError as why:
-        print(why, file=sys.stderr)
+        print(why.strerror or why, file=sys.stderr)
         sys.exit(_DISK_FAILED)

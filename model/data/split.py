@@ -34,7 +34,8 @@ def split(ids: Sequence[str], wanted: int, seed: int) -> tuple[frozenset[int], t
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         remarks.append(f"validation: {len(chosen)} utterances, {len(names)} of {len(groups)} recordings, whole ({shown})")
     else:
-        why = "the recordings that the ids show are too uneven" if several else "the ids do not show several recordings"
+        mixed = f"none of the {len(groups)} recordings has the size to be held out whole: pieces of one stand on both sides"
+        why = mixed if several else "the ids do not show several recordings"
         chosen = frozenset(draw.sample(range(len(ids)), min(size, len(ids))))
         remarks.append(f"validation: {len(chosen)} utterances drawn at random with seed {seed}, as {why}")
     return chosen, tuple(remarks)

@@ -49,7 +49,7 @@ class Scene:
     study: StudyStarted
     trial: TrialStarted | None = None
     began: float = 0.0  # clock at the trial's start, s
-    first: tuple[float, float] | None = None  # clock and kframes of its first progress: a resumed trial starts far from zero
+    first: tuple[float, float] | None = None  # clock and kframes of its first progress, from which its pace is counted
     kframes: float = 0.0
     latest: Reported | None = None
     seconds: tuple[float, ...] = ()  # of the trials finished here

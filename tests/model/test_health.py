@@ -161,6 +161,7 @@ def test_gradient_window() -> None:
     got = window.close()
     assert (got.median, got.nonfinite, got.streak, got.culprit) == (2.0, 2, 2, "gate")
     assert got.clipped == pytest.approx(1 / 3)
+    assert got.p95 == pytest.approx(2.9)
     window.skipped("mel_after")
     assert window.close().streak == 3, "a run of non-finite steps goes on into the next window"
     empty = window.close()

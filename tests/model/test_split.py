@@ -32,12 +32,12 @@ def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], w
     assert split(ids, wanted, seed) == (chosen, remarks)
     assert chosen <= set(range(len(ids)))
     assert 1 <= len(chosen) <= max(2, len(ids) / 4)
-    if "whole" in remarks[-1]:
+    if "at random" not in remarks[-1]:
         inside = {recording(ids[position]) for position in chosen}
         outside = {recording(id) for position, id in enumerate(ids) if position not in chosen}
         assert not inside & outside
+        assert "recordings, whole (" in remarks[-1]
     else:
-        assert "at random" in remarks[-1]
         assert len(chosen) <= wanted
 
 
@@ -55,7 +55,7 @@ def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> 
 
 @pytest.mark.parametrize(
     ("sizes", "why"),
-    [([100], "do not show several"), ([1] * 100, "do not show several"), ([90, 70], "too uneven"), ([2, 300], "too uneven")],
+    [([100], "do not show several"), ([1] * 100, "do not show several"), ([90, 70], "held out whole"), ([2, 300], "held out whole")],
     ids=["one", "all different", "two halves", "one crumb"],
 )
 def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[int], why: str) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.config import Loss, Network
 from model.data.batching import Batch, collate
-from model.layers import valid_mask
+from model.layers import BidirectionalLSTM, MaskedBatchNorm, valid_mask
 from model.loss import terms, total
 from model.tacotron2 import Decoder, Outputs, Tacotron2
 from tests.conftest import BANDS, SYMBOLS, tiny_network, toy_examples, without_dropout
@@ -124,3 +124,25 @@ def test_prenet_dropout_is_on_in_eval_mode() -> None:
     network = build(tiny_network()).eval()
     batch = batch_of(2)
     assert not torch.equal(network(batch).mel_before, network(batch).mel_before)
+
+
+def test_the_bidirectional_lstm_is_the_packed_one() -> None:
+    torch.manual_seed(0)
+    ours, packed = BidirectionalLSTM(5, 8).double(), torch.nn.LSTM(5, 4, batch_first=True, bidirectional=True).double()
+    for direction, suffix in ((ours.forwards, ""), (ours.backwards, "_reverse")):
+        for name, value in direction.named_parameters():
+            getattr(packed, name + suffix).data.copy_(value.data)
+    x, lengths = torch.randn(3, 7, 5, dtype=torch.float64), torch.tensor([7, 2, 4])
+    together = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = torch.nn.utils.rnn.pad_packed_sequence(packed(together)[0], batch_first=True)
+    torch.testing.assert_close(ours(x, lengths), expected)
+
+
+def test_running_statistics_follow_torchs() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 9)
+    ours, theirs = MaskedBatchNorm(3), torch.nn.BatchNorm1d(3)
+    for _ in range(3):
+        torch.testing.assert_close(ours(x, torch.ones(4, 1, 9)), theirs(x))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)

@@ -152,6 +152,7 @@ def test_half_precision_measures_the_same_gradient(how: str) -> None:
         assert report.val_loss is not None
         medians[kind] = report.gradients.median
     assert medians["bf16"] == pytest.approx(medians["fp32"], rel=0.1)
+    assert medians["bf16"] != medians["fp32"], "autocast was on"
 
 
 def test_the_gradient_norm_is_read_after_unscaling() -> None:
@@ -170,3 +171,39 @@ def test_the_gradient_norm_is_read_after_unscaling() -> None:
 def test_fp16_is_refused_on_a_cpu() -> None:
     with pytest.raises(ValueError, match="choose auto, bf16 or fp32"):
         trainer(replace(tiny_config(), training=Training(precision="fp16")))
+
+
+def test_a_step_that_is_skipped_leaves_no_trace_in_the_network() -> None:
+    """One utterance of NaN among many: its steps are skipped, and validation goes on as if they had not been."""
+    speech = toy_speech()
+    broken = [Example(speech.train[0].ids, speech.train[0].mel * math.nan), *speech.train[1:]]
+    report = next(trainer(speech=replace(speech, train=broken), reports=1).reports())
+    assert 0 < report.gradients.nonfinite < report.updates
+    assert report.val_loss is not None
+
+
+def test_the_schedule_reaches_the_optimiser_and_counts_frames() -> None:
+    rates = {}
+    for size in (1, 6):
+        run = trainer(replace(tiny_config(), training=Training(batch_size=size, learning_rate=1.0, warmup_share=0.99)))
+        reports = list(run.reports())
+        rates[size] = [report.learning_rate for report in reports[:3]]
+        assert run.optimiser.param_groups[0]["lr"] == reports[-1].learning_rate
+    assert rates[1] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
+    assert rates[6] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
+
+
+def test_validation_counts_frames_not_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = replace(toy_speech(), validation=[*toy_speech().validation, *toy_speech(12).train])
+    run = trainer(replace(tiny_config(), network=without_dropout()), speech=speech)
+    whole, _ = run.validate()
+    monkeypatch.setattr("model.trainer.VALIDATION_BATCH", 3)
+    parts, _ = run.validate()
+    assert parts.score == pytest.approx(whole.score, rel=1e-5)
+    assert parts.guided == pytest.approx(whole.guided, rel=1e-4)
+
+
+def test_the_guided_term_of_a_validation_is_the_same_measure_for_every_trial() -> None:
+    base = tiny_config()
+    narrow, wide = (trainer(replace(base, loss=replace(base.loss, guided_sigma=sigma))).validate()[0] for sigma in (0.1, 0.5))
+    assert narrow == wide

@@ -67,7 +67,7 @@ def test_the_best_half_goes_on_and_the_sentence_is_true() -> None:
     late = run(study, [1.15 * value for value in FALLING])
     assert (late.user_attrs["pruned_by"], late.last_step) == ("peers", 60)
     reason = late.user_attrs["pruned_reason"]
-    assert f"validation loss {1.15 * FALLING[5]:.3f} at 60 kframes is number 3 of the 4 healthy trials" in reason
+    assert f"validation loss {1.15 * FALLING[5]:.3f} at 60 kframes is number 3 of the 4 healthy trials at this rung" in reason
     assert f"2 go on, the last of them with {1.1 * FALLING[5]:.3f}" in reason
     good = run(study, [0.9 * value for value in FALLING])
     assert good.state.name == "COMPLETE"
@@ -100,7 +100,7 @@ def test_a_rung_is_passed_once_whatever_the_grid() -> None:
     for step, value in ((20, 9.0), (31, 1.5)):
         fine.report(value, step)
     assert fine.should_prune()
-    assert "1.500 at 30 kframes is number 2 of the 2 healthy trials" in study.trials[1].user_attrs["pruned_reason"]
+    assert "1.500 at 31 kframes is number 2 of the 2 healthy trials" in study.trials[1].user_attrs["pruned_reason"]
     fine.report(5.0, 40)
     assert not fine.should_prune(), "between two rungs nothing is compared"
 

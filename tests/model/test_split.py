@@ -55,7 +55,10 @@ def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> 
 
 @pytest.mark.parametrize(
     ("sizes", "why"),
-    [([100], "do not show several"), ([1] * 100, "do not show several"), ([90, 70], "held out whole"), ([2, 300], "held out whole")],
+    [
+        *(([100], "do not show several"), ([1] * 100, "do not show several")),
+        *(([90, 70], "held out whole"), ([2, 300], "held out whole")),
+    ],
     ids=["one", "all different", "two halves", "one crumb"],
 )
 def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[int], why: str) -> None:

@@ -13,8 +13,7 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.mels import open_mel
 from model.trainer import Speech
-from objective.resolve import SettingsError
-from objective.settings import Settings
+from objective.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -98,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    from objective.resolve import SettingsError, resolve
+    from objective.resolve import resolve
+    from objective.settings import SettingsError
 
     try:
         assignments = ["study.space=record", *parsed.set]

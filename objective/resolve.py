@@ -9,21 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from objective.flags import FLAGS
-from objective.settings import PROFILES, Settings, mask_url
+from objective.settings import PROFILES, Settings, SettingsError, mask_url
 from search_spaces.check import SpaceError
 from search_spaces.reading import nearest, parse, read
 from search_spaces.space import load
 
 _FLAG_OF = {key: flag for flag, (key, _) in FLAGS.items()} | {"quiet": "--quiet"}
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
-
-
-class SettingsError(ValueError):
-    """Every mistake in the settings, one a line."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        self.mistakes = list(mistakes)
-        super().__init__("\n".join(mistakes))
 
 
 def resolve(

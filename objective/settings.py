@@ -3,7 +3,7 @@
 A knob is named by its dotted path, such as `training.learning_rate`. Nothing here imports torch, Optuna or an audio library.
 """
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +19,14 @@ from search_spaces.recipes import load_recipes
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SettingsError(ValueError):
+    """Every mistake in the settings, one a line."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = list(mistakes)
+        super().__init__("\n".join(mistakes))
 
 
 class _Group(BaseModel):

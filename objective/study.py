@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _judged(why: Exception) -> tuple[int, str | None]:
     """Exit code and message of what the person or the machine did; no message for a bug of ours."""
     from model.data.problems import CorpusError
-    from objective.resolve import SettingsError
+    from objective.settings import SettingsError
 
     if isinstance(why, SettingsError | CorpusError | Refused):
         return 2, str(why)
@@ -67,8 +67,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.board import best_trial, ended, finished
     from objective.data import device_of, load_data, speech_of
     from objective.events import StudyStarted
-    from objective.resolve import SettingsError
-    from objective.settings import mask_url
+    from objective.settings import SettingsError, mask_url
     from objective.sinks.console import console
     from objective.sinks.fan import Sinks
     from objective.sinks.jsonl import JsonLines

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from model.config import Config
 from objective.flags import FLAGS
-from objective.resolve import SettingsError, resolve
-from objective.settings import Settings, mask_url
+from objective.resolve import resolve
+from objective.settings import Settings, SettingsError, mask_url
 from search_spaces.knobs import apply
 from search_spaces.space import SHIPPED, load
 

@@ -146,3 +146,11 @@ def test_running_statistics_follow_torchs() -> None:
         torch.testing.assert_close(ours(x, torch.ones(4, 1, 9)), theirs(x))
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+@pytest.mark.parametrize("name", ["encoder_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout"])
+def test_each_dropout_is_there_in_training_and_gone_in_eval(name: str) -> None:
+    network = build(without_dropout(**{name: 0.5}))
+    batch = batch_of(2)
+    assert not torch.equal(network.train()(batch).mel_after, network(batch).mel_after)
+    assert torch.equal(network.eval()(batch).mel_after, network(batch).mel_after)

@@ -207,3 +207,12 @@ def test_the_guided_term_of_a_validation_is_the_same_measure_for_every_trial() -
     base = tiny_config()
     narrow, wide = (trainer(replace(base, loss=replace(base.loss, guided_sigma=sigma))).validate()[0] for sigma in (0.1, 0.5))
     assert narrow == wide
+
+
+def test_weight_decay_shrinks_the_weights() -> None:
+    norms = {}
+    for decay in (0.0, 10.0):
+        run = trainer(replace(tiny_config(), training=Training(learning_rate=1e-2, weight_decay=decay)), kframes=2)
+        list(run.reports())
+        norms[decay] = float(run.network.encoder.embedding.weight.detach().norm())
+    assert norms[10.0] < 0.85 * norms[0.0]

@@ -1,0 +1,265 @@
+"""The command in careless hands, on an unlucky machine: one clear sentence, the right exit code, nothing lost."""
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import espeakng_loader
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
+
+import storage.studies
+from model.config import Audio
+from model.data.mels import prepare
+from objective.board import finished
+from objective.failures import machine_failure
+from objective.interruption import Interrupted, Interruption
+from objective.settings import Settings
+from objective.study import main
+from storage.leases import owner
+from storage.studies import open_storage
+from tests.objective.test_study import ROOT, SMALL, study, words
+
+CORPUS = "corpora/demo-en-0-24-v1"
+QUICK = ["--budget-kframes", "4", "--set", "budget.reports=1", "--set", "study.recipes=[tacotune, nvidia]"]
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder whose corpus and mels are there already, and a study without a trial."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "small.yaml").write_text(SMALL)
+    assert command(out, "--study", "first", "--trials", "1", "--timeout", "1e-9") == 0
+    return out
+
+
+def command(out: Path, *more: str) -> int:
+    return main([*words(out), *QUICK, *more])
+
+
+def started(out: Path, *more: str) -> "subprocess.Popen[str]":
+    line = [sys.executable, "-m", "objective.study", *words(out), *QUICK, *more]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A disk that is full at `size` bytes: the system refuses to let a file grow beyond."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+CARELESS = {
+    "an unset variable": (["--data", "", "--storage", ""], ["data.path: need a value", "study.storage: need a value"]),
+    "no key": (["--set", "=3", "--set", "a.b=1"], ["got no key", "a.b: unknown: need one of study, data, budget"]),
+    "a name too long for a folder": (["--study", "x" * 64], ["63 signs at most"]),
+    "no path": (["--study", "a/../b"], ["a folder is called by it"]),
+    "of every kind at once": (
+        ["--trials", "x", "--data", "no/such", "--space", "defualt", "--device", "cuda", "--out", "small.yaml/x"],
+        ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
+    ),
+    "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets within brackets"]),
+    "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
+    "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),
+    "a folder for a database": (["--storage", "sqlite:////tmp"], ["unable to open database file", "check that"]),
+    "bytes that are no text": (["--data", "\udcff"], ["need UTF-8"]),
+}
+
+
+@pytest.mark.parametrize("case", CARELESS)
+def test_a_mistake_ends_with_two_and_no_traceback(
+    case: str, spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(spoken)
+    more, sentences = CARELESS[case]
+    assert main([*words(spoken, "--study", "careless", "--trials", "1"), *more]) == 2
+    said = capsys.readouterr().err
+    assert [sentence for sentence in sentences if sentence not in said] == []
+    assert said.startswith(said.lstrip())
+    assert "Traceback" not in said
+
+
+def test_a_study_of_another_program_is_left_alone(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    foreign = optuna.create_study(storage=f"sqlite:///{spoken}/tacotune.db", study_name="foreign")
+    foreign.tell(foreign.ask(), 1.0)
+    assert command(spoken, "--study", "foreign", "--trials", "2") == 2
+    assert "made by another program: choose another --study" in capsys.readouterr().err
+    assert len(study(spoken, "foreign").trials) == 1
+
+
+def test_signs_that_mean_something_in_a_url_stay_in_the_path() -> None:
+    assert make_url(Settings(out=Path("/a?b#c%20 ёж")).storage_url).database == "/a?b#c%20 ёж/tacotune.db"
+
+
+def test_a_folder_may_have_a_name_of_any_bytes(spoken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    sound = shutil.copy(spoken / CORPUS / "wavs" / "demo-en-0001.wav", folder)
+    assert prepare(Path(sound), Audio(), tmp_path / "mels").frames > 0
+
+
+@contextmanager
+def hangup(handler: Any) -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_before_the_first_trial_a_signal_ends_at_once_and_after_it_the_second() -> None:
+    with hangup(lambda number, frame: None), Interruption() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        interruption.patient = True
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(Interrupted):
+            interruption.check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_nohup_keeps_its_meaning() -> None:
+    with hangup(signal.SIG_IGN), Interruption() as interruption:
+        interruption.patient = True
+        signal.raise_signal(signal.SIGHUP)
+        interruption.check()
+
+
+def test_a_signal_while_the_corpus_is_spoken_leaves_nothing_half_made(spoken: Path, tmp_path: Path) -> None:
+    shutil.copy(spoken / "small.yaml", tmp_path)
+    with started(tmp_path, "--trials", "1", "--set", "data.demo_utterances=288") as process:
+        while not any(tmp_path.glob("corpora/.demo*/corpus/wavs/*.wav")):
+            assert process.poll() is None
+        process.terminate()
+        assert process.communicate()[1] == "interrupted\n"
+        assert process.returncode == 130
+    assert list((tmp_path / "corpora").iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [None, CORPUS], ids=["while speaking", "in the mel cache"])
+def test_a_full_disk_before_the_first_trial(
+    data: str | None, spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(spoken / "small.yaml", tmp_path)
+    with largest_file(5_000):
+        assert command(tmp_path, "--trials", "1", *(["--data", str(spoken / data)] if data else [])) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("the machine failed: file too large")
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_costs_the_trial_and_not_its_point(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--study", "full", "--trials", "1", "--set", "network.decoder_rnn=400"]
+    with largest_file(3_000_000):
+        assert command(spoken, *line) == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[0].startswith("the machine failed: file too large")
+    assert "Traceback" not in printed.err
+    failed, _, again = study(spoken, "full").trials
+    assert (failed.state, failed.user_attrs["released"]) == (TrialState.FAIL, "file too large")
+    assert (again.state, again.user_attrs["k"]) == (TrialState.WAITING, failed.user_attrs["k"])
+    assert list((spoken / "full").rglob(".*.part")) == []
+
+
+def test_without_espeak_it_says_so(spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: "/no/such/library.so")
+    assert command(spoken, "--study", "dumb", "--set", "data.demo_utterances=25") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/no/such/library.so" in line
+    assert "--data" in line
+
+
+def test_a_database_that_goes_away_is_noticed(tmp_path: Path) -> None:
+    """An open file outlives its name: without a look at the path every later trial would be lost in silence."""
+    lost = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"), study_name="s")
+    (tmp_path / "x.db").rename(tmp_path / "y.db")
+    with pytest.raises(FileNotFoundError) as caught:
+        lost.ask()
+    assert machine_failure(caught.value) == f"the database was deleted or moved while the study ran: {tmp_path}/x.db"
+
+
+def test_a_study_that_is_deleted_and_a_database_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    monkeypatch.setattr(storage.studies, "BUSY_SECONDS", 0.05)
+    deleted = optuna.create_study(storage=open_storage(url), study_name="s")
+    optuna.delete_study(storage=url, study_name="s")
+    with pytest.raises(KeyError) as gone:
+        deleted.ask()
+    assert machine_failure(gone.value) == "the study was deleted from its database"
+    assert machine_failure(KeyError("a bug of ours")) is None
+    kept = optuna.create_study(storage=open_storage(url), study_name="t")
+    holder = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(optuna.exceptions.StorageInternalError) as locked:
+        kept.set_user_attr("any", 1)
+    assert machine_failure(locked.value) == "the database: database is locked"
+    holder.close()
+    holder = sqlite3.connect(tmp_path / "y.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):  # a failure of the machine, not the person's mistake
+        open_storage(f"sqlite:///{tmp_path}/y.db")
+    holder.close()
+
+
+def test_what_a_killed_worker_was_writing_is_removed(spoken: Path) -> None:
+    line = ["--study", "swept", "--trials", "1"]
+    assert command(spoken, *line, "--timeout", "1e-9") == 0
+    torn = study(spoken, "swept")
+    torn.ask().set_user_attr("owner", {**owner(), "pid": 2**22 + 1})
+    part = spoken / "swept" / "trial-00000" / ".last.pt.0123.part"
+    part.parent.mkdir()
+    part.write_bytes(b"half a checkpoi")
+    assert command(spoken, *line, "--timeout", "1e-9") == 0
+    assert not part.exists()
+    assert study(spoken, "swept").trials[0].state == TrialState.FAIL
+
+
+def test_one_command_typed_twice_at_one_moment(spoken: Path, tmp_path: Path) -> None:
+    """Both make the corpus, the database and the study; together they finish what was asked for."""
+    shutil.copy(spoken / "small.yaml", tmp_path)
+    both = [started(tmp_path, "--trials", "4", "--study", "twice") for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert ([process.returncode for process in both], said) == ([0, 0], ["", ""])
+    trials = study(tmp_path, "twice").trials
+    assert 4 <= len(finished(study(tmp_path, "twice"))) == len(trials) <= 5  # one may be on its way when the other counts
+    origins = [trial.user_attrs["origin"] for trial in trials if "origin" in trial.user_attrs]
+    assert origins == ["recipe tacotune", "recipe nvidia"]
+    assert [trial.user_attrs["k"] for trial in trials] == list(range(len(trials)))
+    assert [path for path in tmp_path.rglob("*") if re.search(r"\.part$|^\.demo", path.name)] == []
+
+
+def test_a_reader_that_goes_away_stops_the_lines_and_not_the_study(spoken: Path) -> None:
+    with started(spoken, "--study", "piped", "--trials", "1") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "console is muted" in process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert len(finished(study(spoken, "piped"))) == 1
+
+
+@pytest.mark.parametrize("score", ["mcd", "composite"])
+def test_other_scores_are_what_was_heard(score: str, spoken: Path) -> None:
+    assert command(spoken, "--study", score, "--trials", "1", "--set", f"objective.score={score}") == 0
+    (trial,) = finished(study(spoken, score))
+    heard = {name: trial.user_attrs[f"free_{name}"] for name in ("mcd_db", "premature_rate", "overrun_rate")}
+    loss = trial.intermediate_values[trial.last_step or 0]
+    failures = heard["premature_rate"] + heard["overrun_rate"]
+    expected = {"mcd": heard["mcd_db"], "composite": loss + heard["mcd_db"] / 10 + failures}
+    assert trial.value == pytest.approx(expected[score])

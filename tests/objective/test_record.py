@@ -1,0 +1,45 @@
+"""Recording whole curves: one line a trial, the same whoever records it, and a stopped recording goes on."""
+import json
+from pathlib import Path
+
+import pytest
+
+from objective.record import main
+
+SMALL = [
+    *("data.demo_utterances=16", "budget.kframes=8", "budget.reports=4", "network.embedding=16", "network.encoder=16"),
+    *("network.attention_rnn=16", "network.decoder_rnn=16", "network.postnet=8"),
+]
+
+
+def words(folder: Path, archive: str, trials: int, workers: int) -> list[str]:
+    sets = [word for knob in SMALL for word in ("--set", knob)]
+    flags = ["--archive", str(folder / archive), "--trials", str(trials), "--workers", str(workers), "--out", str(folder)]
+    return [*flags, *sets]
+
+
+def lines(file: Path) -> list[dict[str, object]]:
+    read = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [{name: item for name, item in line.items() if name != "seconds"} for line in read]
+
+
+def test_an_archive_does_not_depend_on_who_recorded_it(tmp_path: Path) -> None:
+    assert main(words(tmp_path, "one.jsonl", trials=1, workers=1)) == 0
+    (first,) = lines(tmp_path / "one.jsonl")
+    assert main(words(tmp_path, "one.jsonl", trials=2, workers=1)) == 0
+    assert main(words(tmp_path, "two.jsonl", trials=2, workers=2)) == 0
+    one, two = lines(tmp_path / "one.jsonl"), lines(tmp_path / "two.jsonl")
+    assert one == two
+    assert one[0] == first, "what was there is not recorded again"
+    assert [line["held_out"] for line in one] == [False, True]
+    for line in one:
+        points = line["points"]
+        assert isinstance(points, list)
+        assert [point["kframes"] for point in points][-1] == 8
+        assert {"val_loss", "grad_norm_p95", "diagonality", "alignment_score", "gate_accuracy"} <= points[0].keys()
+        assert line["end"] is None or set(line["end"]) == {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
+
+
+def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--workers", "0"]) == 2
+    assert "need --trials and --workers >= 1" in capsys.readouterr().err

@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]  # (recordings done, recordings in all)
 Read = tuple[Line, Encoded]
 Fault = tuple[str, str]  # a Problem's reason and detail
 
+MIN_DEVIATION = 0.01  # of log-mels, which is 2 to 3 in speech: below, the network would see noise of the rounding
 WORKERS = 4  # threads at most: decoding and the Fourier transform run outside the interpreter's lock
 
 
@@ -115,6 +116,9 @@ def load_corpus(
         rule = f"need at least {limits.min_train} utterances to train on (min_train), {manifest.path} leaves {len(train)}"
         raise CorpusError(f"{rule} of {total} lines: add recordings", problems)
     mean, deviation = _mel_statistics([utterance.sound for utterance in train])
+    if deviation < MIN_DEVIATION:
+        rule = f"need mels that differ by at least {MIN_DEVIATION} (standard deviation), got {deviation:.1e} in {manifest.path}"
+        raise CorpusError(f"{rule}: check fmin_hz, fmax_hz and window_samples of audio")
     return Corpus(
         language=language,
         symbols=len(symbols(language)),
@@ -245,4 +249,4 @@ def _mel_statistics(sounds: Sequence[Sound]) -> tuple[float, float]:
     frames = sum(sound.frames for sound in sounds)
     mean = sum(sound.frames * sound.mel_mean for sound in sounds) / frames
     square = sum(sound.frames * sound.mel_square for sound in sounds) / frames
-    return mean, math.sqrt(square - mean**2)
+    return mean, math.sqrt(max(0.0, square - mean**2))

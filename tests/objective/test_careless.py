@@ -74,6 +74,7 @@ CARELESS = {
     ),
     "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets within brackets"]),
     "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
+    "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
     "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),
     "a folder for a database": (["--storage", "sqlite:////tmp"], ["unable to open database file", "check that"]),
     "bytes that are no text": (["--data", "\udcff"], ["need UTF-8"]),
@@ -233,11 +234,11 @@ def test_what_a_killed_worker_was_writing_is_removed(spoken: Path) -> None:
 def test_one_command_typed_twice_at_one_moment(spoken: Path, tmp_path: Path) -> None:
     """Both make the corpus, the database and the study; together they finish what was asked for."""
     shutil.copy(spoken / "small.yaml", tmp_path)
-    both = [started(tmp_path, "--trials", "4", "--study", "twice") for _ in range(2)]
+    both = [started(tmp_path, "--trials", "2", "--study", "twice") for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     assert ([process.returncode for process in both], said) == ([0, 0], ["", ""])
     trials = study(tmp_path, "twice").trials
-    assert 4 <= len(finished(study(tmp_path, "twice"))) == len(trials) <= 5  # one may be on its way when the other counts
+    assert 2 <= len(finished(study(tmp_path, "twice"))) == len(trials) <= 3  # one may be on its way when the other counts
     origins = [trial.user_attrs["origin"] for trial in trials if "origin" in trial.user_attrs]
     assert origins == ["recipe tacotune", "recipe nvidia"]
     assert [trial.user_attrs["k"] for trial in trials] == list(range(len(trials)))

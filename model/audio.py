@@ -141,8 +141,10 @@ def save(path: Path, wave: Floats, audio: Audio) -> None:
     """Writes (S,) as 16-bit WAV, whole or not at all. What leaves [-1, 1] is clipped."""
     import soundfile
 
+    sound = BytesIO()  # libsndfile has no word for a full disk, the file system has
+    soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
     with whole(path) as part:
-        soundfile.write(part, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
+        part.write_bytes(sound.getvalue())
 
 
 def _samples(content: bytes) -> tuple[Floats, int]:

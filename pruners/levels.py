@@ -58,6 +58,7 @@ class GradNorm:
 
     def __post_init__(self) -> None:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
+        _check(self.warn > 0, f"need warn > 0, got {self.warn}: every norm would be a warning")
         _check(self.relative > 1, f"need relative > 1, got {self.relative}: the running median itself would be critical")
         _patient(self.patience)
 

@@ -269,3 +269,8 @@ def test_reading_settings_loads_nothing_heavy() -> None:
     code = f"import sys, objective.resolve; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_a_norm_that_always_warns_is_refused() -> None:
+    with pytest.raises(SettingsError, match="need warn > 0"):
+        resolve(None, ["health.grad_norm.warn=0"], {}, gpu=False)

@@ -109,14 +109,6 @@ def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) 
     return np.clip(wave[:samples], -1, 1)
 
 
-def load(path: Path, audio: Audio) -> tuple[Floats, Source]:
-    """The file as a mono wave (S,) at `audio.rate_hz` in [-1, 1], and what it was. WAV, FLAC, OGG, MP3, told by content.
-
-    Raises SoundError.
-    """
-    return decode(read(path), audio)
-
-
 def read(path: Path) -> bytes:
     """The file's bytes. Raises SoundError, so that a file that cannot be read is told from a disk that cannot be written."""
     try:
@@ -126,7 +118,10 @@ def read(path: Path) -> bytes:
 
 
 def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
-    """`load` for the bytes of a file."""
+    """A file's bytes (WAV, FLAC, OGG, MP3, told by content) as a mono wave (S,) at `audio.rate_hz` in [-1, 1], and what it was.
+
+    Raises SoundError.
+    """
     samples, rate_hz = _samples(content)
     source = Source(rate_hz, samples.shape[1], float(np.abs(samples).max()), _clipped(samples))
     wave = samples.mean(axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.files import whole
+from model.health import BAND
 from model.report import Report
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 DPI = 120
 LABELLED_SYMBOLS = 80  # more would not be legible
-BAND = 0.1  # half-width of the diagonal band of `diagonality`, as a share of the utterance
 TRAIN, VALIDATION, NEUTRAL = "#1f77b4", "#d95f02", "#555555"
 WARN, CRITICAL = "#f2b134", "#d1495b"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from objective.trial import Lab
     from search_spaces.space import Space
 
+
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(words)
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
-        except Exception as why:
+        except Exception as why:  # to tell what the person and the machine did from a bug of ours, which is raised again
             code, sentence = _judged(why)
             if sentence is None:
                 raise
@@ -88,7 +89,8 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
     with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
         lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption)
-        notes = [*_corpus_notes(corpus), *notes, _device_note(device, settings)]
+        about = f"space {space.name}: {space.about}"
+        notes = [*_corpus_notes(corpus), about, *notes, _device_note(device, settings)]
         url = mask_url(settings.storage_url)
         done, wanted = len(finished(study)), settings.study.trials
         best = best_trial(study)

@@ -77,7 +77,7 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
         curves(folder / "curves.png", ending.reports, _levels(lab.settings.health), f"trial {trial.number}")
         if ending.last is not None and ending.last.val_loss is not None:  # a network that says NaN says nothing
             _finish(trainer, trial.number, lab, ending)
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as why:
+    except (RuntimeError, MemoryError) as why:
         if not _out_of_memory(why):
             raise
         batch = config.training.batch_size
@@ -117,9 +117,9 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
                 ending.severity = attributes["pruned_severity"]
                 if ending.pruned_by == "nonfinite" and report.gradients.culprit:
                     ending.reason += f"; the first term that was not: {report.gradients.culprit}"
-            elif report.val_loss is None:
-                ending.pruned_by, ending.severity = "nonfinite", 1.0
-                ending.reason = f"the validation loss is not finite at {report.kframes:.4g} kframes"
+            elif report.val_loss is None:  # whoever prunes, or nobody: there is nothing to go on with
+                worst = found[0]
+                ending.pruned_by, ending.reason, ending.severity = worst.rule, worst.evidence, worst.severity
             if ending.pruned_by is not None:
                 ending.state = "PRUNED"
                 return

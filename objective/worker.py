@@ -46,9 +46,9 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     """One trial from ask to tell."""
     settings = lab.settings
     trial = study.ask()
-    trial.set_user_attr("owner", owner())
     began = time.monotonic()
     try:
+        trial.set_user_attr("owner", owner())
         k = trial.user_attrs["k"] if "k" in trial.user_attrs else _ordinal(study, trial.number)
         trial.set_user_attr("k", k)
         study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, _SAMPLER))
@@ -64,7 +64,7 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
         # Whatever it was, the trial must not stay RUNNING: it is released, and its point comes again.
         try:
             release(study, trial.number, _cause(why))
-        except Exception as more:
+        except Exception as more:  # the database itself may be what failed; a bug of ours must show
             if machine_failure(more) is None:
                 raise
         lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))

@@ -1,4 +1,6 @@
 """A pruner that says why: Optuna's interface answers yes or no, so the reason is kept among the trial's attributes."""
+from abc import abstractmethod
+
 import optuna
 from optuna.trial import FrozenTrial
 
@@ -8,9 +10,9 @@ from pruners.rules import Decision
 class ExplainedPruner(optuna.pruners.BasePruner):
     """Write `decide`; `prune` stores its decision as `pruned_by`, `pruned_reason`, `pruned_severity` and `pruned_step`."""
 
+    @abstractmethod
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
         """The decision to stop `trial` now, or None."""
-        raise NotImplementedError
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         decision = self.decide(study, trial)

@@ -8,10 +8,9 @@ from model.report import Report
 VERSION = 1
 POINTS = 256  # at most; the newest quarter keeps every point, the rest thins out
 
-SIGNALS = (
-    *("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak"),
-    *("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy", "stop_f1"),
-)
+TRAINING = ("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak")
+HEALTH = ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy", "stop_f1")
+SIGNALS = TRAINING + HEALTH
 
 Record = dict[str, Any]
 
@@ -30,7 +29,7 @@ def point(report: Report) -> dict[str, float | None]:
         "grad_norm_p95": report.gradients.p95,
         "nonfinite": report.gradients.nonfinite,
         "streak": report.gradients.streak,
-        **{name: getattr(report.health, name) for name in SIGNALS[7:]},
+        **{name: getattr(report.health, name) for name in HEALTH},
     }
 
 

@@ -42,8 +42,8 @@ class Sinks:
 def _survives(sink: Sink, call: Callable[[], None]) -> bool:
     try:
         call()
-    # The only broad one of the project: a dead network or terminal must not cost hours of training. SystemExit is what rich
-    # makes of a closed pipe.
+    # Broad on purpose: a dead network or terminal must not cost hours of training. SystemExit is what rich makes of a closed
+    # pipe.
     except (Exception, SystemExit) as error:
         log.warning("%s is muted for the rest of the run: %s: %s", sink.name, type(error).__name__, error)
         log.debug("%s raised here", sink.name, exc_info=True)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from model.audio import SoundError, decode, griffin_lim, load, log_mel, save
+from model.audio import SoundError, decode, griffin_lim, log_mel, read, save
 from model.config import Audio
 
 AUDIO = Audio()
@@ -149,7 +149,7 @@ def test_saving_and_loading_keep_the_wave(tmp_path) -> None:
     path = tmp_path / "голос ü.wav"
     save(path, vowel(), AUDIO)
     assert soundfile.info(path).subtype == "PCM_16"
-    wave, _ = load(path, AUDIO)
+    wave, _ = decode(read(path), AUDIO)
     np.testing.assert_allclose(wave, vowel(), atol=2 / 32_768)
 
 
@@ -205,9 +205,9 @@ def test_what_is_no_whole_recording_says_why(content: bytes, reason: str) -> Non
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path) -> None:
     with pytest.raises(SoundError, match="no such file"):
-        load(tmp_path / "gone.wav", AUDIO)
+        read(tmp_path / "gone.wav")
     with pytest.raises(SoundError, match="is a directory"):
-        load(tmp_path, AUDIO)
+        read(tmp_path)
 
 
 def test_sound_is_imported_without_its_heavy_libraries() -> None:

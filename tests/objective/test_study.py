@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -81,6 +83,16 @@ def test_the_same_command_goes_on_to_n_and_then_stops_at_once(spoken: Path, caps
     assert "finished: 3 of 3 trials" in capsys.readouterr().out
 
 
+@contextmanager
+def running(out: Path, mark: str, *more: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, from the moment when it prints a line that starts with `mark`."""
+    line = [sys.executable, "-m", "objective.study", *words(out, *more)]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(said.startswith(mark) for said in process.stdout)
+        yield process
+
+
 def points(out: Path, name: str) -> list[tuple[dict[str, object], float | None, dict[int, float]]]:
     trials = sorted(finished(study(out, name)), key=lambda trial: int(trial.user_attrs["k"]))
     return [(trial.params, trial.value, trial.intermediate_values) for trial in trials]
@@ -103,13 +115,8 @@ def test_parts_give_the_same_list_as_one_go(spoken: Path) -> None:
 
 def test_ctrl_c_ends_cleanly_and_the_command_goes_on(spoken: Path) -> None:
     """Interrupted in a recipe while another waits; typed again, it ends with exactly five, each what it would have been."""
-    line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "stopped", "--trials", "5", "--seed", "7")]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for output in process.stdout:
-            if output.startswith("trial 1  3.0/12"):
-                process.send_signal(signal.SIGINT)
-                break
+    with running(spoken, "trial 1  3.0/12", "--study", "stopped", "--trials", "5", "--seed", "7") as process:
+        process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(timeout=30) == 130
     assert "interrupted" in rest
@@ -125,13 +132,8 @@ def test_ctrl_c_ends_cleanly_and_the_command_goes_on(spoken: Path) -> None:
 
 
 def test_a_killed_worker_leaves_no_zombie(spoken: Path) -> None:
-    line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "killed", "--trials", "2")]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for output in process.stdout:
-            if output.startswith("trial 0  3.0/12"):
-                process.kill()
-                break
+    with running(spoken, "trial 0  3.0/12", "--study", "killed", "--trials", "2") as process:
+        process.kill()
     assert study(spoken, "killed").trials[0].state.name == "RUNNING"
     assert command(spoken, "--study", "killed", "--trials", "2") == 0
     states = [trial.state.name for trial in study(spoken, "killed").trials]
@@ -167,13 +169,8 @@ def test_a_network_that_diverges_is_pruned_never_failed(spoken: Path) -> None:
 
 
 def test_a_button_that_fails_a_running_trial_stops_it_and_the_study_goes_on(spoken: Path) -> None:
-    line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "button", "--trials", "1")]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for output in process.stdout:
-            if output.startswith("trial 0  3.0/12"):
-                study(spoken, "button").tell(0, state=optuna.trial.TrialState.FAIL)
-                break
+    with running(spoken, "trial 0  3.0/12", "--study", "button", "--trials", "1") as process:
+        study(spoken, "button").tell(0, state=optuna.trial.TrialState.FAIL)
         rest = process.stdout.read()
         assert process.wait(timeout=60) == 0
     assert "ended from outside" in rest

@@ -85,10 +85,11 @@ def test_a_mistake_is_named_with_its_way_out(parameters: dict[str, Any], sentenc
 
 
 def test_a_refusal_of_the_configuration_counts_only_where_it_can_be_suggested() -> None:
-    Space.from_dict({"parameters": {
+    space = Space.from_dict({"parameters": {
         "training.schedule": {"categorical": ["cosine", "noam"]},
         "training.warmup_share": {"float": [0, 0.1], "when": {"training.schedule": "cosine"}},
     }})
+    assert [parameter.key for parameter in space.parameters] == ["training.schedule", "training.warmup_share"]
 
 
 def test_fixed_settings_are_checked_too() -> None:

@@ -97,7 +97,9 @@ def test_optuna_suggests_configurations(space: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=3, seed=0))
     for _ in range(8):
         trial = study.ask()
-        config = apply(space.base, space.suggest(trial))
+        settings = space.suggest(trial)
+        config = apply(space.base, settings)
+        assert values(config) == values(space.base) | settings
         study.tell(trial, config.training.learning_rate)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.audio import SoundError, load, log_mel, save
+from model.audio import SoundError, decode, log_mel, read, save
 from model.config import Audio
 from model.data.mels import Sound, open_mel, prepare
 
@@ -36,7 +36,7 @@ def wav(tmp_path: Path) -> Path:
 
 
 def assert_whole(sound: Sound, wav: Path) -> None:
-    np.testing.assert_array_equal(open_mel(sound), log_mel(load(wav, AUDIO)[0], AUDIO))
+    np.testing.assert_array_equal(open_mel(sound), log_mel(decode(read(wav), AUDIO)[0], AUDIO))
 
 
 def test_a_sound_is_its_mel_and_its_facts(wav: Path, cache: Path) -> None:

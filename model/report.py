@@ -33,7 +33,7 @@ class Gradients:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Attention and gate on the validation set, teacher-forced: means over utterances of masked measurements."""
+    """Attention and gate, teacher-forced: means over utterances of masked measurements."""
 
     diagonality: float | None
     focus: float | None
@@ -58,7 +58,8 @@ class Report:
     train: Losses  # means since the last report
     validation: Losses
     gradients: Gradients
-    health: Health
+    health: Health  # on the validation set
+    train_health: Health  # on the last batch trained on, dropout and all
 
     @property
     def val_loss(self) -> float | None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from model.config import Config, Training
-from model.data.batching import Batches, Example, collate
+from model.data.batching import Batch, Batches, Example, collate
 from model.health import GradientWindow, measure_alignment, measure_gate, stop_f1
 from model.loss import Terms, terms, total
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
-from model.tacotron2 import Tacotron2
+from model.tacotron2 import Outputs, Tacotron2
 
 VALIDATION_BATCH = 32  # utterances
 VALIDATION_SIGMA = 0.2  # of the guided term, so that it means the same in every trial
@@ -107,12 +107,12 @@ class Trainer:
         """One item for each update: a report where the update reached a point of the grid, else None."""
         while self.cursor.frames < self.budget:
             started = time.perf_counter()
-            self._update()
+            batch, outputs = self._update()
             mark = min(self.grid, int(self.cursor.frames * self.grid / self.budget))
             report = None
             if mark > self.cursor.mark:
                 self.cursor.mark = mark
-                report = self._report()
+                report = self._report(_health([_measure(batch, outputs)], self.config.network.reduction))
             self.cursor.seconds += time.perf_counter() - started
             yield None if report is None else replace(report, seconds=self.cursor.seconds)
 
@@ -124,7 +124,7 @@ class Trainer:
         halvings = (self.cursor.frames - aligned_at) / (loss.guided_halflife_share * self.budget)
         return float(loss.guided_weight * 0.5**halvings)
 
-    def _update(self) -> None:
+    def _update(self) -> tuple[Batch, Outputs]:
         batch = collate([self.speech.train[index] for index in next(self.batches)]).to(self.device)
         self.cursor.frames += batch.frames
         self.cursor.updates += 1
@@ -150,8 +150,9 @@ class Trainer:
             if not settling:
                 self.gradients.skipped(_culprit(parts))
         self.scaler.update()
+        return batch, outputs
 
-    def _report(self) -> Report:
+    def _report(self, train_health: Health) -> Report:
         train = torch.stack(self.losses).mean(0).tolist() if self.losses else [None] * 4
         self.losses = []
         validation, health = self.validate()
@@ -168,6 +169,7 @@ class Trainer:
             validation=validation,
             gradients=self.gradients.close(),
             health=health,
+            train_health=train_health,
         )
 
     @torch.no_grad()
@@ -187,10 +189,7 @@ class Trainer:
                 count = int(outputs.step_lengths.sum())
                 sums += means * (batch.frames, batch.frames, count, count)
                 frames, steps = frames + batch.frames, steps + count
-                measured.append(
-                    measure_alignment(outputs.alignment, outputs.step_lengths, batch.symbol_lengths)
-                    | measure_gate(outputs.gate, outputs.step_lengths)
-                )
+                measured.append(_measure(batch, outputs))
         losses = Losses(*(_number(value) for value in sums / (frames, frames, steps, steps)))
         return losses, _health(measured, self.config.network.reduction)
 
@@ -243,6 +242,12 @@ def _culprit(parts: Terms) -> str:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _measure(batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+    """(B,) each."""
+    steps = outputs.step_lengths
+    return measure_alignment(outputs.alignment, steps, batch.symbol_lengths) | measure_gate(outputs.gate, steps)
 
 
 def _health(measured: list[dict[str, Tensor]], reduction: int) -> Health:

@@ -6,9 +6,12 @@ is those files in order, one JSON object a line:
 
     {"k": 0, "held_out": false, "params": {...}, "seconds": 41.2, "budget_kframes": 400.0,
      "points": [{"kframes": 16.667, "val_loss": 1.2, ...}, ...],
-     "end": {"premature_rate": 0.0, "overrun_rate": 0.25, "alignment_score": 0.4, "mcd_db": 11.0}}
+     "end": {"premature_rate": 0.0, "overrun_rate": 0.2, "alignment_score": 0.4, "mcd_db": 11.0},
+     "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
 
-Every second trial is held out: thresholds are chosen on the others, and shown on these. A missing value is null.
+`end` is how the network spoke freely at the end, `kept` how the snapshot spoke that a study would have kept, which is its best
+(objective/score.py). Every second trial is held out: thresholds are chosen on the others, and shown on these. A missing value
+is null.
 """
 import argparse
 import json
@@ -21,36 +24,54 @@ from pathlib import Path
 from typing import Any
 
 from model.files import whole
+from model.report import Report
 from objective.settings import Settings
 
 
 def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
     """Train trial k to the end; one line of the archive."""
     from model.trainer import Trainer
+    from objective.score import better
     from objective.speaking import sentences, speak
     from objective.worker import seed
-    from pruners.record import point
 
     space, corpus, speech, device = lab
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
-    budget = settings.budget
+    budget, targets = settings.budget, settings.health.targets
     trainer = Trainer(
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, 1)
     )
-    points = []
+    reports: list[Report] = []
+    best, weights = None, {}
     for report in trainer.reports():
-        more = {"order": report.health.order, "stop_error": report.health.stop_error, "clipped": report.gradients.clipped}
-        points.append(point(report) | asdict(report.validation) | more)
-    _, spoken = speak(trainer.network, [speech.validation[i] for i in sentences(corpus.validation)], device)
+        reports.append(report)
+        if better(report, best, targets):
+            best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    asked = sentences(corpus, speech)
+    _, end = speak(trainer.network, asked, device)
+    kept = None
+    if best is not None:
+        trainer.network.load_state_dict(weights)
+        _, spoken = speak(trainer.network, asked, device)
+        kept = spoken and {"kframes": best.kframes} | asdict(spoken)
     return {
         "k": k,
         "held_out": k % 2 == 1,
         "params": params,
         "seconds": trainer.cursor.seconds,
         "budget_kframes": float(budget.kframes),
-        "points": points,
-        "end": asdict(spoken) if spoken is not None else None,
+        "points": [_point(report) for report in reports],
+        "end": end and asdict(end),
+        "kept": kept,
     }
+
+
+def _point(report: Report) -> dict[str, Any]:
+    from pruners.record import point
+
+    more = {"order": report.health.order, "stop_error": report.health.stop_error, "clipped": report.gradients.clipped}
+    trained = {f"train_{name}": amount for name, amount in asdict(report.train_health).items()}
+    return point(report) | asdict(report.validation) | more | trained
 
 
 def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:

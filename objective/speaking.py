@@ -1,38 +1,64 @@
-"""Let a network speak freely: the fixed validation sentences, how they came out, and what a person looks at and listens to."""
+"""Let a network speak freely: the fixed sentences, how they came out, and what a person looks at and listens to."""
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.audio import griffin_lim, save
 from model.config import Audio
-from model.data.batching import Example, collate
-from model.data.corpus import Utterance
+from model.data.corpus import Corpus
 from model.health import measure_alignment
 from model.synthesis import Synthesis, synthesise
 from model.tacotron2 import Tacotron2
+from model.text.frontend import encode
 from model.text.symbols import symbols
+from model.trainer import Speech
 from objective.pictures import alignment, mels
 from objective.score import Speaking, mcd
 
-SENTENCES = 4
+RECORDED = 4  # of the sentences
+# Attention that follows the content of the text, and not its own last place, jumps among equal words.
+REPEATED = {"en": "no, no, no, it is not so.", "ru": "нет, нет, нет, это не так."}
 
 
-def sentences(validation: tuple[Utterance, ...]) -> list[int]:
-    """Positions of the fixed sentences: the shortest text, the longest, and two evenly between."""
-    order = sorted(range(len(validation)), key=lambda position: (len(validation[position].ids), validation[position].id))
-    return [order[round(k * (len(order) - 1) / (SENTENCES - 1))] for k in range(SENTENCES)]
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What a network is asked to say."""
+
+    text: str
+    ids: tuple[int, ...]
+    frames: float  # as long as it should be
+    mel: NDArray[np.float32] | None = None  # the recording; None where nobody read it
 
 
-def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> tuple[Synthesis, Speaking | None]:
-    """Synthesise `examples` and measure them against their recordings; no measurement where what comes out is not finite."""
-    batch = collate(examples).to(device)
-    spoken = synthesise(network, batch.ids, batch.symbol_lengths)
+def sentences(corpus: Corpus, speech: Speech) -> list[Sentence]:
+    """From validation the shortest text, the longest and two evenly between; then one with repeated words."""
+    known = corpus.validation
+    order = sorted(range(len(known)), key=lambda position: (len(known[position].ids), known[position].id))
+    chosen = [order[round(k * (len(order) - 1) / (RECORDED - 1))] for k in range(RECORDED)]
+    mels = [np.asarray(speech.validation[position].mel) for position in chosen]
+    recorded = [Sentence(known[i].text, known[i].ids, len(mel), mel) for i, mel in zip(chosen, mels, strict=True)]
+    pace = float(np.median([utterance.sound.frames / len(utterance.ids) for utterance in known]))
+    repeated = encode(REPEATED[corpus.language], corpus.language)
+    return [*recorded, Sentence(repeated.text, repeated.ids, pace * len(repeated.ids))]
+
+
+def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -> tuple[Synthesis, Speaking | None]:
+    """Say what is `asked` and measure it; no measurement where what comes out is not finite."""
+    lengths = torch.tensor([len(sentence.ids) for sentence in asked], device=device)
+    ids = torch.zeros(len(asked), int(lengths.max()), dtype=torch.int64)
+    for row, sentence in enumerate(asked):
+        ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
+    spoken = synthesise(network, ids.to(device), lengths)
     if not bool(torch.isfinite(spoken.mel).all()):
         return spoken, None
-    measured = measure_alignment(spoken.alignment, spoken.step_lengths, batch.symbol_lengths)
-    premature = spoken.stopped & (spoken.frame_lengths * 2 < batch.frame_lengths)
-    distortions = [mcd(_mel(spoken, row), np.asarray(example.mel)) for row, example in enumerate(examples)]
+    measured = measure_alignment(spoken.alignment, spoken.step_lengths, lengths)
+    expected = torch.tensor([sentence.frames for sentence in asked], device=device)
+    premature = spoken.stopped & (spoken.frame_lengths * 2 < expected)
+    distortions = [mcd(_mel(spoken, row), sentence.mel) for row, sentence in enumerate(asked) if sentence.mel is not None]
     return spoken, Speaking(
         premature_rate=float(premature.float().mean()),
         overrun_rate=float((~spoken.stopped).float().mean()),
@@ -42,10 +68,11 @@ def speak(network: Tacotron2, examples: list[Example], device: torch.device) -> 
 
 
 def show(
-    folder: Path, spoken: Synthesis, row: int, utterance: Utterance, example: Example, language: str, audio: Audio, title: str
+    folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str
 ) -> None:
-    """alignment.png, mel.png and sample.wav of one row of what was spoken, the sentence of `utterance`."""
-    steps, length = int(spoken.step_lengths[row]), len(utterance.ids)
+    """alignment.png, mel.png and sample.wav of one row of what was spoken: `sentence`, which somebody recorded."""
+    assert sentence.mel is not None
+    steps, length = int(spoken.step_lengths[row]), len(sentence.ids)
     attention = spoken.alignment[row : row + 1, :steps, :length]
     lengths = (torch.tensor([size], device=attention.device) for size in (steps, length))
     measured = measure_alignment(attention, *lengths)
@@ -53,7 +80,7 @@ def show(
     alignment(
         folder / "alignment.png",
         attention[0].float().cpu().numpy(),
-        [table[index] for index in utterance.ids],
+        [table[index] for index in sentence.ids],
         {name: float(value[0]) for name, value in measured.items()},
         f"{title}: attention, free running",
     )
@@ -61,13 +88,13 @@ def show(
     mels(
         folder / "mel.png",
         mel,
-        np.asarray(example.mel),
+        sentence.mel,
         spoken.gate[row, :steps].float().cpu().numpy(),
-        f"{title}: {utterance.text}",
+        f"{title}: {sentence.text}",
         audio.hop_samples / audio.rate_hz,
     )
     save(folder / "sample.wav", griffin_lim(mel, audio), audio)
 
 
-def _mel(spoken: Synthesis, row: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def _mel(spoken: Synthesis, row: int) -> NDArray[np.float32]:
     return spoken.mel[row, : int(spoken.frame_lengths[row])].float().cpu().numpy()

@@ -132,9 +132,8 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
     if ending.state == "COMPLETE":
         assert ending.best is not None
         trainer.network.load_state_dict(checkpoints.load(folder / "best.pt")["weights"])
-    chosen = sentences(lab.corpus.validation)
-    examples = [lab.speech.validation[position] for position in chosen]
-    spoken, ending.speaking = speak(trainer.network, examples, lab.device)
+    asked = sentences(lab.corpus, lab.speech)
+    spoken, ending.speaking = speak(trainer.network, asked, lab.device)
     if ending.speaking is None:
         ending.state, ending.pruned_by, ending.severity = "PRUNED", ending.pruned_by or "nonfinite", ending.severity or 1.0
         ending.reason = ending.reason or "what the network says when it speaks freely is not finite"
@@ -145,11 +144,8 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
         ending.violations["free_failures"] = ending.speaking.failures - targets.free_failures
         ending.reason = misses(ending.violations, ending.best, ending.speaking, targets) or None
     middle = 1  # neither the shortest nor the longest
-    utterance = lab.corpus.validation[chosen[middle]]
-    show(
-        *(folder, spoken, middle, utterance, examples[middle]),
-        *(lab.corpus.language, lab.settings.audio, f"trial {number}"),
-    )
+    title = f"trial {number}"
+    show(folder, spoken, middle, asked[middle], lab.corpus.language, lab.settings.audio, title)
 
 
 def _levels(levels: Levels) -> dict[str, tuple[float, float]]:

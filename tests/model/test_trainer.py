@@ -216,3 +216,15 @@ def test_weight_decay_shrinks_the_weights() -> None:
         list(run.reports())
         norms[decay] = float(run.network.encoder.embedding.weight.detach().norm())
     assert norms[10.0] < 0.85 * norms[0.0]
+
+
+def test_the_last_batch_of_a_window_is_measured_as_it_was_trained_on() -> None:
+    """Without dropout and at a rate of nothing, training on the validation set measures the same as validating does."""
+    speech = toy_speech()
+    everything = replace(speech, train=speech.validation)
+    config = replace(tiny_config(), network=without_dropout(), training=Training(batch_size=5, learning_rate=1e-12))
+    for report in trainer(config, everything, kframes=1, reports=3).reports():
+        for name in ("diagonality", "focus", "coverage", "alignment_score", "gate_accuracy"):
+            # Batch statistics are the batch's own in training, and running means in validation.
+            assert getattr(report.train_health, name) == pytest.approx(getattr(report.health, name), abs=0.15)
+        assert report.train_health != report.health

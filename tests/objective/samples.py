@@ -34,6 +34,7 @@ def report(kframes: float = 120.0, **changes: Any) -> Report:
         "validation": LOSSES,
         "gradients": GRADIENTS,
         "health": HEALTH,
+        "train_health": HEALTH,
     }
     return Report(**(values | changes))
 

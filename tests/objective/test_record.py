@@ -37,7 +37,10 @@ def test_an_archive_does_not_depend_on_who_recorded_it(tmp_path: Path) -> None:
         assert isinstance(points, list)
         assert [point["kframes"] for point in points][-1] == 8
         assert {"val_loss", "grad_norm_p95", "diagonality", "alignment_score", "gate_accuracy"} <= points[0].keys()
-        assert line["end"] is None or set(line["end"]) == {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
+        spoken = {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
+        assert line["end"] is None or set(line["end"]) == spoken
+        assert line["kept"] is None or set(line["kept"]) == {"kframes", *spoken}
+        assert line["kept"]["kframes"] in [point["kframes"] for point in points]
 
 
 def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

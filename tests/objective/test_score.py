@@ -15,7 +15,7 @@ TARGETS = Targets()
 
 def report(loss: float | None, health: Health = WELL) -> Report:
     losses = Losses(loss, 0.0, 0.0, 0.0)
-    return Report(1.0, 1, 0.0, 1e-3, 1.0, losses, losses, Gradients(1, 1, 0, 0, 0), health)
+    return Report(1.0, 1, 0.0, 1e-3, 1.0, losses, losses, Gradients(1, 1, 0, 0, 0), health, health)
 
 
 def test_values() -> None:

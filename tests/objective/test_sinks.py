@@ -368,7 +368,8 @@ def test_the_record_holds_every_report_and_every_event_but_progress(tmp_path: Pa
     sink.close()
     (kept,) = records(tmp_path / "trial-00002" / "reports.jsonl")
     report = samples.report()
-    parts = {name: type(getattr(report, name))(**kept[name]) for name in ("train", "validation", "gradients", "health")}
+    nested = ("train", "validation", "gradients", "health", "train_health")
+    parts = {name: type(getattr(report, name))(**kept[name]) for name in nested}
     assert Report(**(kept | parts)) == report
     kinds = [type(event).__name__ for event in samples.events() if not isinstance(event, Progressed)]
     events = records(tmp_path / "events.jsonl")

@@ -1,0 +1,62 @@
+"""Speaking freely: the sentences are fixed, and what counts as too early or never is measured against how long it should be."""
+
+import pytest
+import torch
+
+from model.config import Audio
+from model.data.corpus import Corpus, Limits, load_corpus
+from model.data.demo import speak_corpus
+from model.tacotron2 import Tacotron2
+from objective.data import speech_of
+from objective.speaking import RECORDED, REPEATED, sentences, speak
+from tests.conftest import tiny_network
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["en", "ru"])
+def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("corpus")
+    spoken = speak_corpus(folder, request.param, 0, 24)
+    return load_corpus(spoken, request.param, Audio(), folder / "mels", Limits(), 8, 0)
+
+
+def test_a_short_one_a_long_one_and_repeated_words(corpus: Corpus) -> None:
+    asked = sentences(corpus, speech_of(corpus))
+    recorded, repeated = asked[:RECORDED], asked[RECORDED]
+    lengths = [len(utterance.ids) for utterance in corpus.validation]
+    assert (len(recorded[0].ids), len(recorded[-1].ids)) == (min(lengths), max(lengths))
+    for sentence in recorded:
+        assert sentence.mel is not None
+        assert sentence.frames == len(sentence.mel)
+        (known,) = (utterance for utterance in corpus.validation if utterance.ids == sentence.ids)
+        assert known.sound.frames == sentence.frames, "text and recording belong together"
+    words = repeated.text.replace(",", " ").split()
+    assert len(set(words)) < len(words) - 1
+    assert repeated.mel is None
+    assert repeated.text == REPEATED[corpus.language], "nothing of it is dropped"
+    pace = [utterance.sound.frames / len(utterance.ids) for utterance in corpus.validation]
+    assert min(pace) <= repeated.frames / len(repeated.ids) <= max(pace)
+
+
+@pytest.mark.parametrize(("bias", "premature", "overrun"), [(50.0, 1.0, 0.0), (-50.0, 0.0, 1.0)])
+def test_too_early_and_never(corpus: Corpus, bias: float, premature: float, overrun: float) -> None:
+    """A gate that always says stop ends every sentence too early, one that never does none."""
+    torch.manual_seed(0)
+    network = Tacotron2(tiny_network(), corpus.symbols, Audio().mel_bands, corpus.mel_mean, corpus.mel_std)
+    with torch.no_grad():
+        network.gate.bias.fill_(bias)
+    asked = sentences(corpus, speech_of(corpus))
+    spoken, speaking = speak(network, asked, CPU)
+    assert speaking is not None
+    assert (speaking.premature_rate, speaking.overrun_rate) == (premature, overrun)
+    assert speaking.failures == 1
+    assert 0 <= speaking.alignment_score <= 1
+    assert speaking.mcd_db > 0
+    assert len(spoken.step_lengths) == len(asked)
+
+
+def test_what_is_not_finite_is_not_measured(corpus: Corpus) -> None:
+    network = Tacotron2(tiny_network(), corpus.symbols, Audio().mel_bands, float("nan"), corpus.mel_std)
+    _, speaking = speak(network, sentences(corpus, speech_of(corpus)), CPU)
+    assert speaking is None

@@ -64,6 +64,13 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """What a person should know at once, whatever else is shown."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class StudyEnded:
     why: str  # "finished", "interrupted", "time is up after 3600 s"
     finished: int
@@ -75,7 +82,7 @@ class StudyEnded:
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
 
 
-Event = StudyStarted | TrialStarted | Progressed | Reported | TrialEnded | StudyEnded
+Event = StudyStarted | TrialStarted | Progressed | Reported | TrialEnded | Warned | StudyEnded
 
 
 class Sink(Protocol):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
-from pruners.levels import Levels
+from pruners.levels import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.reading import way_out
 from search_spaces.recipes import load_recipes
@@ -94,16 +94,6 @@ class Objective(_Group):
     """What a trial is judged by."""
 
     score: Literal["loss", "mcd", "composite"] = "loss"  # the weight-free validation loss; mel-cepstral distortion; both
-
-
-class Pruner(_Group):
-    """Who may stop a trial early."""
-
-    name: Literal["health", "peers", "none"] = "health"  # health rules with the peer rule behind them; peers alone; nobody
-    peers: bool = True  # whether a trial is compared with the healthy others at equal frames (ASHA)
-    eta: Annotated[int, Field(ge=2)] = 2  # the best 1/eta of a rung go on
-    min_share: Share = 0.3  # of the frame budget: the first rung
-    least: Count = 3  # others at a rung below which everybody goes on
 
 
 class Settings(_Group):

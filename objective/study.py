@@ -67,14 +67,15 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from model.trainer import precision
     from objective.board import best_trial, ended, finished
     from objective.data import device_of, load_data, speech_of
-    from objective.events import StudyStarted
+    from objective.events import StudyStarted, Warned
     from objective.settings import SettingsError, mask_url
     from objective.sinks.console import console
     from objective.sinks.fan import Sinks
     from objective.sinks.jsonl import JsonLines
     from objective.trial import Lab
     from objective.worker import work
-    from pruners.rules import rules
+    from pruners.compose import rules
+    from pruners.shipped import shipped
     from storage.studies import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -88,6 +89,9 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     corpus = load_data(settings)
     study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
     with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
+        study.pruner = shipped(
+            settings.budget.kframes, settings.pruner, settings.health, lambda sentence: sinks.emit(Warned(sentence))
+        )
         lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption)
         about = f"space {space.name}: {space.about}"
         notes = [*_corpus_notes(corpus), about, *notes, _device_note(device, settings)]
@@ -115,11 +119,11 @@ def open_study(
 
     from objective.data import fingerprint
 
-    name, pruner = settings.study.name, pruner_of(settings)
+    name = settings.study.name
     try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="minimize", pruner=pruner)
+        study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
     except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
+        study = optuna.load_study(storage=storage, study_name=name)
         _await_identity(study)
     identity = {
         "space": space.fingerprint(),
@@ -167,21 +171,6 @@ def _await_identity(study: "optuna.Study") -> None:
 
 def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {f"{group}.{name}": value for group, knobs in config.items() for name, value in knobs.items()}
-
-
-def pruner_of(settings: "Settings") -> "optuna.pruners.BasePruner":
-    import optuna
-
-    from pruners.health import HealthPruner
-    from pruners.peers import PeerPruner
-    from pruners.rules import rules
-
-    wanted = settings.pruner
-    if wanted.name == "none":
-        return optuna.pruners.NopPruner()
-    judges = rules(settings.health) if wanted.name == "health" else ()
-    peers = PeerPruner(settings.budget.kframes, wanted.eta, wanted.min_share, wanted.least) if wanted.peers else None
-    return HealthPruner(judges, peers)
 
 
 def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space") -> list[str]:

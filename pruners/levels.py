@@ -1,9 +1,13 @@
 """Levels from which a health signal is a warning or critical, and what a finished trial should reach, as settings.
 
-They are starting points. Plain frozen values, no imports of the project.
+Shares are of a trial's frame budget. `warmup_share`: nothing before it counts, because a young model has no alignment to lose.
+`patience_share`: a critical signal stops a trial once it was critical at every validation for so long; 0 stops at the first.
+Plain frozen values, no imports of the project.
 """
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+PATIENCE = 0.08  # three validations running where there are 24
 
 
 def _check(holds: bool, message: str) -> None:
@@ -11,8 +15,9 @@ def _check(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _patient(patience: int) -> None:
-    _check(patience >= 1, f"need patience >= 1 validation, got {patience}: 1 stops at the first critical one")
+def _shares(**shares: float) -> None:
+    for name, value in shares.items():
+        _check(0 <= value < 1, f"{name} is a share of the frame budget, need 0 <= {name} < 1, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,12 @@ class Floor:
 
     warn: float
     critical: float
-    patience: int = 3  # validations running below `critical` that stop a trial
+    warmup_share: float = 0.0
+    patience_share: float = PATIENCE
 
     def __post_init__(self) -> None:
         _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
-        _patient(self.patience)
+        _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,12 @@ class Ceiling:
 
     warn: float
     critical: float
-    patience: int = 3  # validations running above `critical` that stop a trial
+    warmup_share: float = 0.0
+    patience_share: float = PATIENCE
 
     def __post_init__(self) -> None:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
-        _patient(self.patience)
+        _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +61,13 @@ class GradNorm:
     warn: float = 10.0
     critical: float = 100.0
     relative: float = 10.0  # times the running median of the trial's own windows: critical as well
-    patience: int = 3  # windows running
+    patience_share: float = PATIENCE
 
     def __post_init__(self) -> None:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
         _check(self.warn > 0, f"need warn > 0, got {self.warn}: every norm would be a warning")
         _check(self.relative > 1, f"need relative > 1, got {self.relative}: the running median itself would be critical")
-        _patient(self.patience)
+        _shares(patience_share=self.patience_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +85,18 @@ class Nonfinite:
 
 @dataclass(frozen=True, slots=True)
 class Stagnation:
-    """The relative gain of the validation loss over the last `window` validations."""
+    """The relative gain of the validation loss over the last `window_share` of the budget."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     warn: float = 0.02
     critical: float = 0.005
-    window: int = 10  # validations
+    window_share: float = 0.4
 
     def __post_init__(self) -> None:
         _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
-        _check(self.window >= 2, f"need window >= 2 validations, got {self.window}: a gain needs a first and a last")
+        _shares(window_share=self.window_share)
+        _check(self.window_share > 0, f"need window_share > 0, got {self.window_share}: a gain takes some frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +118,38 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Every level. Attention and gate count only after the warm-up: a young model has no alignment to lose."""
+    """Every level."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    warmup_share: float = 0.30  # of the frame budget, for diagonality, alignment_score, coverage and progress
-    gate_warmup_share: float = 0.60  # the same for gate_accuracy: a good gate comes late
     grad_norm: GradNorm = GradNorm()
     nonfinite: Nonfinite = Nonfinite()
     vanishing: Floor = Floor(1e-6, 1e-8)  # median gradient norm of a window
-    diagonality: Floor = Floor(0.7, 0.4)
-    alignment_score: Floor = Floor(0.3, 0.1)
-    coverage: Floor = Floor(0.9, 0.6)
-    gate_accuracy: Floor = Floor(0.8, 0.6)
+    diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
+    alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.3)
+    coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)
+    gate_accuracy: Floor = Floor(0.8, 0.6, warmup_share=0.6)  # a good gate comes late
+    progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up
+    relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best alignment score that a trial has lost again
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
     stagnation: Stagnation = Stagnation()
-    progress: Floor = Floor(0.05, -0.1)  # 1 - EMA(loss) / loss at the end of `warmup_share`
     targets: Targets = Targets()
 
+
+@dataclass(frozen=True, slots=True)
+class Pruner:
+    """Who may stop a trial early."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    # health: the rules, and behind them the best healthy trial; rules: these alone; peers: the other alone; none: nobody
+    name: Literal["health", "rules", "peers", "none"] = "health"
+    margin: float = 1.0  # 1 + margin times the best loss may catch up from the very start, 1 times at the end
+    min_share: float = 0.3  # of the frame budget: no loss is compared before
+    least: int = 2  # healthy complete trials below which no loss is compared
+    protected: float = 0.25  # best share of the healthy at equal frames that a rule with a healthy precedent leaves alone
+
     def __post_init__(self) -> None:
-        for name in ("warmup_share", "gate_warmup_share"):
-            value = getattr(self, name)
-            _check(0 <= value < 1, f"{name} is a share, need 0 <= {name} < 1, got {value}")
+        _check(self.margin > 0, f"need margin > 0, got {self.margin}: nobody could come after the best")
+        _shares(min_share=self.min_share, protected=self.protected)
+        _check(self.least >= 1, f"need least >= 1, got {self.least}: somebody must be there to compare with")

@@ -40,3 +40,8 @@ def extended(record: Record, values: dict[str, float | None]) -> Record:
         return longer
     newest = POINTS // 4
     return {**longer, **{name: longer[name][:-newest][::2] + longer[name][-newest:] for name in SIGNALS}}
+
+
+def part(record: Record, first: int, end: int | None) -> Record:
+    """The record as if it had only the points `first` to before `end`."""
+    return {**record, **{name: record[name][first:end] for name in SIGNALS}}

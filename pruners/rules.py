@@ -1,16 +1,17 @@
 """When is a trial sick: pure functions of the health record that return a decision with its evidence, or None.
 
-A rule sees the record (`pruners/record.py`), skips missing values, and answers with the worst that holds at the last point:
-nothing, a warning, something critical, or a stop once it was critical for as long as its patience. Loads without torch and
-Optuna.
+A rule judges the last point of a record (`pruners/record.py`): nothing, a warning, or critical, which asks for a stop. How
+rules wait and combine is in `pruners/compose.py`. Loads without torch and Optuna.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from pruners.levels import Ceiling, Floor, GradNorm, Levels, Nonfinite, Stagnation
+from pruners.levels import Ceiling, Floor, GradNorm, Nonfinite, Stagnation
 from pruners.record import Record
+
+ALIGNED = 0.3  # alignment score from which there is an alignment to lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +32,31 @@ class Rule(Protocol):
     def __call__(self, record: Record) -> Decision | None: ...
 
 
-def points(record: Record, signal: str, after_share: float = 0.0) -> list[tuple[float, float]]:
-    """(kframes, value) of the points past a share of the budget that have a value."""
-    start = after_share * record["budget_kframes"]
+def points(record: Record, signal: str) -> list[tuple[float, float]]:
+    """(kframes, value) of the points that have a value."""
     pairs = zip(record["kframes"], record[signal], strict=True)
-    return [(kframes, value) for kframes, value in pairs if value is not None and kframes > start]
+    return [(kframes, value) for kframes, value in pairs if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """A signal that must not stay low: diagonality, alignment_score, coverage, gate_accuracy, the gradient norm's median."""
+    """A signal that must not be low: diagonality, alignment_score, coverage, gate_accuracy, the gradient norm's median."""
 
     signal: str
     level: Floor
-    after_share: float = 0.0
 
     @property
     def name(self) -> str:
         return self.signal
 
     def __call__(self, record: Record) -> Decision | None:
-        seen = points(record, self.signal, self.after_share)
-        if not seen or seen[-1][1] >= self.level.warn:
+        now = _last(record, self.signal)
+        if now is None or now >= self.level.warn:
             return None
-        now, critical = seen[-1][1], self.level.critical
-        label = self.signal.replace("_", " ")
-        if now >= critical:
-            sentence = f"{label} {_pair(now, '<', self.level.warn)} at {seen[-1][0]:.4g} kframes"
-            return Decision(False, self.name, 1 - now / self.level.warn, sentence, critical=False)
-        run = _run([value < critical for _, value in seen])
-        return Decision(
-            stop=run >= self.level.patience,
-            rule=self.name,
-            severity=1 - now / critical,
-            evidence=f"{label} {_pair(now, '<', critical)} in {_since(seen, run)}",
-        )
+        critical = now < self.level.critical
+        limit = self.level.critical if critical else self.level.warn
+        evidence = f"{_words(self.signal)} {_pair(now, '<', limit)}"
+        return Decision(critical, self.name, 1 - now / limit, evidence, critical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +67,17 @@ class Explosion:
     name: str = "grad_norm"
 
     def __call__(self, record: Record) -> Decision | None:
-        seen = points(record, "grad_norm_p95")
-        if not seen or seen[-1][1] <= self.level.warn:
+        now = _last(record, "grad_norm_p95")
+        if now is None or now <= self.level.warn:
             return None
-        values = [value for _, value in seen]
-        limits = [self.level.critical]  # the first window has no past of its own
-        for i in range(1, len(values)):
-            own = self.level.relative * median(values[:i])
-            limits.append(min(self.level.critical, max(self.level.warn, own)))
-        now, limit = values[-1], limits[-1]
+        past = [value for _, value in points(record, "grad_norm_p95")][:-1]
+        limit = self.level.critical  # the first window has no past of its own
+        if past:
+            limit = min(limit, max(self.level.warn, self.level.relative * median(past)))
         if now <= limit:
-            sentence = f"gradient norm {_number(now)} > {_number(self.level.warn)} at {seen[-1][0]:.4g} kframes"
-            return Decision(False, self.name, now / self.level.warn - 1, sentence, critical=False)
-        run = _run([value > limit for value, limit in zip(values, limits, strict=True)])
-        times = "" if limit == self.level.critical else f", {self.level.relative:g} times its own median"
-        return Decision(
-            stop=run >= self.level.patience,
-            rule=self.name,
-            severity=now / limit - 1,
-            evidence=f"gradient norm {_number(now)} > {_number(limit)}{times}, in {_since(seen, run)}",
-        )
+            return Decision(False, self.name, now / self.level.warn - 1, _over(now, self.level.warn), critical=False)
+        own = "" if limit == self.level.critical else f", {self.level.relative:g} times its own median,"
+        return Decision(True, self.name, now / limit - 1, _over(now, limit) + own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,58 +105,75 @@ class NotFinite:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The smoothed validation loss stands above where it stood when the warm-up ended: nothing was learnt since."""
+    """The smoothed validation loss stands above where the record begins, which is where its warm-up ended."""
 
     level: Floor
-    after_share: float
     name: str = "progress"
 
     def __call__(self, record: Record) -> Decision | None:
-        seen = points(record, "val_loss", self.after_share)
-        if len(seen) < 2:
+        seen = points(record, "val_loss")
+        if len(seen) < 4 or _last(record, "val_loss") is None:  # at first everybody has gained little
             return None
         first = smooth = seen[0][1]
-        progress = []
+        if not first:
+            return None
         for _, value in seen[1:]:
             smooth += 0.5 * (value - smooth)
-            progress.append(1 - smooth / first)
-        now = progress[-1]
+        now = 1 - smooth / first
         if now >= self.level.warn:
             return None
-        # The warning waits as well: one validation after the warm-up, everybody has gained little.
-        run = _run([value < self.level.critical for value in progress])
+        critical = now < self.level.critical
+        limit = self.level.critical if critical else self.level.warn
         then = f"{_number(first)} at {seen[0][0]:.4g} kframes"
-        text = f"validation loss {_number(smooth)} (smoothed) against {then}: progress {now:.2f}"
-        if now >= self.level.critical:
-            if len(progress) < self.level.patience:
-                return None
-            return Decision(False, self.name, self.level.warn - now, f"{text} < {self.level.warn:g}", critical=False)
-        evidence = f"{text} < {self.level.critical:g} in {_since(seen[1:], run)}"
-        return Decision(run >= self.level.patience, self.name, self.level.critical - now, evidence)
+        evidence = f"validation loss {_number(smooth)} (smoothed) against {then}: progress {now:.2f} < {limit:g}"
+        return Decision(critical, self.name, limit - now, evidence, critical)
+
+
+@dataclass(frozen=True, slots=True)
+class Relapse:
+    """Good, then bad: a trial that had an alignment lost it again. A rule that compares best values cannot see this."""
+
+    level: Ceiling
+    name: str = "relapse"
+
+    def __call__(self, record: Record) -> Decision | None:
+        seen = points(record, "alignment_score")
+        now = _last(record, "alignment_score")
+        if now is None:
+            return None
+        when, best = max(seen, key=lambda point: point[1])
+        lost = 1 - now / best if best >= ALIGNED else 0.0
+        if lost <= self.level.warn:
+            return None
+        critical = lost > self.level.critical
+        limit = self.level.critical if critical else self.level.warn
+        evidence = f"alignment score {_number(now)}, {_number(best)} at {when:.4g} kframes: lost {lost:.0%} > {limit:.0%}"
+        return Decision(critical, self.name, lost / limit - 1, evidence, critical)
 
 
 @dataclass(frozen=True, slots=True)
 class Stagnant:
-    """The best validation loss hardly falls any more while the loss is no better than it was. Only ever a warning for a
-    trial that aligned: it may be done rather than sick."""
+    """The best validation loss hardly falls any more. Only ever a warning for a trial that aligned: it may be done rather
+    than sick."""
 
     level: Stagnation
-    aligned: float  # alignment_score from which a trial counts as aligned
     name: str = "stagnation"
 
     def __call__(self, record: Record) -> Decision | None:
         seen = points(record, "val_loss")
-        if len(seen) <= self.level.window:
+        start = record["kframes"][-1] - self.level.window_share * record["budget_kframes"] if seen else 0.0
+        before = [value for kframes, value in seen if kframes <= start]
+        first, now = min(before, default=0.0), min((value for _, value in seen), default=0.0)
+        if not first:
             return None
-        before = min(value for _, value in seen[: -self.level.window])
-        now = min(value for _, value in seen[-self.level.window :])
-        gain = (before - now) / before
+        gain = (first - now) / first
         if gain >= self.level.warn:
             return None
-        score = record["alignment_score"][-1]
-        sick = gain < self.level.critical and (score is None or score < self.aligned)
+        score = _last(record, "alignment_score")
+        sick = gain < self.level.critical and (score is None or score < ALIGNED)
         limit = self.level.critical if sick else self.level.warn
-        text = f"validation loss fell by {gain:.1%} < {limit:.1%} in the last {self.level.window} validations"
+        window = f"in the last {self.level.window_share:.0%} of the budget"
+        text = f"validation loss fell by {gain:.1%} < {limit:.1%} {window}, at {record['kframes'][-1]:.4g} kframes"
         return Decision(sick, self.name, limit - gain, text, critical=sick)
 
 
@@ -186,42 +185,28 @@ class Overfit:
     name: str = "overfit_gap"
 
     def __call__(self, record: Record) -> Decision | None:
-        rows = zip(record["kframes"], record["val_loss"], record["train_loss"], strict=True)
-        seen = [(kframes, val, (val - train) / train) for kframes, val, train in rows if val is not None and train]
-        if len(seen) < 2:
+        now, train = _last(record, "val_loss"), _last(record, "train_loss")
+        if now is None or not train:
             return None
-        best = [min(val for _, val, _ in seen[: i + 1]) for i in range(len(seen))]
-        rising = [val > lowest * 1.02 for (_, val, _), lowest in zip(seen, best, strict=True)]
-        gap = seen[-1][2]
-        if not rising[-1] or gap <= self.level.warn:
+        best = min(value for _, value in points(record, "val_loss"))
+        gap = (now - train) / train
+        if now <= best * 1.02 or gap <= self.level.warn:
             return None
-        text = f"validation loss {_number(seen[-1][1])}, best {_number(best[-1])}, gap to training {gap:.2f}"
-        if gap <= self.level.critical:
-            return Decision(False, self.name, gap / self.level.warn - 1, f"{text} > {self.level.warn:g}", critical=False)
-        run = _run([up and g > self.level.critical for (_, _, g), up in zip(seen, rising, strict=True)])
-        evidence = f"{text} > {self.level.critical:g} in {_since([(k, g) for k, _, g in seen], run)}"
-        return Decision(run >= self.level.patience, self.name, gap / self.level.critical - 1, evidence)
-
-
-def rules(levels: Levels) -> tuple[Rule, ...]:
-    """Every rule, the gravest first."""
-    attention = ("diagonality", "alignment_score", "coverage")
-    return (
-        NotFinite(levels.nonfinite),
-        Explosion(levels.grad_norm),
-        Below("grad_norm_median", levels.vanishing),
-        Divergence(levels.progress, levels.warmup_share),
-        *(Below(name, getattr(levels, name), levels.warmup_share) for name in attention),
-        Below("gate_accuracy", levels.gate_accuracy, levels.gate_warmup_share),
-        Overfit(levels.overfit_gap),
-        Stagnant(levels.stagnation, levels.alignment_score.warn),
-    )
+        critical = gap > self.level.critical
+        limit = self.level.critical if critical else self.level.warn
+        text = f"validation loss {_number(now)}, best {_number(best)}, gap to training {gap:.2f} > {limit:g}"
+        return Decision(critical, self.name, gap / limit - 1, text, critical)
 
 
 def judge(record: Record, judges: Sequence[Rule]) -> tuple[Decision, ...]:
     """Everything found at the last point, stops first, then critical ones, then warnings; within each in the rules' order."""
     found = [decision for rule in judges if (decision := rule(record)) is not None]
-    return tuple(sorted(found, key=lambda decision: (not decision.stop, not decision.critical)))
+    return tuple(sorted(found, key=gravity))
+
+
+def gravity(decision: Decision) -> tuple[bool, bool]:
+    """What to sort decisions by: stops first, then critical ones, then warnings."""
+    return not decision.stop, not decision.critical
 
 
 def status(found: Sequence[Decision]) -> str:
@@ -231,16 +216,16 @@ def status(found: Sequence[Decision]) -> str:
     return "CRITICAL" if any(decision.critical for decision in found) else "ATTENTION"
 
 
-def _run(flags: Sequence[bool]) -> int:
-    """How many at the end are true without a break."""
-    for length, flag in enumerate(reversed(flags)):
-        if not flag:
-            return length
-    return len(flags)
+def _last(record: Record, signal: str) -> float | None:
+    return record[signal][-1] if record[signal] else None
 
 
-def _since(seen: Sequence[tuple[float, float]], run: int) -> str:
-    return f"{run} of {run} validations since {seen[-run][0]:.4g} kframes"
+def _words(signal: str) -> str:
+    return "median gradient norm" if signal == "grad_norm_median" else signal.replace("_", " ")
+
+
+def _over(value: float, limit: float) -> str:
+    return f"gradient norm {_pair(value, '>', limit)}"
 
 
 def _pair(value: float, sign: str, limit: float) -> str:

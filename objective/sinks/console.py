@@ -24,6 +24,7 @@ from objective.events import (
     StudyStarted,
     TrialEnded,
     TrialStarted,
+    Warned,
 )
 from objective.sinks.closing import closing
 from objective.sinks.plain import PlainLines
@@ -76,6 +77,8 @@ class LiveDisplay:
         elif isinstance(event, StudyEnded):
             self.close()
             closing(self.console, event)
+        elif isinstance(event, Warned):
+            self.console.print(Text(f"warning: {one_line(event.sentence)}", style="bold yellow"))
         elif self.scene is not None:
             if isinstance(event, TrialEnded):
                 self.console.print(entry(*ended(event, self.console.options.ascii_only), self.console.width))

@@ -4,7 +4,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from objective.events import Event, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from objective.events import Event, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 from objective.sinks.closing import closing
 from objective.sinks.words import ended, header, kframes, norm, number, one_line, settings, share
 
@@ -36,6 +36,8 @@ class PlainLines:
                     self._line(reported(event, self.budget_kframes))
             case TrialEnded():
                 self._line(Text("  ").join(ended(event, self.console.options.ascii_only)))
+            case Warned():
+                self._line(f"warning: {one_line(event.sentence)}")
             case StudyEnded():
                 closing(self.console, event)
 

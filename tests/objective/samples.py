@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from model.report import Gradients, Health, Losses, Report
-from objective.events import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from objective.events import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 
 LOSSES = Losses(mel_before=0.41, mel_after=0.39, gate=0.1, guided=0.02)
 GRADIENTS = Gradients(median=1.2, p95=3.4, nonfinite=0, streak=0, clipped=0.3)
@@ -114,6 +114,7 @@ def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
         *(trial_started(0), Progressed(0, 60.0, 120), reported(0), trial_ended(0, is_best=True)),
         *(trial_started(1), reported(1), trial_ended(1, violations={"alignment_score": 0.25, "gate_accuracy": -0.1})),
         *(trial_started(2), reported(2, status="CRITICAL", findings=findings), pruned(2)),
+        Warned("rule diagonality is disarmed, it would have stopped trial 0, the best"),
         *(trial_started(3), trial_ended(3, state="FAIL", value=None, reason="OSError: no space left on device", last=None)),
         study_ended(),
     ]

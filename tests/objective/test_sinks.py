@@ -108,6 +108,7 @@ def test_a_study_is_told_from_its_header_to_its_next_command(show) -> None:
     assert "! trial 1 0.900 sick 1 min 12 s misses alignment_score by 0.25" in words
     assert f"⊘ trial 2 0.900 pruned 1 min 12 s {samples.REASON}" in words
     assert "✗ trial 3 - failed 1 min 12 s OSError: no space left on device" in words
+    assert "warning: rule diagonality is disarmed, it would have stopped trial 0, the best" in words
     assert "finished: 5 of 5 trials, in 1 h 02 min" in words
     assert f"  {ended.next_command}\n" in text, "a wrapped command cannot be pasted"
 
@@ -201,6 +202,7 @@ def test_quiet_leaves_the_finished_trials_and_the_closing_page() -> None:
     text = lines(samples.events(), quiet=True)
     assert text.startswith("✓ trial 0")
     assert "no space left on device" in text
+    assert "warning: rule diagonality is disarmed" in text, "what a person should know at once is not for the quiet to lose"
     assert samples.study_ended().next_command in text
     assert "120/500" not in text
     assert "corpus" not in text

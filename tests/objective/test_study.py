@@ -144,9 +144,9 @@ def test_a_killed_worker_leaves_no_zombie(spoken: Path) -> None:
 def test_a_sick_trial_is_pruned_and_the_sampler_told_the_truth(spoken: Path, sampler: str) -> None:
     """Levels that no young network meets: every trial is pruned, with a sentence that its own record bears out."""
     name = f"pruned-{sampler}"
-    levels = ["--set", "pruner.name=health", "--set", "health.diagonality.warn=1", "--set", "health.diagonality.critical=0.99"]
-    more = ["--set", "health.diagonality.patience=1", "--set", "pruner.peers=false"]
-    assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, *levels, *more) == 0
+    values = {"warmup_share": 0.3, "patience_share": 0, "warn": 1, "critical": 0.99}
+    levels = [word for knob, value in values.items() for word in ("--set", f"health.diagonality.{knob}={value}")]
+    assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, "--pruner", "rules", *levels) == 0
     for trial in finished(study(spoken, name)):
         assert trial.state.name == ("COMPLETE" if sampler == "gp" else "PRUNED")
         assert trial.user_attrs["pruned_by"] == "diagonality"

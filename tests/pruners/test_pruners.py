@@ -5,17 +5,25 @@ import optuna
 import pytest
 from sqlalchemy import event
 
-from pruners.health import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner
+from pruners.compose import rules
+from pruners.health import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner, first_stop
+from pruners.levels import Floor, Levels
 from pruners.peers import PeerPruner
 from pruners.record import empty, extended
-from tests.pruners.test_rules import BUDGET, WELL
+from pruners.rules import Rule
+from tests.pruners.test_rules import BUDGET, LEVELS, WELL, curve
+
+JUDGES = rules(LEVELS)
 
 
-def run(study: optuna.Study, values: list[float], **sick: float) -> optuna.trial.FrozenTrial:
-    """One trial that reports `values` at every 10 kframes until it is pruned."""
+def run(
+    study: optuna.Study, values: list[float], broken: dict[str, float] | None = None, **signals: float | list[float]
+) -> optuna.trial.FrozenTrial:
+    """One trial that reports `values` at every 10 kframes until it is pruned; it ends with the constraints `broken`."""
     trial = study.ask()
     record = empty(BUDGET)
     for i, value in enumerate(values):
+        sick = {name: each[min(i, len(each) - 1)] if isinstance(each, list) else each for name, each in signals.items()}
         record = extended(record, {**WELL, **sick, "kframes": 10.0 * (i + 1), "val_loss": value})
         trial.set_user_attr("health", record)
         trial.report(value, 10 * (i + 1))
@@ -23,6 +31,8 @@ def run(study: optuna.Study, values: list[float], **sick: float) -> optuna.trial
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             break
     else:
+        for name, amount in (broken or {}).items():
+            trial.set_constraint(f"health/{name}", amount)
         study.tell(trial, values[-1])
     return study.trials[trial.number]
 
@@ -30,13 +40,17 @@ def run(study: optuna.Study, values: list[float], **sick: float) -> optuna.trial
 FALLING = [2 * 0.9**i for i in range(24)]
 
 
+def scaled(factor: float) -> list[float]:
+    return [factor * value for value in FALLING]
+
+
 @pytest.mark.parametrize(
     ("pruner", "sick", "step"),
     [
-        (GradientNormPruner(), {"grad_norm_p95": 300.0}, 30),
-        (DiagonalityPruner(), {"diagonality": 0.2}, 100),
-        (GateAccuracyPruner(), {"gate_accuracy": 0.5}, 170),
-        (HealthPruner(), {"coverage": 0.1}, 100),
+        (GradientNormPruner(patience_share=0.08), {"grad_norm_p95": 300.0}, 30),
+        (DiagonalityPruner(patience_share=0.08, warmup_share=0.3), {"diagonality": 0.2}, 100),
+        (GateAccuracyPruner(patience_share=0.08, warmup_share=0.6), {"gate_accuracy": 0.5}, 170),
+        (HealthPruner(JUDGES), {"coverage": 0.1}, 100),
     ],
 )
 def test_a_sick_trial_is_pruned_with_its_reason(pruner: HealthPruner, sick: dict[str, float], step: int) -> None:
@@ -60,49 +74,131 @@ def test_a_trial_without_a_record_is_left_alone() -> None:
     assert not trial.should_prune()
 
 
-def test_the_best_half_goes_on_and_the_sentence_is_true() -> None:
-    study = optuna.create_study(pruner=HealthPruner(peers=PeerPruner(240, eta=2, min_share=0.25)))
-    for scale in (1.0, 1.1, 1.2):
-        assert run(study, [scale * value for value in FALLING]).state.name == "COMPLETE", "too few to compare with"
-    late = run(study, [1.15 * value for value in FALLING])
+def peers(**changes: float) -> HealthPruner:
+    return HealthPruner(JUDGES, PeerPruner(BUDGET, **{"margin": 0.6, "min_share": 0.25, "least": 2, **changes}))
+
+
+def test_a_trial_far_behind_the_best_is_stopped_and_the_sentence_is_true() -> None:
+    study = optuna.create_study(pruner=peers())
+    assert run(study, FALLING).state.name == "COMPLETE"
+    assert run(study, scaled(2.0)).state.name == "COMPLETE", "one healthy trial is too few to compare with"
+    late = run(study, scaled(1.5))
     assert (late.user_attrs["pruned_by"], late.last_step) == ("peers", 60)
-    reason = late.user_attrs["pruned_reason"]
-    assert f"validation loss {1.15 * FALLING[5]:.3f} at 60 kframes is number 3 of the 4 healthy trials at this rung" in reason
-    assert f"2 go on, the last of them with {1.1 * FALLING[5]:.3f}" in reason
-    good = run(study, [0.9 * value for value in FALLING])
-    assert good.state.name == "COMPLETE"
+    assert late.user_attrs["pruned_reason"] == (
+        f"behind its peers: validation loss {1.5 * FALLING[5]:.3f} at 60 kframes is 1.50 times the {FALLING[5]:.3f} "
+        "that trial 0, the best healthy one, had there, at most 1.45 times may catch up"
+    )
+    near = run(study, scaled(1.25))
+    assert (near.user_attrs["pruned_by"], near.last_step) == ("peers", 150), "what may catch up early may not late"
+    slow = [(1.4 - 0.02 * i) * value for i, value in enumerate(FALLING)]
+    assert run(study, slow).state.name == "COMPLETE", "a slow start is not a bad end"
+    assert run(study, scaled(0.9)).state.name == "COMPLETE"
 
 
 def test_the_sick_are_nobodys_peers() -> None:
-    """Three broken voices with the lowest losses of all: the healthy one that comes after them is not measured by them."""
-    study = optuna.create_study(pruner=HealthPruner(peers=PeerPruner(240, eta=2, min_share=0.25)))
+    """Broken voices with the lowest losses of all: the healthy ones that come after them are not measured by them."""
+    study = optuna.create_study(pruner=peers())
     for _ in range(3):
-        run(study, [0.5 * value for value in FALLING], diagonality=0.1)
-    for _ in range(3):
-        trial = study.ask()
-        for i, value in enumerate(FALLING):
-            trial.report(0.5 * value, 10 * (i + 1))
-        trial.set_constraint("health/alignment_score", 0.5)
-        study.tell(trial, 0.1)
-    assert run(study, FALLING).state.name == "COMPLETE"
+        assert run(study, scaled(0.3), diagonality=0.1).state.name == "PRUNED"
+        assert run(study, scaled(0.3), broken={"alignment_score": 0.5}).state.name == "COMPLETE"
+    for factor in (1.0, 1.0, 1.0, 2.0):
+        state = run(study, scaled(factor)).state.name
+    assert state == "PRUNED"
+    assert "that trial 6, the best healthy one" in study.trials[-1].user_attrs["pruned_reason"]
 
 
-def test_a_rung_is_passed_once_whatever_the_grid() -> None:
-    """Trials that report on other grids are compared at their first step at or past the rung."""
-    pruner = PeerPruner(100, eta=2, min_share=0.3, least=1)
-    assert list(pruner.rungs()) == [30, 60]
-    study = optuna.create_study(pruner=pruner)
+def test_trials_that_report_on_other_grids_are_compared_at_the_next_step() -> None:
+    study = optuna.create_study(pruner=PeerPruner(100, margin=0.5, min_share=0.3, least=1))
     coarse = study.ask()
     for step, value in ((25, 9.0), (50, 1.0), (75, 1.0)):
         coarse.report(value, step)
     study.tell(coarse, 1.0)
     fine = study.ask()
-    for step, value in ((20, 9.0), (31, 1.5)):
-        fine.report(value, step)
+    fine.report(90.0, 20)
+    assert not fine.should_prune(), "before min_share nothing is compared"
+    fine.report(1.5, 31)
     assert fine.should_prune()
-    assert "1.500 at 31 kframes is number 2 of the 2 healthy trials" in study.trials[1].user_attrs["pruned_reason"]
-    fine.report(5.0, 40)
-    assert not fine.should_prune(), "between two rungs nothing is compared"
+    assert "1.500 at 31 kframes is 1.50 times the 1.000 that trial 0" in study.trials[1].user_attrs["pruned_reason"]
+    fine.report(9.0, 80)
+    assert not fine.should_prune(), "nobody healthy came so far"
+
+
+SLOW = {"diagonality": [0.2] * 14 + [0.9]}  # critical until 140 of 240 kframes, well in the end
+
+
+def test_a_slow_start_is_no_reason_before_somebody_ended_well() -> None:
+    early = rules(Levels(diagonality=Floor(0.7, 0.4, warmup_share=0.1)))
+    study = optuna.create_study(pruner=HealthPruner(early))
+    assert run(study, FALLING, diagonality=0.2).last_step == 80, "not before 30 % of the budget"
+    assert run(study, FALLING).state.name == "COMPLETE"
+    assert run(study, FALLING, diagonality=0.2).last_step == 50
+    explosion = optuna.create_study(pruner=HealthPruner(early))
+    assert run(explosion, FALLING, grad_norm_p95=300.0).last_step == 30, "no slow start explains that"
+
+
+def test_a_rule_that_would_have_stopped_the_best_is_disarmed_loudly() -> None:
+    study = optuna.create_study(pruner=HealthPruner([]))
+    run(study, FALLING, **SLOW)
+    heard: list[str] = []
+    study.pruner = HealthPruner(JUDGES, tell=heard.append)
+    for _ in range(2):
+        assert run(study, scaled(1.2), diagonality=0.2).state.name == "COMPLETE"
+    assert heard == [
+        "rule diagonality is disarmed, it would have stopped trial 0, the best: "
+        "diagonality 0.20 < 0.40 in 3 of 3 validations since 80 kframes"
+    ], "said once, not at every report"
+    gone = run(study, FALLING, diagonality=0.2, coverage=0.1)
+    assert gone.user_attrs["pruned_by"] == "coverage", "the other rules are still armed"
+    run(study, scaled(0.5))
+    assert run(study, scaled(1.2), diagonality=0.2).state.name == "PRUNED", "a better one aligned in time: armed again"
+
+
+def test_the_best_of_their_peers_are_protected_where_a_healthy_one_stood_as_badly() -> None:
+    study = optuna.create_study(pruner=HealthPruner([]))
+    for factor in (1.0, 1.2, 1.3):
+        run(study, scaled(factor))
+    study.pruner = HealthPruner(JUDGES)
+    assert run(study, scaled(0.9), diagonality=0.2).state.name == "PRUNED", "a low loss alone protects nobody"
+    study.pruner = HealthPruner([])
+    run(study, scaled(1.4), **SLOW)  # ended well, and is not the best
+    study.pruner = HealthPruner(JUDGES)
+    assert run(study, scaled(1.1), **SLOW).state.name == "PRUNED", "not among the best quarter"
+    assert run(study, scaled(0.9), **SLOW).state.name == "COMPLETE"
+    unprotected = optuna.create_study(pruner=HealthPruner(JUDGES, protected=0.0))
+    unprotected.add_trials(study.trials[:3] + study.trials[4:5])
+    assert run(unprotected, scaled(0.9), **SLOW).state.name == "PRUNED"
+
+
+def test_what_is_not_finite_is_protected_by_nothing() -> None:
+    study = optuna.create_study(pruner=HealthPruner([]))
+    for factor in (1.0, 1.2, 1.3):
+        run(study, scaled(factor), streak=9)
+    study.pruner = HealthPruner(JUDGES)
+    assert run(study, scaled(0.5), streak=9).user_attrs["pruned_by"] == "nonfinite"
+
+
+def test_good_then_bad() -> None:
+    """What a median rule cannot see: it compares the best values so far."""
+    lost = {"alignment_score": [0.8] * 12 + [0.2]}
+    rising = FALLING[:12] + [FALLING[11] * 1.2**i for i in range(12)]
+    median = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
+    ours = optuna.create_study(pruner=HealthPruner(JUDGES))
+    for study in (median, ours):
+        for _ in range(3):
+            run(study, [1.1 * max(value, FALLING[11]) for value in FALLING])
+    assert run(median, rising, **lost).state.name == "COMPLETE"
+    ended = run(ours, rising, **lost)
+    assert (ended.user_attrs["pruned_by"], ended.last_step) == ("relapse", 150)
+
+
+def test_first_stop_is_where_a_live_trial_ends() -> None:
+    rule: Rule = next(rule for rule in JUDGES if rule.name == "diagonality")
+    study = optuna.create_study(pruner=HealthPruner([rule]))
+    ended = run(study, FALLING, **SLOW)
+    found = first_stop(rule, curve(**SLOW))
+    assert found is not None
+    assert found.evidence == ended.user_attrs["pruned_reason"]
+    assert first_stop(rule, curve()) is None
 
 
 def test_any_of_optunas_pruners_may_be_the_peers() -> None:

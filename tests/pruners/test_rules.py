@@ -6,17 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.levels import Levels
+from pruners.compose import After, AllOf, AnyOf, Patient, low, rules
+from pruners.levels import Ceiling, Floor, Levels, Stagnation
 from pruners.record import POINTS, SIGNALS, Record, empty, extended
-from pruners.rules import Decision, judge, rules, status
+from pruners.rules import Below, Decision, Relapse, judge, status
 
-BUDGET = 240.0  # kframes: a point every 10, the attention's warm-up ends at 72, the gate's at 144
+BUDGET = 240.0  # kframes: a point every 10
 WELL = {
     **{"val_loss": 1.0, "train_loss": 1.0, "grad_norm_median": 1.0, "grad_norm_p95": 2.0, "nonfinite": 0, "streak": 0},
     **{"diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "alignment_score": 0.7, "gate_accuracy": 0.95},
     "stop_f1": 1.0,
 }
-JUDGES = rules(Levels())
+# The tables' own levels, whatever is shipped: attention counts after 72 kframes, the gate after 144.
+LEVELS = Levels(
+    diagonality=Floor(0.7, 0.4, warmup_share=0.3),
+    alignment_score=Floor(0.3, 0.1, warmup_share=0.3),
+    coverage=Floor(0.9, 0.6, warmup_share=0.3),
+    gate_accuracy=Floor(0.8, 0.6, warmup_share=0.6),
+    progress=Floor(0.05, -0.1, warmup_share=0.3),
+    relapse=Ceiling(0.3, 0.6),
+    stagnation=Stagnation(0.02, 0.005, window_share=0.4),
+)
+JUDGES = rules(LEVELS)
 
 
 def curve(count: int = 24, **signals: Sequence[float | None]) -> Record:
@@ -61,8 +72,13 @@ TABLE = {
     "not finite": ({"streak": [0, 0, 7]}, 30, "nonfinite", ("7 steps running were not finite", "limit 5")),
     "a few steps skipped": ({"nonfinite": [0, 2], "streak": [0, 1]}, None, None, ()),
     "no validation loss": ({"val_loss": [1.0, 1.0, None]}, 30, "nonfinite", ("validation loss is not finite at 30 kframes",)),
-    "diverges": ({"val_loss": [1.0] * 9 + [1.5]}, 120, "progress", ("progress", "3 of 3 validations since 100")),
-    "stagnates unaligned": ({"val_loss": [1.0], "alignment_score": [0.2]}, 110, "stagnation", ("0.0% < 0.5%", "last 10")),
+    "diverges": ({"val_loss": [1.0] * 9 + [1.5]}, 130, "progress", ("progress", "3 of 3 validations since 110")),
+    "stagnates unaligned": (
+        {"val_loss": [1.0], "alignment_score": [0.2]},
+        *(110, "stagnation", ("0.0% < 0.5%", "in the last 40% of the budget")),
+    ),
+    "loses its alignment": ({"alignment_score": [0.6] * 15 + [0.2]}, 180, "relapse", ("0.60 at 10 kframes: lost 67% > 60%",)),
+    "never had one to lose": ({"alignment_score": [0.29] * 15 + [0.11]}, None, None, ()),
     "done": ({"val_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3]}, None, None, ()),
     "overfits": (
         {"val_loss": [1.0] * 8 + [0.8, 0.9, 1.0, 1.1], "train_loss": [1.0] * 8 + [0.5, 0.4, 0.4, 0.4]},
@@ -121,3 +137,62 @@ def test_a_long_record_thins_but_keeps_its_ends() -> None:
     assert record["kframes"][-50:] == [float(i) for i in range(1_950, 2_000)]
     assert record["kframes"] == sorted(record["kframes"])
     assert {len(record[name]) for name in SIGNALS} == {len(record["kframes"])}
+
+
+LOW = Below("diagonality", Floor(0.7, 0.4))
+
+
+def test_after_sees_nothing_of_the_warm_up() -> None:
+    rule = After(LOW, 0.5)
+    assert rule(curve(count=12, diagonality=[0.1])) is None
+    assert rule(curve(count=13, diagonality=[0.1])) == LOW(curve(count=1, diagonality=[0.1]))
+    assert rule(empty(BUDGET)) is None
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (0.04, 2), (0.08, 3), (0.25, 7)])
+def test_patience_is_a_share_of_the_budget_whatever_the_grid(share: float, count: int) -> None:
+    for shorter in range(1, count):
+        found = Patient(LOW, share)(curve(count=shorter, diagonality=[0.1]))
+        assert found is not None
+        assert (found.stop, found.critical) == (False, True)
+    found = Patient(LOW, share)(curve(count=count, diagonality=[0.1]))
+    assert found is not None
+    assert found.stop
+    assert found.evidence == f"diagonality 0.10 < 0.40 in {count} of {count} validations since 10 kframes"
+
+
+@pytest.mark.parametrize("missing", [None, 0.5])
+def test_a_better_or_a_missing_value_begins_patience_anew(missing: float | None) -> None:
+    found = Patient(LOW, 0.08)(curve(count=9, diagonality=[0.1] * 6 + [missing, 0.1, 0.1]))
+    assert found is not None
+    assert not found.stop
+    assert "2 of 2 validations since 80 kframes" in found.evidence
+
+
+def test_any_of_and_all_of() -> None:
+    rules_ = (low("diagonality", Floor(0.7, 0.4, 0.0, 0.0)), low("coverage", Floor(0.9, 0.6, 0.0, 0.0)))
+    either, both = AnyOf("attention", rules_), AllOf("attention", rules_)
+    well = curve(count=3)
+    assert either(well) is both(well) is None
+    one = curve(count=3, diagonality=[0.2])
+    assert both(one) is None
+    found = either(one)
+    assert found is not None
+    assert (found.rule, found.stop) == ("attention", True)
+    mixed = curve(count=3, diagonality=[0.2], coverage=[0.8])
+    gravest, mildest = either(mixed), both(mixed)
+    assert gravest is not None
+    assert mildest is not None
+    assert (gravest.stop, mildest.stop, mildest.critical) == (True, False, False)
+    two = both(curve(count=3, diagonality=[0.2], coverage=[0.5]))
+    assert two is not None
+    assert two.stop
+    assert "diagonality 0.20 < 0.40" in two.evidence
+    assert "coverage 0.50 < 0.60" in two.evidence
+
+
+def test_relapse_counts_from_the_best() -> None:
+    rule = Relapse(Ceiling(0.3, 0.6))
+    found = rule(curve(count=4, alignment_score=[0.5, 0.8, 0.5, 0.5]))
+    assert found is not None
+    assert (found.critical, found.evidence) == (False, "alignment score 0.50, 0.80 at 20 kframes: lost 38% > 30%")

@@ -1,0 +1,24 @@
+"""The pruner of a study, from its settings: what `objective.study` runs, and what `pruners.replay` proves."""
+from collections.abc import Callable
+
+import optuna
+
+from pruners.compose import rules
+from pruners.health import LOG, HealthPruner
+from pruners.levels import Levels, Pruner
+from pruners.peers import PeerPruner
+
+
+def shipped(
+    budget_kframes: float,
+    pruner: Pruner | None = None,
+    levels: Levels | None = None,
+    tell: Callable[[str], None] = LOG.warning,
+) -> optuna.pruners.BasePruner:
+    """`tell` hears when a rule is disarmed."""
+    wanted = pruner or Pruner()
+    if wanted.name == "none":
+        return optuna.pruners.NopPruner()
+    judges = rules(levels or Levels()) if wanted.name != "peers" else ()
+    peers = PeerPruner(budget_kframes, wanted.margin, wanted.min_share, wanted.least) if wanted.name != "rules" else None
+    return HealthPruner(judges, peers, wanted.protected, tell)

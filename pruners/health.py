@@ -24,7 +24,7 @@ from pruners.rules import Decision, Explosion, Rule, judge
 
 LOG = logging.getLogger(__name__)
 PROTECTED = 0.25  # of the healthy trials at equal frames
-UNPROVEN = 0.3  # of the frame budget
+UNPROVEN = 0.25  # of the frame budget
 BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 
 

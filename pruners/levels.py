@@ -125,10 +125,10 @@ class Levels:
     grad_norm: GradNorm = GradNorm()
     nonfinite: Nonfinite = Nonfinite()
     vanishing: Floor = Floor(1e-6, 1e-8)  # median gradient norm of a window
-    diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
-    alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.3)
-    coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)
-    gate_accuracy: Floor = Floor(0.8, 0.6, warmup_share=0.6)  # a good gate comes late
+    diagonality: Floor = Floor(0.7, 0.45, warmup_share=0.1, patience_share=0.04)  # the first to tell
+    alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.2)
+    coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # uniform attention covers everything, early it says nothing
+    gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good gate comes late
     progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up
     relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best alignment score that a trial has lost again
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
@@ -144,12 +144,15 @@ class Pruner:
 
     # health: the rules, and behind them the best healthy trial; rules: these alone; peers: the other alone; none: nobody
     name: Literal["health", "rules", "peers", "none"] = "health"
-    margin: float = 1.0  # 1 + margin times the best loss may catch up from the very start, 1 times at the end
+    margin: float = 0.7  # 1 + slack + margin times the best loss may catch up from the very start,
+    slack: float = 0.25  # and 1 + slack times at the end
     min_share: float = 0.3  # of the frame budget: no loss is compared before
     least: int = 2  # healthy complete trials below which no loss is compared
     protected: float = 0.25  # best share of the healthy at equal frames that a rule with a healthy precedent leaves alone
 
     def __post_init__(self) -> None:
-        _check(self.margin > 0, f"need margin > 0, got {self.margin}: nobody could come after the best")
+        for name in ("margin", "slack"):
+            value = getattr(self, name)
+            _check(value > 0, f"need {name} > 0, got {value}: every trial behind the best would be stopped")
         _shares(min_share=self.min_share, protected=self.protected)
         _check(self.least >= 1, f"need least >= 1, got {self.least}: somebody must be there to compare with")

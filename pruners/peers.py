@@ -16,13 +16,15 @@ from pruners.rules import Decision
 class PeerPruner(ExplainedPruner):
     """Stops a trial that stands too far behind the best healthy trial at equal frames to catch up with it.
 
-    A loss falls by ratios, and a slow start is not a bad end: at a share s of the budget a trial may have (1 + margin (1 - s))
-    times the loss that the best healthy complete trial had there. Nothing is compared before `min_share` of the budget, nor
-    with fewer than `least` healthy complete trials. It writes nothing but its decision.
+    A loss falls by ratios, and a slow start is not a bad end: at a share s of the budget a trial may have
+    1 + slack + margin (1 - s) times the loss that the best healthy complete trial had there. Nothing is compared before
+    `min_share` of the budget, nor with fewer than `least` healthy complete trials. It writes nothing but its decision.
     """
 
-    def __init__(self, budget_kframes: float, margin: float = 0.6, min_share: float = 0.3, least: int = 2) -> None:
-        self.budget, self.margin, self.min_share, self.least = budget_kframes, margin, min_share, least
+    def __init__(
+        self, budget_kframes: float, margin: float = 0.7, slack: float = 0.25, min_share: float = 0.3, least: int = 2
+    ) -> None:
+        self.budget, self.margin, self.slack, self.min_share, self.least = budget_kframes, margin, slack, min_share, least
 
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
         step = trial.last_step
@@ -33,7 +35,7 @@ class PeerPruner(ExplainedPruner):
         if best is None or len(known) < self.least:
             return None
         there = value_at(best, step)
-        allowed = 1 + self.margin * (1 - step / self.budget)
+        allowed = 1 + self.slack + self.margin * (1 - step / self.budget)
         value = trial.intermediate_values[step]
         if there is None or there <= 0 or value <= allowed * there:
             return None

@@ -20,5 +20,6 @@ def shipped(
     if wanted.name == "none":
         return optuna.pruners.NopPruner()
     judges = rules(levels or Levels()) if wanted.name != "peers" else ()
-    peers = PeerPruner(budget_kframes, wanted.margin, wanted.min_share, wanted.least) if wanted.name != "rules" else None
+    compared = PeerPruner(budget_kframes, wanted.margin, wanted.slack, wanted.min_share, wanted.least)
+    peers = compared if wanted.name != "rules" else None
     return HealthPruner(judges, peers, wanted.protected, tell)

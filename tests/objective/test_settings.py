@@ -14,6 +14,7 @@ from model.config import Config
 from objective.flags import FLAGS
 from objective.resolve import resolve
 from objective.settings import Settings, SettingsError, mask_url
+from pruners.levels import Levels
 from search_spaces.knobs import apply
 from search_spaces.space import SHIPPED, load
 
@@ -79,7 +80,7 @@ def test_nested_and_dotted_keys_are_one(tmp_path: Path) -> None:
     nested = "training:\n  learning_rate: 1e-3\nhealth: {diagonality: {warn: 0.6}}\nbudget:\n"
     dotted = "training.learning_rate: 1e-3\nhealth.diagonality: {warn: 0.6}\n"
     assert settled(nested, folder=tmp_path) == settled(dotted, folder=tmp_path)
-    assert settled(nested, folder=tmp_path).health.diagonality.critical == 0.4
+    assert settled(nested, folder=tmp_path).health.diagonality.critical == Levels().diagonality.critical
 
 
 @given(st.floats(1e-9, 1e3), st.sampled_from(["{:e}", "{:.3g}", "{!r}", "{:.0e}"]))
@@ -132,7 +133,7 @@ def test_flags_may_be_words_as_a_shell_gives_them() -> None:
         ("health.coverage.critical=0.95", "need critical <= warn, got critical=0.95, warn=0.9: swap them"),
         ("health.overfit_gap.warn=2", "need warn <= critical, got warn=2.0, critical=1.0: swap them"),
         ("health.stagnation.window_share=0", "need window_share > 0, got 0.0"),
-        ("pruner.margin=0", "need margin > 0, got 0.0: nobody could come after the best"),
+        ("pruner.margin=0", "need margin > 0, got 0.0: every trial behind the best would be stopped"),
         ("health.targets.diagonality=8", "need 0 <= diagonality <= 1, got 8.0"),
         ("health.gate_accuracy.patience_share=1", "need 0 <= patience_share < 1, got 1.0"),
         ("health.grad_norm.relative=1", "need relative > 1, got 1.0"),

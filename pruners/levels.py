@@ -125,7 +125,7 @@ class Levels:
     grad_norm: GradNorm = GradNorm()
     nonfinite: Nonfinite = Nonfinite()
     vanishing: Floor = Floor(1e-6, 1e-8)  # median gradient norm of a window
-    diagonality: Floor = Floor(0.7, 0.45, warmup_share=0.1, patience_share=0.04)  # the first to tell
+    diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.1, patience_share=0.04)  # the first to tell
     alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.2)
     coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # uniform attention covers everything, early it says nothing
     gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good gate comes late

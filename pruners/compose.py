@@ -109,5 +109,16 @@ def rules(levels: Levels) -> tuple[Rule, ...]:
 
 def attention(levels: Levels) -> tuple[Rule, ...]:
     """The rules of attention alone."""
-    names: Sequence[str] = ("diagonality", "alignment_score", "coverage")
-    return tuple(low(name, getattr(levels, name)) for name in names)
+    none = levels.no_alignment
+    both = AllOf(
+        "no_alignment",
+        (
+            Below("diagonality", Floor(none.diagonality, none.diagonality)),
+            Below("alignment_score", Floor(none.alignment_score, none.alignment_score)),
+        ),
+    )
+    alone: Sequence[str] = ("diagonality", "alignment_score", "coverage")
+    return (
+        After(Patient(both, none.patience_share), none.warmup_share),
+        *(low(name, getattr(levels, name)) for name in alone),
+    )

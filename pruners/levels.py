@@ -17,7 +17,7 @@ def _check(holds: bool, message: str) -> None:
 
 def _shares(**shares: float) -> None:
     for name, value in shares.items():
-        _check(0 <= value < 1, f"{name} is a share of the frame budget, need 0 <= {name} < 1, got {value}")
+        _check(0 <= value < 1, f"{name} is a share, need 0 <= {name} < 1, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,26 @@ class Ceiling:
     def __post_init__(self) -> None:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
         _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
+
+
+@dataclass(frozen=True, slots=True)
+class NoAlignment:
+    """Neither on the diagonal nor in order: sick when both are low. One of them alone may be a start at another pace."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    diagonality: float = 0.4
+    alignment_score: float = 0.25
+    warmup_share: float = 0.1
+    patience_share: float = 0.04
+
+    def __post_init__(self) -> None:
+        _shares(
+            diagonality=self.diagonality,
+            alignment_score=self.alignment_score,
+            warmup_share=self.warmup_share,
+            patience_share=self.patience_share,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +145,8 @@ class Levels:
     grad_norm: GradNorm = GradNorm()
     nonfinite: Nonfinite = Nonfinite()
     vanishing: Floor = Floor(1e-6, 1e-8)  # median gradient norm of a window
-    diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.1, patience_share=0.04)  # the first to tell
+    no_alignment: NoAlignment = NoAlignment()  # the first to tell
+    diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
     alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.2)
     coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # uniform attention covers everything, early it says nothing
     gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good gate comes late
@@ -144,9 +165,9 @@ class Pruner:
 
     # health: the rules, and behind them the best healthy trial; rules: these alone; peers: the other alone; none: nobody
     name: Literal["health", "rules", "peers", "none"] = "health"
-    margin: float = 0.7  # 1 + slack + margin times the best loss may catch up from the very start,
-    slack: float = 0.25  # and 1 + slack times at the end
-    min_share: float = 0.3  # of the frame budget: no loss is compared before
+    margin: float = 0.5  # 1 + slack + margin times the best loss may catch up from the very start,
+    slack: float = 0.5  # and 1 + slack times at the end
+    min_share: float = 0.2  # of the frame budget: no loss is compared before
     least: int = 2  # healthy complete trials below which no loss is compared
     protected: float = 0.25  # best share of the healthy at equal frames that a rule with a healthy precedent leaves alone
 

@@ -22,7 +22,7 @@ class PeerPruner(ExplainedPruner):
     """
 
     def __init__(
-        self, budget_kframes: float, margin: float = 0.7, slack: float = 0.25, min_share: float = 0.3, least: int = 2
+        self, budget_kframes: float, margin: float = 0.5, slack: float = 0.5, min_share: float = 0.2, least: int = 2
     ) -> None:
         self.budget, self.margin, self.slack, self.min_share, self.least = budget_kframes, margin, slack, min_share, least
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruners.compose import After, AllOf, AnyOf, Patient, low, rules
-from pruners.levels import Ceiling, Floor, Levels, Stagnation
+from pruners.levels import Ceiling, Floor, Levels, NoAlignment, Stagnation
 from pruners.record import POINTS, SIGNALS, Record, empty, extended
 from pruners.rules import Below, Decision, Relapse, judge, status
 
@@ -19,6 +19,7 @@ WELL = {
 }
 # The tables' own levels, whatever is shipped: attention counts after 72 kframes, the gate after 144.
 LEVELS = Levels(
+    no_alignment=NoAlignment(0.15, 0.15, warmup_share=0.1, patience_share=0.04),
     diagonality=Floor(0.7, 0.4, warmup_share=0.3),
     alignment_score=Floor(0.3, 0.1, warmup_share=0.3),
     coverage=Floor(0.9, 0.6, warmup_share=0.3),
@@ -59,6 +60,11 @@ TABLE = {
     "no alignment in the warm-up": ({"diagonality": [0.2] * 7 + [0.8]}, None, None, ()),
     "low but above critical": ({"diagonality": [0.5]}, None, None, ()),
     "comes and goes": ({"diagonality": [0.2, 0.2, 0.8] * 8}, None, None, ()),
+    "neither on the diagonal nor in order": (
+        {"diagonality": [0.1], "alignment_score": [0.1]},
+        *(40, "no_alignment", ("diagonality 0.10 < 0.15, and alignment score 0.10 < 0.15 in 2 of 2 validations since 30",)),
+    ),
+    "in order at another pace": ({"diagonality": [0.1] * 7 + [0.9], "alignment_score": [0.3]}, None, None, ()),
     "blurred": ({"alignment_score": [0.05]}, 100, "alignment_score", ("alignment score 0.05 < 0.10",)),
     "skips": ({"coverage": [0.5]}, 100, "coverage", ("coverage 0.50 < 0.60",)),
     "good, then lost": ({"diagonality": [0.9] * 15 + [0.1]}, 180, "diagonality", ("since 160 kframes",)),

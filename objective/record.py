@@ -10,8 +10,8 @@ is those files in order, one JSON object a line:
      "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
 
 `end` is how the network spoke freely at the end, `kept` how the snapshot spoke that a study would have kept, which is its best
-(objective/score.py). Every second trial is held out: thresholds are chosen on the others, and shown on these. A missing value
-is null.
+(objective/score.py). The later half is held out, or what --held-out-from says: levels are chosen on the others, and proved on
+these. A missing value is null.
 """
 import argparse
 import json
@@ -56,7 +56,6 @@ def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
         kept = spoken and {"kframes": best.kframes} | asdict(spoken)
     return {
         "k": k,
-        "held_out": k % 2 == 1,
         "params": params,
         "seconds": trainer.cursor.seconds,
         "budget_kframes": float(budget.kframes),
@@ -115,6 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=128, help="curves in the archive (default 128)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--archive", type=Path, default=Path("runs/curves.jsonl"), help="the file to write")
+    parser.add_argument("--held-out-from", type=int, default=None, metavar="K", help="trials held out (default the later half)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of corpora and caches (default runs)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
@@ -144,9 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
     if any(codes):
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command goes on", file=sys.stderr)
         return 1
+    first = parsed.trials // 2 if parsed.held_out_from is None else parsed.held_out_from
+    lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
     with whole(parsed.archive) as part:
-        files = (file_of(folder, k) for k in range(parsed.trials))
-        part.write_text("".join(file.read_text(encoding="utf-8") + "\n" for file in files), encoding="utf-8")
+        marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
+        part.write_text("".join(marked), encoding="utf-8")
     print(f"{parsed.trials} curves in {parsed.archive}")
     return 0
 

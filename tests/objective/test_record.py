@@ -30,8 +30,11 @@ def test_an_archive_does_not_depend_on_who_recorded_it(tmp_path: Path) -> None:
     assert main(words(tmp_path, "two.jsonl", trials=2, workers=2)) == 0
     one, two = lines(tmp_path / "one.jsonl"), lines(tmp_path / "two.jsonl")
     assert one == two
-    assert one[0] == first, "what was there is not recorded again"
-    assert [line["held_out"] for line in one] == [False, True]
+    assert first["held_out"], "of one trial the later half is that one"
+    assert one[0] == {**first, "held_out": False}, "what was there is not recorded again"
+    assert [line["held_out"] for line in one] == [False, True], "the later half"
+    assert main([*words(tmp_path, "two.jsonl", trials=2, workers=1), "--held-out-from", "2"]) == 0
+    assert not any(line["held_out"] for line in lines(tmp_path / "two.jsonl"))
     for line in one:
         points = line["points"]
         assert isinstance(points, list)

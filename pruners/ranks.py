@@ -28,7 +28,7 @@ TARGETS = ("diagonality", "alignment_score", "gate_accuracy")
 
 def _violated(f: Figures) -> float:
     """The constraints of a study: 0 for a trial that keeps them, else how far it misses them in all."""
-    return sum(max(0.0, getattr(Targets(), name) - f[name]) for name in TARGETS)
+    return float(sum(max(0.0, getattr(Targets(), name) - f[name]) for name in TARGETS))
 
 
 # Smaller is better. The losses of a study lie below 100, so that the constraints come first in the last one.
@@ -77,9 +77,10 @@ def correlations(known: Sequence[Figures], seed: int = 0) -> dict[str, dict[str,
 
     def ranks(score: Callable[[Figures], float]) -> NDArray[np.float64]:
         """Standardised in every sample; zeros where nothing varies."""
-        ranked = rankdata(np.array([score(row) for row in known])[samples], axis=1)
+        ranked: NDArray[np.float64] = rankdata(np.array([score(row) for row in known])[samples], axis=1)
         centred = ranked - ranked.mean(1, keepdims=True)
-        return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        length = np.linalg.norm(centred, axis=1, keepdims=True)
+        return np.asarray(centred / np.maximum(length, 1e-12))
 
     heard = {name: ranks(score) for name, score in HEARD.items()}
     table: dict[str, dict[str, list[float]]] = {}

@@ -1,0 +1,36 @@
+"""Recorded trials for tests: healthy, blurred and broken ones, as lines of an archive."""
+import json
+from pathlib import Path
+from typing import Any
+
+from pruners.archive import Curve, read
+
+WELL = {"diagonality": 0.95, "alignment_score": 0.8, "coverage": 0.97, "gate_accuracy": 0.97, "grad_norm_p95": 1.0}
+BLURRED = {"diagonality": 0.1, "alignment_score": 0.02, "coverage": 0.3, "gate_accuracy": 0.5, "grad_norm_p95": 1.0}
+SPEAKS, MUTE = ({"premature_rate": 0.0, "overrun_rate": rate} for rate in (0.0, 1.0))
+POINTS, STEP = 12, 10.0  # a budget of 120 kframes
+
+
+Line = dict[str, Any]
+
+
+def trial(end: float, signals: Line = WELL, spoken: Line = SPEAKS, nan_at: int | None = None) -> Line:
+    """A loss that falls as 1 / t towards `end`; from point `nan_at` on it is not a number."""
+    losses = [end + (1 / n - 1 / POINTS) if nan_at is None or n < nan_at else None for n in range(1, POINTS + 1)]
+    return {"points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)], "end": spoken}
+
+
+def curves_of(folder: Path, *lines: dict[str, Any]) -> list[Curve]:
+    return read(written(folder, *lines))
+
+
+def written(folder: Path, *lines: dict[str, Any]) -> Path:
+    path = folder / "curves.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def mixed(count: int = 12) -> list[dict[str, Any]]:
+    """Two healthy trials, then a blurred one, and so on; one of them breaks down."""
+    lines = [trial(0.5 + 0.03 * n, BLURRED, MUTE) if n % 3 == 2 else trial(0.5 + 0.03 * n) for n in range(count - 1)]
+    return [*lines, trial(1.0, WELL, MUTE, nan_at=4)]

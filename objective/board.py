@@ -7,18 +7,29 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.events import StudyEnded
 
+ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
 ROWS = 8
 ENOUGH = 8
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that count: COMPLETE and PRUNED."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return study.get_trials(deepcopy=False, states=ENDS)
 
 
 def pruned(trial: FrozenTrial) -> bool:
     """Also where GPSampler had to be told COMPLETE."""
     return "pruned_by" in trial.user_attrs
+
+
+def reason(trial: FrozenTrial) -> str | None:
+    """The sentence why it was stopped, or what it misses; None for a healthy one."""
+    return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
+
+
+def point(trial: FrozenTrial) -> dict[str, Any]:
+    """Its parameters, those included that were enqueued and not yet asked for."""
+    return dict(trial.system_attrs.get("fixed_params", {}) | trial.params)
 
 
 def healthy(trial: FrozenTrial) -> bool:
@@ -49,7 +60,15 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
         trials=tuple(_row(trial, differing) for trial in sorted(trials, key=_rank)[:ROWS]),
         importances=importances(study),
         saved_kframes=saved,
+        repairs=repairs(trials),
     )
+
+
+def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
+    """How many repairs rank before their parents, and how many repairs there were."""
+    known = {trial.number: trial for trial in trials}
+    pairs = [(trial, known[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
+    return sum(_rank(repair) < _rank(parent) for repair, parent in pairs), len(pairs)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -101,5 +120,5 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
         **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
         "seconds": known.get("seconds", 0.0),
         "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
-        "reason": known.get("pruned_reason") or known.get("sick_reason"),
+        "reason": reason(trial),
     }

@@ -22,7 +22,7 @@ class TrialStarted:
     number: int
     ordinal: int  # the k of "trial k of N", from 1: finished ones and this one
     params: dict[str, Any]
-    origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "again after trial 3"
+    origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
     budget_kframes: float
 
 
@@ -80,6 +80,7 @@ class StudyEnded:
     trials: tuple[dict[str, Any], ...] = field(default=())  # rows of the closing table, best first
     importances: dict[str, float] = field(default_factory=dict)
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
+    repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
 
 
 Event = StudyStarted | TrialStarted | Progressed | Reported | TrialEnded | Warned | StudyEnded

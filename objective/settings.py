@@ -96,6 +96,12 @@ class Objective(_Group):
     score: Literal["loss", "mcd", "composite"] = "loss"  # the weight-free validation loss; mel-cepstral distortion; both
 
 
+class Repair(_Group):
+    """What is tried after a sick trial (objective/repair.py)."""
+
+    max_per_trial: Annotated[int, Field(ge=0)] = 2  # neighbours one after the other, each a trial of its own; 0: none
+
+
 class Settings(_Group):
     """Every knob of a study."""
 
@@ -109,6 +115,7 @@ class Settings(_Group):
     budget: Budget = Budget()
     objective: Objective = Objective()
     pruner: Pruner = Pruner()
+    repair: Repair = Repair()
     health: Levels = Levels()
     audio: Audio = Audio()
     network: Network = Network()

@@ -13,14 +13,19 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import best_trial, finished
-from objective.events import TrialEnded, TrialStarted
+from objective.board import best_trial, finished, point, reason
+from objective.events import TrialEnded, TrialStarted, Warned
 from objective.failures import machine_failure
 from objective.interruption import Interrupted
+from objective.notes import note, save
+from objective.repair import depth, owed
 from objective.trial import Ending, Lab, run_trial
+from pruners.record import point as measured
+from search_spaces.space import Space
 from storage.leases import orphans, owner
 
 _SAMPLER, _TRAINER = 0, 1  # two streams of random numbers for each trial
+_KEPT = ("k", "changes", "repair_of", "repair_depth", "repair_why")  # attributes of a point that comes again
 
 
 def work(study: optuna.Study, lab: Lab) -> str:
@@ -45,6 +50,7 @@ def work(study: optuna.Study, lab: Lab) -> str:
 def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     """One trial from ask to tell."""
     settings = lab.settings
+    enqueue_repair(study, lab.space, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
     try:
@@ -53,7 +59,7 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
         trial.set_user_attr("k", k)
         study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, _SAMPLER))
         config = settings.config(lab.space.suggest(trial))
-        origin = trial.user_attrs.get("origin", "sampled")
+        origin = _origin(trial.user_attrs)
         lab.sinks.emit(TrialStarted(trial.number, ordinal, dict(trial.params), origin, settings.budget.kframes))
         ending = run_trial(trial, config, lab, seed(settings.study.seed, k, _TRAINER))
         tell(study, trial, ending, settings.study.sampler, time.monotonic() - began)
@@ -72,21 +78,45 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     best = best_trial(study)
     is_best = best is not None and best.number == trial.number
     lab.sinks.emit(_ended(trial.number, ending, lab, time.monotonic() - began, is_best))
+    if ending.state != "FAIL":
+        body = note(study._storage.get_trial(trial._trial_id), settings.budget.kframes)
+        save(trial, body, lambda sentence: lab.sinks.emit(Warned(sentence)))
+
+
+def enqueue_repair(study: optuna.Study, space: Space, deepest: int) -> None:
+    """Enqueue the repair that is due, if any, once nothing else waits: recipes and points that come again go before.
+
+    It is decided when the next point is asked for, not when its parent ends, so a study that stopped in between owes it still.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state == TrialState.WAITING for trial in trials):
+        return
+    due = owed(trials, space, deepest)
+    if due is not None:
+        parent, repair = due
+        lineage = {
+            "origin": f"repair of trial {parent.number}",
+            "k": parent.user_attrs["k"],  # the same seed: only what is named differs
+            "repair_of": parent.number,
+            "repair_depth": depth(parent) + 1,
+            "repair_why": reason(parent),
+            "changes": list(repair.changes),
+        }
+        study.enqueue_trial(repair.params, user_attrs=lineage)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str, seconds: float) -> None:
     """Attributes first, which a finished trial no longer takes, then the state."""
     last, speaking = ending.last, ending.speaking
+    shown = ending.best if ending.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
+        **(measured(shown) | asdict(shown.health) if shown else {}),
         "seconds": seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": ending.pruned_by,
         "pruned_reason" if ending.pruned_by else "sick_reason": ending.reason,
         **({f"free_{name}": amount for name, amount in asdict(speaking).items()} if speaking else {}),
     }
-    shown = ending.best if ending.state == "COMPLETE" else last
-    if shown is not None:
-        attributes |= asdict(shown.health)
     for name, amount in attributes.items():
         if amount is not None:
             trial.set_user_attr(name, amount)
@@ -114,10 +144,9 @@ def release(study: optuna.Study, number: int, why: str) -> None:
         study._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:  # somebody else ended it, and enqueued its point
         return
-    point = frozen.system_attrs.get("fixed_params", {}) | frozen.params
-    if point and "k" in frozen.user_attrs:
-        kept = {name: frozen.user_attrs[name] for name in ("k", "changes") if name in frozen.user_attrs}
-        study.enqueue_trial(point, user_attrs=kept | {"origin": f"again after trial {number}"})
+    if point(frozen) and "k" in frozen.user_attrs:
+        kept = {name: frozen.user_attrs[name] for name in _KEPT if name in frozen.user_attrs}
+        study.enqueue_trial(point(frozen), user_attrs=kept | {"origin": f"again after trial {number}"})
 
 
 def reclaim(study: optuna.Study, lab: Lab) -> None:
@@ -142,9 +171,14 @@ def seed(base: int, k: int, stream: int) -> int:
 
 
 def _ordinal(study: optuna.Study, number: int) -> int:
-    """The k of a new trial: its number without those that were released and come again under their own k."""
+    """The k of a new trial: its number without those that were released and come again, or repair one, under another's k."""
     earlier = study.get_trials(deepcopy=False)[:number]
-    return number - sum("released" in trial.user_attrs for trial in earlier)
+    return number - sum("released" in trial.user_attrs or "repair_of" in trial.user_attrs for trial in earlier)
+
+
+def _origin(known: dict[str, Any]) -> str:
+    origin = str(known.get("origin", "sampled"))
+    return f"{origin}: {', '.join(known['changes'])}" if "repair_of" in known else origin
 
 
 def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:

@@ -30,6 +30,7 @@ def closing(console: Console, event: StudyEnded) -> None:
     _best(console, event.trials)
     _importances(console, event.importances)
     _saved(console, event.saved_kframes)
+    _repairs(console, *event.repairs)
     _title(console, "next")
     # a broken line cannot be pasted: the terminal may wrap the command, we do not
     console.print(Text(f"  {event.next_command}", style="bold"), soft_wrap=True)
@@ -91,3 +92,9 @@ def _saved(console: Console, saved: dict[str, float]) -> None:
         console.print(Text(f"  {name:<{width}}  {kframes(amount):>7} kframes"))
     if len(saved) > 1:
         console.print(Text(f"  {'together':<{width}}  {kframes(sum(saved.values())):>7} kframes", style="bold"))
+
+
+def _repairs(console: Console, better: int, count: int) -> None:
+    if count:
+        console.print()
+        console.print(Text.assemble(("repairs", "bold cyan"), f": {better} of {count} better than their parents"))

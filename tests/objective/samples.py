@@ -102,6 +102,7 @@ def study_ended(**changes: Any) -> StudyEnded:
         trials=(row(3), row(1, healthy=False), row(4, healthy=False, state="PRUNED", value=None, reason=REASON)),
         importances={"learning_rate": 0.62, "guided_weight": 0.3, "r": 0.08},
         saved_kframes={"diagonality": 320.0, "peers": 140.0},
+        repairs=(3, 5),
     )
     return replace(event, **changes)
 

@@ -124,6 +124,8 @@ def test_the_closing_page_ranks_weighs_and_counts(show) -> None:
     bars = {name: text.split(name)[-1].split("\n")[0].count("█") for name in ("  learning_rate ", "guided_weight", "  r  ")}
     assert bars["  learning_rate "] == 2 * bars["guided_weight"] > 4 * bars["  r  "] > 0
     assert "diagonality 320 kframes peers 140 kframes together 460 kframes" in words
+    assert "repairs: 3 of 5 better than their parents" in words
+    assert "repairs" not in show([samples.study_started(), samples.study_ended(repairs=(0, 0))])
 
 
 @pytest.mark.parametrize("show", [lines, display])

@@ -1,0 +1,102 @@
+"""What a trial leaves for the dashboard: its note and its last figures, in a real database after real trials."""
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna_dashboard import get_note
+from sqlalchemy.exc import OperationalError
+
+from objective.board import ended
+from objective.notes import note, save
+from storage.studies import open_storage
+from tests.objective.test_repair import GUIDED, LEVELS, told
+from tests.objective.test_study import SMALL, command, study
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with a study of a recipe that a rule stopped, its repair, and one that ran to its end."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "small.yaml").write_text(SMALL.replace("max_per_trial: 0", "max_per_trial: 1") + LEVELS)
+    pruned = ["--pruner", "rules", "--set", "study.recipes=[tacotune]"]
+    assert command(out, "--study", "ill", "--trials", "2", *pruned) == 0
+    assert command(out, "--study", "ill", "--trials", "3") == 0
+    return out
+
+
+def noted(known: optuna.Study, number: int) -> str:
+    return str(get_note(optuna.Trial(known, known.trials[number]._trial_id)))
+
+
+def test_the_sentence_is_the_same_in_note_attribute_record_and_table(spoken: Path) -> None:
+    ill = study(spoken, "ill")
+    events = {event["number"]: event for event in told(spoken, "ill", "TrialEnded")}
+    rows = {row["number"]: row for row in ended(ill, "finished", 3, 12.0, 1.0, "next").trials}
+    for trial, attribute in zip(ill.trials, ("pruned_reason", "pruned_reason", "sick_reason"), strict=True):
+        sentence = trial.user_attrs[attribute]
+        assert f"\n> {sentence}\n" in noted(ill, trial.number)
+        assert events[trial.number]["reason"] == rows[trial.number]["reason"] == sentence
+
+
+def test_a_note_says_what_it_was_how_it_ended_and_what_was_changed(spoken: Path) -> None:
+    ill = study(spoken, "ill")
+    first, repair, sampled = (noted(ill, number) for number in range(3))
+    assert first.startswith("**pruned by diagonality**: value ")
+    assert "after 6.0 of 12 kframes" in first
+    assert "recipe tacotune: learning_rate 0.002" in first
+    assert f"diagonality {ill.trials[0].user_attrs['diagonality']:.2f}, " in first
+    assert "repair of trial 0: learning_rate 0.002" in repair
+    assert f"- {GUIDED} 1 -> 2\n\nwas changed against trial 0" in repair
+    assert ill.trials[0].user_attrs["pruned_reason"] in repair
+    assert sampled.startswith("**sick**: value ")
+    assert "after 12 of 12 kframes" in sampled
+    assert "sampled: " in sampled
+
+
+def test_the_last_figures_are_numbers_to_plot(spoken: Path) -> None:
+    known = study(spoken, "ill").trials[0].user_attrs
+    last = json.loads((spoken / "ill" / "trial-00000" / "reports.jsonl").read_text().splitlines()[-1])
+    figures: dict[str, Any] = {name: value for name, value in last["health"].items() if value is not None}
+    figures |= {"grad_norm_median": last["gradients"]["median"], "grad_norm_p95": last["gradients"]["p95"]}
+    figures |= {"nonfinite": last["gradients"]["nonfinite"], "kframes": last["kframes"]}
+    for name in ("train", "validation"):
+        figures["val_loss" if name == "validation" else "train_loss"] = sum(
+            last[name][term] for term in ("mel_before", "mel_after", "gate")
+        )
+    assert {name: known[name] for name in figures} == pytest.approx(figures)
+    assert all(isinstance(known[name], int | float) for name in figures)
+
+
+def fresh(folder: Path) -> tuple[optuna.Study, optuna.Trial]:
+    new = optuna.create_study(storage=open_storage(f"sqlite:///{folder}/x.db"))
+    trial = new.ask()
+    new.tell(trial, 1.0)
+    return new, trial
+
+
+def test_a_trial_without_figures_has_dashes_and_a_long_sentence_is_kept_whole(tmp_path: Path) -> None:
+    new, trial = fresh(tmp_path)
+    body = note(new.trials[0], 12.0)
+    assert "value 1.000 after 0.0 of 12 kframes" in body
+    assert "diagonality -" in body
+    save(trial, body + "ё" * 5_000, pytest.fail)
+    assert noted(new, 0) == body + "ё" * 5_000
+
+
+def test_a_dashboard_without_notes_costs_the_note_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, trial = fresh(tmp_path)
+    heard: list[str] = []
+    monkeypatch.delattr("optuna_dashboard.save_note")
+    save(trial, "body", heard.append)
+    assert len(heard) == 1
+    assert heard[0].startswith("trial 0 has no note for the dashboard: ImportError: ")
+
+
+def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
+    new, trial = fresh(tmp_path)
+    new._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    (tmp_path / "x.db").unlink()
+    with pytest.raises((OSError, OperationalError, optuna.exceptions.StorageInternalError)):
+        save(trial, "body", pytest.fail)

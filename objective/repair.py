@@ -69,7 +69,9 @@ def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
     if "pruned_by" in trial.user_attrs:
         return (trial.user_attrs["pruned_by"],)
     targets = ("diagonality", "alignment_score", "gate_accuracy", "free_failures")
-    return tuple(name for name in targets if trial.constraints.get(f"health/{name}", 0.0) > 0)
+    missed = tuple(name for name in targets if trial.constraints.get(f"health/{name}", 0.0) > 0)
+    early = trial.user_attrs.get("free_premature_rate", 0.0) > trial.user_attrs.get("free_overrun_rate", 0.0)
+    return tuple("free_premature" if name == "free_failures" and early else name for name in missed)
 
 
 def depth(trial: FrozenTrial) -> int:
@@ -93,6 +95,10 @@ def _never_stops(now: Point) -> Moves:
     yield {"loss.gate_positive_weight": 2 * now["loss.gate_positive_weight"]}
 
 
+def _stops_too_early(now: Point) -> Moves:
+    yield {"loss.gate_positive_weight": now["loss.gate_positive_weight"] / 2}
+
+
 def _overfitted(now: Point) -> Moves:
     dropouts = {knob: _more_dropout(share) for knob, share in now.items() if knob.endswith("_dropout")}
     yield {**dropouts, "training.weight_decay": 10 * now["training.weight_decay"]}
@@ -111,6 +117,7 @@ MOVES: dict[str, Callable[[Point], Moves]] = {
     **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), _exploded),
     **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), _unaligned),
     **dict.fromkeys(("gate_accuracy", "free_failures"), _never_stops),
+    "free_premature": _stops_too_early,
     "overfit_gap": _overfitted,
     **dict.fromkeys(("stagnation", "grad_norm_median"), _too_slow),
 }

@@ -26,7 +26,7 @@ PRENET, ATTENTION, DECODER = (f"network.{name}_dropout" for name in ("prenet", "
 NAMES = {
     **{rule: {RATE, CLIP} for rule in ("grad_norm", "nonfinite", "progress", "relapse")},
     **{rule: {GUIDED, R, PRENET} for rule in ("no_alignment", "diagonality", "alignment_score", "coverage")},
-    **{rule: {GATE} for rule in ("gate_accuracy", "free_failures")},
+    **{rule: {GATE} for rule in ("gate_accuracy", "free_failures", "free_premature")},
     "overfit_gap": {PRENET, ATTENTION, DECODER, DECAY},
     **{rule: {RATE, WARMUP} for rule in ("stagnation", "grad_norm_median")},
 }
@@ -82,6 +82,7 @@ CURES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("diagonality", UNGUIDED | {PRENET: 0.5}, []),
     ("gate_accuracy", {}, [f"{GATE} 4 -> 8"]),
     ("free_failures", {GATE: 15.0}, [f"{GATE} 15 -> 20"]),
+    ("free_premature", {GATE: 15.0}, [f"{GATE} 15 -> 7.5"]),
     ("gate_accuracy", {GATE: 20.0}, []),
     (
         "overfit_gap",
@@ -215,6 +216,21 @@ def test_of_several_missed_targets_the_cause_is_repaired_before_its_effects() ->
     assert enqueued(ill, space, 1) == 0
     tried(ill, space, None, TrialState.COMPLETE)
     assert enqueued(ill, space, 1) is None, "one repair for each, though its gate is still sick"
+
+
+@pytest.mark.parametrize(("early", "never", "becomes"), [(0.6, 0.2, 2.0), (0.2, 0.6, 8.0)])
+def test_a_voice_that_stops_too_early_is_not_told_to_stop_still_more(early: float, never: float, becomes: float) -> None:
+    ill, space = empty(), SPACES["demo"]
+    ill.enqueue_trial(space.to_trial_params({GATE: 4.0})[0])
+    trial = ill.ask()
+    space.suggest(trial)
+    for name, amount in (("k", 0), ("free_premature_rate", early), ("free_overrun_rate", never)):
+        trial.set_user_attr(name, amount)
+    trial.set_constraint("health/free_failures", 0.5)
+    ill.tell(trial, 1.0)
+    due = owed(ill.trials, space, 1)
+    assert due is not None
+    assert due[1].changes == (f"{GATE} 4 -> {becomes:g}",)
 
 
 def test_the_closing_page_counts_repairs_that_rank_before_their_parents() -> None:

@@ -52,6 +52,9 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     settings = lab.settings
     enqueue_repair(study, lab.space, settings.repair.max_per_trial)
     trial = study.ask()
+    if twin(study, trial):
+        study.tell(trial, state=TrialState.FAIL)
+        return
     began = time.monotonic()
     try:
         trial.set_user_attr("owner", owner())
@@ -103,6 +106,13 @@ def enqueue_repair(study: optuna.Study, space: Space, deepest: int) -> None:
             "changes": list(repair.changes),
         }
         study.enqueue_trial(repair.params, user_attrs=lineage)
+
+
+def twin(study: optuna.Study, trial: optuna.Trial) -> bool:
+    """Whether another worker enqueued the same repair at the same moment, and first."""
+    parent = trial.user_attrs.get("repair_of")
+    earlier = study.get_trials(deepcopy=False)[: trial.number] if parent is not None else []
+    return any(other.user_attrs.get("repair_of") == parent and other.state != TrialState.FAIL for other in earlier)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str, seconds: float) -> None:

@@ -71,7 +71,14 @@ def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
 
     @event.listens_for(rdb.engine, "connect")
     def _quick(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the driver would begin only when something is written, see below
         connection.execute("PRAGMA synchronous=NORMAL")  # with WAL a crash of the machine may cost the last commit, no more
+
+    @event.listens_for(rdb.engine, "begin")
+    def _alone(connection: Any) -> None:
+        # Optuna looks whether a trial still waits and then takes it. SQLite ignores the lock that it asks for in between, and
+        # two workers would run one trial.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     @event.listens_for(rdb.engine, "checkout")
     def _still_there(*_: object) -> None:

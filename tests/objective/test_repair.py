@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from objective.board import ENDS, ended, finished, point
 from objective.repair import MOVES, neighbour, owed
-from objective.worker import enqueue_repair
+from objective.worker import enqueue_repair, twin
 from pruners.compose import rules
 from pruners.levels import Levels
 from search_spaces.parameters import Choice
@@ -188,6 +188,19 @@ def test_a_repair_comes_after_every_point_that_waits() -> None:
     tried(ill, space, None, TrialState.COMPLETE)
     assert enqueued(ill, space, 2) == 0
     assert enqueued(ill, space, 2) is None, "it waits itself"
+
+
+def test_of_two_workers_with_one_repair_the_first_tries_it() -> None:
+    """Both saw that it was due before either had enqueued it. One that was released before counts for neither."""
+    ill, space = empty(), SPACES["demo"]
+    ill.enqueue_trial(space.to_trial_params({GUIDED: 0.1})[0])
+    tried(ill, space, "diagonality")
+    assert enqueued(ill, space, 2) == 0
+    tried(ill, space, "diagonality", TrialState.FAIL)
+    for _ in range(2):
+        ill.enqueue_trial(ill.trials[1].params, user_attrs=ill.trials[1].user_attrs)
+    first, second, sampled = ill.ask(), ill.ask(), ill.ask()
+    assert [twin(ill, trial) for trial in (first, second, sampled)] == [False, True, False]
 
 
 def test_the_healthy_the_failed_and_the_slow_have_no_repair() -> None:

@@ -1,6 +1,8 @@
 """Opening a database: what is missing is made, what is wrong is said, and no password is shown."""
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import optuna
 import pytest
@@ -56,3 +58,25 @@ def test_a_database_of_another_version(tmp_path: Path) -> None:
         connection.execute("UPDATE version_info SET schema_version = 3")
     with pytest.raises(StorageError, match="optuna storage upgrade"):
         open_storage(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_workers_that_ask_at_once_never_get_the_same_trial(tmp_path: Path) -> None:
+    """Recipes, repairs and released points wait for whoever asks first. Each thread has a database connection of its own."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    rounds, workers = 20, 3
+    waiting = optuna.create_study(storage=open_storage(url), study_name="s")
+    for i in range(rounds * workers):
+        waiting.enqueue_trial({"x": i})
+    together = Barrier(workers)
+
+    def ask() -> list[int]:
+        study = optuna.load_study(storage=open_storage(url), study_name="s")
+        numbers = []
+        for _ in range(rounds):
+            together.wait(timeout=60)
+            numbers.append(study.ask().number)
+        return numbers
+
+    with ThreadPoolExecutor(workers) as pool:
+        asked = [number for future in [pool.submit(ask) for _ in range(workers)] for number in future.result()]
+    assert sorted(asked) == list(range(rounds * workers))

@@ -112,6 +112,50 @@ def test_diagonality_tells_them_apart() -> None:
     assert family["reversed"] == pytest.approx(0.10, abs=0.05)
 
 
+# The usual metrics, to show what they miss: each cannot tell cases apart that ours does.
+
+
+def test_the_mean_of_the_corner_s_diagonal_is_the_same_for_good_uniform_and_stuck() -> None:
+    stuck = spread(torch.full((T,), 3.0))
+    usual = [float(A.diagonal().sum() / T) for A in (cases()["good"], cases()["uniform"], stuck)]
+    assert max(usual) < 0.02
+    ours = [measured(A)["diagonality"] for A in (cases()["good"], cases()["uniform"], stuck)]
+    assert ours[0] > 0.9 > 0.25 > max(ours[1:])
+
+
+def test_the_share_of_steps_that_do_not_go_back_is_one_for_attention_that_goes_nowhere() -> None:
+    for case in ("uniform", "horizontal"):
+        argmax = cases()[case].argmax(1)
+        assert bool((argmax[1:] >= argmax[:-1]).all())
+        assert measured(cases()[case])["alignment_score"] == 0
+
+
+def test_the_focus_alone_is_high_for_a_horizontal_line() -> None:
+    got = measured(cases()["horizontal"])
+    assert got["focus"] > 0.95
+    assert got["alignment_score"] == 0
+
+
+def test_the_mean_of_the_column_maxima_is_the_same_backwards_and_falls_with_padding() -> None:
+    good, backwards = cases()["good"], cases()["reversed"]
+    assert float(good.amax(0).mean()) == pytest.approx(float(backwards.amax(0).mean()))
+    assert measured(good)["alignment_score"] > 0.85
+    assert measured(backwards)["alignment_score"] == 0
+    padded = torch.zeros(1, T, 2 * N)
+    padded[0, :, :N] = good
+    assert float(padded.amax(1).mean()) < 0.6 * float(good.amax(0).mean())
+    got = measure_alignment(padded, torch.tensor([T]), torch.tensor([N]))["alignment_score"]
+    assert float(got[0]) == pytest.approx(measured(good)["alignment_score"])
+
+
+def test_the_plain_accuracy_of_a_gate_that_never_opens_is_almost_one() -> None:
+    logits, lengths = torch.full((1, T), -5.0), torch.tensor([T])
+    said_stop = torch.sigmoid(logits) > 0.5
+    truth = torch.arange(T) == T - 1
+    assert float((said_stop == truth).float().mean()) > 0.995
+    assert float(measure_gate(logits, lengths)["gate_accuracy"][0]) == 0.5
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31))
 def test_padding_and_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:

@@ -11,7 +11,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--budget-kframes": ("budget.kframes", "mel frames, in thousands, that one trial may see"),
     "--device": ("device", "auto, cpu or cuda (default auto)"),
     "--sampler": ("study.sampler", "tpe, gp or random (default tpe)"),
-    "--pruner": ("pruner.name", "health, rules, peers or none (default health: the rules, then the peers)"),
+    "--pruner": ("pruner.name", "health, peers, both or none (default health: the rules alone)"),
     "--seed": ("study.seed", "the seed from which every trial's follows (default 0)"),
     "--timeout": ("study.timeout_s", "seconds after which no new trial begins"),
     "--out": ("out", "folder for everything that is written (default runs)"),

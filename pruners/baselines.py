@@ -23,14 +23,14 @@ from optuna.pruners import (
 from pruners.archive import Curve
 from pruners.compose import attention
 from pruners.health import HealthPruner
-from pruners.levels import Levels
+from pruners.levels import Levels, Pruner
 from pruners.offline import Outcome, replay
 from pruners.peers import PeerPruner
 from pruners.shipped import shipped
 
 Contender = Callable[[Sequence[Curve]], list[Outcome]]
 
-OURS = ("default", "attention", "peers")
+OURS = ("default", "with-peers", "attention", "peers")
 QUARTER = 0.25  # of the budget: when the threshold begins and the random kills fall
 STARTUP = 5  # finished trials before a percentile means anything
 WARMUP = 0.2  # of the budget, for the percentiles
@@ -52,6 +52,7 @@ def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Co
     budget = max(curve.budget_kframes for curve in curves)
     sequential = {
         "default": default(budget),
+        "with-peers": shipped(budget, Pruner(name="both")),
         "attention": HealthPruner(attention(Levels())),
         "peers": PeerPruner(budget),
         **_optunas(budget, _usual_loss(chosen)),

@@ -163,8 +163,8 @@ class Pruner:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    # health: the rules, and behind them the best healthy trial; rules: these alone; peers: the other alone; none: nobody
-    name: Literal["health", "rules", "peers", "none"] = "health"
+    # health: the rules; peers: the best healthy trial, at equal frames; both: first these, then those; none: nobody
+    name: Literal["health", "peers", "both", "none"] = "health"
     margin: float = 0.5  # 1 + slack + margin times the best loss may catch up from the very start,
     slack: float = 0.5  # and 1 + slack times at the end
     min_share: float = 0.2  # of the frame budget: no loss is compared before

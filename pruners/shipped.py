@@ -21,5 +21,5 @@ def shipped(
         return optuna.pruners.NopPruner()
     judges = rules(levels or Levels()) if wanted.name != "peers" else ()
     compared = PeerPruner(budget_kframes, wanted.margin, wanted.slack, wanted.min_share, wanted.least)
-    peers = compared if wanted.name != "rules" else None
+    peers = compared if wanted.name != "health" else None
     return HealthPruner(judges, peers, wanted.protected, tell)

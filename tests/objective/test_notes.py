@@ -20,7 +20,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with a study of a recipe that a rule stopped, its repair, and one that ran to its end."""
     out = tmp_path_factory.mktemp("runs")
     (out / "small.yaml").write_text(SMALL.replace("max_per_trial: 0", "max_per_trial: 1") + LEVELS)
-    pruned = ["--pruner", "rules", "--set", "study.recipes=[tacotune]"]
+    pruned = ["--pruner", "health", "--set", "study.recipes=[tacotune]"]
     assert command(out, "--study", "ill", "--trials", "2", *pruned) == 0
     assert command(out, "--study", "ill", "--trials", "3") == 0
     return out

@@ -148,7 +148,7 @@ def test_a_sick_trial_is_pruned_and_the_sampler_told_the_truth(spoken: Path, sam
     values = {"warmup_share": 0.3, "patience_share": 0, "warn": 1, "critical": 0.99}
     levels = [word for knob, value in values.items() for word in ("--set", f"health.diagonality.{knob}={value}")]
     levels += ["--set", "health.no_alignment.warmup_share=0.9"]  # it would come first
-    assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, "--pruner", "rules", *levels) == 0
+    assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, "--pruner", "health", *levels) == 0
     for trial in finished(study(spoken, name)):
         assert trial.state.name == ("COMPLETE" if sampler == "gp" else "PRUNED")
         assert trial.user_attrs["pruned_by"] == "diagonality"

@@ -10,6 +10,7 @@ from objective.events import StudyEnded
 ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
 ROWS = 8
 ENOUGH = 8
+_STOPPED = 3  # the rank of what a health rule stopped
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -65,10 +66,11 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
 
 
 def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
-    """How many repairs rank before their parents, and how many repairs there were."""
+    """How many repairs rank before their parents, and how many repairs there were. A trial that a rule stopped is better than
+    none: how far it was past its level does not compare with another rule's."""
     known = {trial.number: trial for trial in trials}
     pairs = [(trial, known[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
-    return sum(_rank(repair) < _rank(parent) for repair, parent in pairs), len(pairs)
+    return sum(_rank(repair)[0] < _STOPPED and _rank(repair) < _rank(parent) for repair, parent in pairs), len(pairs)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -103,7 +105,7 @@ def _rank(trial: FrozenTrial) -> tuple[int, float]:
         return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
     if trial.user_attrs.get("pruned_by", "peers") == "peers":
         return 2, _value(trial)
-    return 3, trial.user_attrs.get("pruned_severity", 1.0)
+    return _STOPPED, trial.user_attrs.get("pruned_severity", 1.0)
 
 
 def _value(trial: FrozenTrial) -> float:

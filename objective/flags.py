@@ -6,7 +6,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--storage": ("study.storage", "database URL (default: a SQLite file under --out)"),
     "--data": ("data.path", "folder or list of recordings with texts (default: the built-in corpus)"),
     "--language": ("data.language", "en or ru (default en)"),
-    "--space": ("study.space", "search space: default, demo, safe, seed, or a YAML file (default by profile)"),
+    "--space": ("study.space", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"),
     "--profile": ("profile", "demo or full (default: full with a GPU and --data, else demo)"),
     "--budget-kframes": ("budget.kframes", "mel frames, in thousands, that one trial may see"),
     "--device": ("device", "auto, cpu or cuda (default auto)"),

@@ -10,8 +10,8 @@ is those files in order, one JSON object a line:
      "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
 
 `end` is how the network spoke freely at the end, `kept` how the snapshot spoke that a study would have kept, which is its best
-(objective/score.py). The later half is held out, or what --held-out-from says: levels are chosen on the others, and proved on
-these. A missing value is null.
+(objective/score.py). The later half of the first --trials is held out, or what --held-out-from says: levels are chosen on the
+others, and proved on these. A missing value is null.
 """
 import argparse
 import json
@@ -119,38 +119,76 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    from objective.resolve import resolve
+    from model.data.problems import CorpusError
     from objective.settings import SettingsError
 
     try:
-        assignments = ["study.space=record", *parsed.set]
-        settings = resolve(None, assignments, {"out": parsed.out, "profile": "demo", "device": "cpu"}, gpu=False)
-        if parsed.workers < 1 or parsed.trials < 1:
-            raise SettingsError([f"need --trials and --workers >= 1, got {parsed.trials} and {parsed.workers}"])
-    except SettingsError as why:
+        return run(parsed, sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (SettingsError, CorpusError) as why:
         print(why, file=sys.stderr)
         return 2
-    folder = parsed.archive.with_suffix("")
+    except OSError as why:
+        print(f"the machine failed: {why}: mend that, the same command goes on", file=sys.stderr)
+        return 1
+
+
+def run(parsed: argparse.Namespace, words: list[str]) -> int:
+    """One worker's part, or all of it. Raises SettingsError, CorpusError, OSError and KeyboardInterrupt."""
+    from objective.data import load_data
+    from objective.resolve import absent, resolve
+    from objective.settings import SettingsError
+
+    assignments = ["profile=demo", "device=cpu", "study.space=record", *parsed.set]
+    settings = resolve(None, assignments, {"out": parsed.out}, gpu=False, check=absent)
+    if parsed.workers < 1 or parsed.trials < 1:
+        raise SettingsError([f"need --trials and --workers >= 1, got {parsed.trials} and {parsed.workers}"])
+    folder = parsed.archive.with_suffix(".curves")
     folder.mkdir(parents=True, exist_ok=True)
     if parsed.worker is not None:
         work(settings, range(parsed.worker, parsed.trials, parsed.workers), folder)
         return 0
-    line = [sys.executable, "-m", "objective.record", *(sys.argv[1:] if arguments is None else arguments)]
+    first = _held_out_from(folder, settings, parsed)
+    load_data(settings)  # once, before everybody does
+    line = [sys.executable, "-m", "objective.record", *words]
     workers = [subprocess.Popen([*line, "--worker", str(number)]) for number in range(parsed.workers)]
     try:
         codes = [worker.wait() for worker in workers]
     except KeyboardInterrupt:
-        return 130  # the workers heard it, too
+        for worker in workers:  # they heard it, too
+            worker.wait()
+        raise
     if any(codes):
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command goes on", file=sys.stderr)
         return 1
-    first = parsed.trials // 2 if parsed.held_out_from is None else parsed.held_out_from
     lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
     with whole(parsed.archive) as part:
         marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
         part.write_text("".join(marked), encoding="utf-8")
     print(f"{parsed.trials} curves in {parsed.archive}")
     return 0
+
+
+def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace) -> int:
+    """The first trial that is held out. It stays what it was at first, and so must the settings: curves of two kinds are no
+    archive. SettingsError where they differ."""
+    from objective.settings import SettingsError
+
+    known = folder / "settings.json"
+    here = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet")}
+    first = parsed.trials // 2
+    if known.exists():
+        before = json.loads(known.read_text(encoding="utf-8"))
+        changed = [name for name in here if before["settings"].get(name) != here[name]]
+        if changed:
+            raise SettingsError([f"{folder} was recorded with other settings ({', '.join(changed)}): choose another --archive"])
+        first = before["held_out_from"]
+    if parsed.held_out_from is not None:
+        first = parsed.held_out_from
+    with whole(known) as part:
+        part.write_text(json.dumps({"held_out_from": first, "settings": here}), encoding="utf-8")
+    return int(first)
 
 
 if __name__ == "__main__":

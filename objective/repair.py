@@ -55,8 +55,9 @@ def owed(trials: Sequence[FrozenTrial], space: Space, deepest: int) -> tuple[Fro
     """
     repaired = {trial.user_attrs.get("repair_of") for trial in trials}
     known = [point(trial) for trial in trials]
-    parents = [trial for trial in trials if trial.state in ENDS and depth(trial) < deepest and trial.number not in repaired]
-    for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs.get("k", trial.number))):
+    ours = [trial for trial in trials if trial.state in ENDS and "k" in trial.user_attrs and trial.params]
+    parents = [trial for trial in ours if depth(trial) < deepest and trial.number not in repaired]
+    for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs["k"])):
         for rule in diagnoses(parent):
             repair = neighbour(rule, space.suggest(FixedTrial(parent.params)), space)
             if repair is not None and not any(_same(repair.params, other) for other in known):

@@ -52,12 +52,12 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     settings = lab.settings
     enqueue_repair(study, lab.space, settings.repair.max_per_trial)
     trial = study.ask()
-    if twin(study, trial):
-        study.tell(trial, state=TrialState.FAIL)
-        return
     began = time.monotonic()
     try:
         trial.set_user_attr("owner", owner())
+        if twin(study, trial):
+            study.tell(trial, state=TrialState.FAIL)
+            return
         k = trial.user_attrs["k"] if "k" in trial.user_attrs else _ordinal(study, trial.number)
         trial.set_user_attr("k", k)
         study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, _SAMPLER))

@@ -83,6 +83,9 @@ def _line(number: int, text: bytes) -> dict[str, Any]:
         _need(line.get(name) is None or isinstance(line[name], kind), number, f"{name} of type {kind.__name__}", line.get(name))
     for name in ("seconds", "budget_kframes"):
         line[name] = _number(number, name, line.get(name))
+    for name in ("end", "kept"):
+        if line.get(name):
+            line[name] = {key: _number(number, f"{name}.{key}", value) for key, value in line[name].items()}
     _need(line["budget_kframes"] is None or line["budget_kframes"] > 0, number, "budget_kframes > 0", line["budget_kframes"])
     return line
 

@@ -39,11 +39,6 @@ RUNGS = 12  # the first rung of successive halving is this part of the budget
 I_EPOCH_TRIALS = 64  # of so many trials i-Epoch keeps 4, 8 or 16; of fewer, in proportion
 
 
-def default(budget_kframes: float) -> optuna.pruners.BasePruner:
-    """The configuration that we ship."""
-    return shipped(budget_kframes)
-
-
 def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Contender]:
     """Every contender for the curves to be judged, but random kills, which need the cost of `default`.
 
@@ -51,7 +46,7 @@ def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Co
     """
     budget = max(curve.budget_kframes for curve in curves)
     sequential = {
-        "default": default(budget),
+        "default": shipped(budget),
         "with-peers": shipped(budget, Pruner(name="both")),
         "attention": HealthPruner(attention(Levels())),
         "peers": PeerPruner(budget),

@@ -35,6 +35,7 @@ class HealthPruner(ExplainedPruner):
     slow start is a reason to stop before UNPROVEN of the budget. A rule that would have stopped the study's present best is
     disarmed, and `tell` hears of it, once for each best trial. And a trial is left alone whose value is among the best
     `protected` share of its healthy peers at equal frames, if one of them was as sick by the same rule there.
+    Smaller values are better: a study must minimise.
     """
 
     def __init__(

@@ -172,8 +172,8 @@ class Pruner:
     protected: float = 0.25  # best share of the healthy at equal frames that a rule with a healthy precedent leaves alone
 
     def __post_init__(self) -> None:
-        for name in ("margin", "slack"):
-            value = getattr(self, name)
-            _check(value > 0, f"need {name} > 0, got {value}: every trial behind the best would be stopped")
+        bar = self.margin + self.slack
+        rule = f"need margin and slack >= 0 and one of them > 0, got {self.margin} and {self.slack}"
+        _check(min(self.margin, self.slack) >= 0 < bar, f"{rule}: every trial behind the best would be stopped")
         _shares(min_share=self.min_share, protected=self.protected)
         _check(self.least >= 1, f"need least >= 1, got {self.least}: somebody must be there to compare with")

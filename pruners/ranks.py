@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.files import whole
-from pruners.archive import ArchiveError, Curve, half, read
+from pruners.archive import Curve, half, read
 from pruners.levels import Targets
 
 SAMPLES = 1_000
@@ -57,7 +57,9 @@ def figures(curve: Curve) -> Figures | None:
     kept = curve.more.get("kept")
     if not kept:
         return None
-    (point,) = (point for point in curve.more["points"] if point["kframes"] == kept["kframes"])
+    point = next((point for point in curve.more["points"] if point["kframes"] == kept.get("kframes")), None)
+    if point is None:
+        return None
     spoken = {name: kept.get(name) for name in ("premature_rate", "overrun_rate", "mcd_db")}
     known = spoken | {"free_alignment_score": kept.get("alignment_score"), "val_loss": point["val_loss"]}
     known |= {name: point[name] for name in TARGETS}
@@ -105,8 +107,11 @@ def main(arguments: list[str] | None = None) -> int:
         if parsed.json is not None:
             with whole(parsed.json) as part:
                 part.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    except (ArchiveError, OSError, ValueError) as why:
+    except ValueError as why:
         print(f"{parsed.archive}: {why}", file=sys.stderr)
+        return 2
+    except OSError as why:
+        print(why, file=sys.stderr)
         return 2
     show(table, len(rows))
     return 0

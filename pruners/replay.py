@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as why:
         print(why, file=sys.stderr)
         return 2
-    except OSError as why:
+    except (OSError, BrokenExecutor) as why:
         print(f"the machine failed: {why}: mend that, and type the same command again", file=sys.stderr)
         return 1
 
@@ -118,6 +120,10 @@ def _make_room(path: Path | None) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        with TemporaryFile(dir=path.parent):
+            pass
     except OSError as why:
         raise BadInput(f"{path} cannot be written: {why}") from why
 
@@ -129,11 +135,12 @@ def _counts(curves: list["Curve"]) -> dict[str, int]:
 
 def show(console: "Console", judged: dict[str, Any]) -> None:
     """The table of the figures, and what each rule of ours did."""
+    from rich.markup import escape
     from rich.table import Table
 
     counts = f"{judged['trials']} trials ({judged['healthy']} healthy, {judged['weak']} weak, {judged['sick']} sick)"
     wide = console.width >= WIDE
-    about = f"{judged['archive']}, {judged['half']}: {counts}, {judged['orders']} orders"
+    about = f"{escape(judged['archive'])}, {judged['half']}: {counts}, {judged['orders']} orders"
     units = "per cent, regret in units of the score" + (", 95 % intervals in brackets" if wide else "")
     table = Table(title=f"{about}\n{units}", title_justify="left", box=None, pad_edge=False)
     table.add_column("pruner", no_wrap=True)
@@ -169,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     cores = min(8, os.cpu_count() or 1)
     parser.add_argument("--archive", type=Path, required=True, metavar="FILE", help="recorded curves, JSON lines")
-    parser.add_argument("--pruner", action="append", metavar="NAME", help="one pruner; may be repeated (default: all)")
+    parser.add_argument("--pruner", nargs="+", action="extend", metavar="NAME", help="which pruners (default: all)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw regret against frames spent into this file")
     parser.add_argument("--half", choices=("held-out", "chosen", "all"), help="default: held-out where the archive has such")

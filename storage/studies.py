@@ -78,7 +78,7 @@ def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
     def _alone(connection: Any) -> None:
         # Optuna looks whether a trial still waits and then takes it. SQLite ignores the lock that it asks for in between, and
         # two workers would run one trial.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")
 
     @event.listens_for(rdb.engine, "checkout")
     def _still_there(*_: object) -> None:

@@ -207,7 +207,7 @@ def test_a_study_that_is_deleted_and_a_database_that_is_locked(tmp_path: Path, m
     kept = optuna.create_study(storage=open_storage(url), study_name="t")
     holder = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(optuna.exceptions.StorageInternalError) as locked:
+    with pytest.raises(sqlite3.OperationalError) as locked:
         kept.set_user_attr("any", 1)
     assert machine_failure(locked.value) == "the database: database is locked"
     holder.close()

@@ -133,7 +133,7 @@ def test_flags_may_be_words_as_a_shell_gives_them() -> None:
         ("health.coverage.critical=0.95", "need critical <= warn, got critical=0.95, warn=0.9: swap them"),
         ("health.overfit_gap.warn=2", "need warn <= critical, got warn=2.0, critical=1.0: swap them"),
         ("health.stagnation.window_share=0", "need window_share > 0, got 0.0"),
-        ("pruner.margin=0", "need margin > 0, got 0.0: every trial behind the best would be stopped"),
+        ("pruner.margin=-1", "need margin and slack >= 0 and one of them > 0, got -1.0 and 0.5"),
         ("health.targets.diagonality=8", "need 0 <= diagonality <= 1, got 8.0"),
         ("health.gate_accuracy.patience_share=1", "need 0 <= patience_share < 1, got 1.0"),
         ("health.grad_norm.relative=1", "need relative > 1, got 1.0"),

@@ -11,6 +11,7 @@ from pruners.levels import Floor, Levels
 from pruners.peers import PeerPruner
 from pruners.record import empty, extended
 from pruners.rules import Rule
+from storage.studies import open_storage
 from tests.pruners.test_rules import BUDGET, LEVELS, WELL, curve
 
 JUDGES = rules(LEVELS)
@@ -212,12 +213,13 @@ def test_any_of_optunas_pruners_may_be_the_peers() -> None:
 
 def test_a_report_with_health_costs_five_statements(tmp_path: Path) -> None:
     """Three for the report, two for the record, none for the judgement."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, pruner=HealthPruner())
     trial = study.ask()
     record = extended(empty(BUDGET), {**WELL, "kframes": 10.0})
     statements: list[str] = []
-    event.listen(storage.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    event.listen(storage._backend.engine,  # type: ignore[attr-defined]
+         "before_cursor_execute", lambda *call: statements.append(call[2]))
     trial.set_user_attr("health", record)
     trial.report(1.0, 10)
     assert not trial.should_prune()

@@ -156,7 +156,8 @@ def run(parsed: argparse.Namespace, words: list[str]) -> int:
     try:
         codes = [worker.wait() for worker in workers]
     except KeyboardInterrupt:
-        for worker in workers:  # they heard it, too
+        for worker in workers:  # a terminal tells them, too; whoever signals this process alone does not
+            worker.terminate()
             worker.wait()
         raise
     if any(codes):

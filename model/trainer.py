@@ -107,12 +107,11 @@ class Trainer:
         """One item for each update: a report where the update reached a point of the grid, else None."""
         while self.cursor.frames < self.budget:
             started = time.perf_counter()
-            batch, outputs = self._update()
-            mark = min(self.grid, int(self.cursor.frames * self.grid / self.budget))
+            health = self._update()
             report = None
-            if mark > self.cursor.mark:
-                self.cursor.mark = mark
-                report = self._report(_health([_measure(batch, outputs)], self.config.network.reduction))
+            if health is not None:
+                self.cursor.mark = self._mark()
+                report = self._report(health)
             self.cursor.seconds += time.perf_counter() - started
             yield None if report is None else replace(report, seconds=self.cursor.seconds)
 
@@ -124,7 +123,12 @@ class Trainer:
         halvings = (self.cursor.frames - aligned_at) / (loss.guided_halflife_share * self.budget)
         return float(loss.guided_weight * 0.5**halvings)
 
-    def _update(self) -> tuple[Batch, Outputs]:
+    def _mark(self) -> int:
+        """The last point of the grid that the frames have reached."""
+        return min(self.grid, int(self.cursor.frames * self.grid / self.budget))
+
+    def _update(self) -> Health | None:
+        """One step of the optimiser. How its batch was aligned where it reaches a point of the grid, else None."""
         batch = collate([self.speech.train[index] for index in next(self.batches)]).to(self.device)
         self.cursor.frames += batch.frames
         self.cursor.updates += 1
@@ -150,7 +154,8 @@ class Trainer:
             if not settling:
                 self.gradients.skipped(_culprit(parts))
         self.scaler.update()
-        return batch, outputs
+        reached = self._mark() > self.cursor.mark
+        return _health([_measure(batch, outputs)], self.config.network.reduction) if reached else None
 
     def _report(self, train_health: Health) -> Report:
         train = torch.stack(self.losses).mean(0).tolist() if self.losses else [None] * 4

@@ -1,6 +1,8 @@
 """What a machine does to a study, told from a bug of ours."""
 from model.data.demo import SpeakingError
-from storage.studies import database_failure
+from storage.studies import FAILURES, database_failure
+
+MACHINE = (OSError, SpeakingError, *FAILURES)  # of which `machine_failure` may know
 
 
 def machine_failure(why: BaseException) -> str | None:

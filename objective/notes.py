@@ -5,7 +5,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from objective.board import described, healthy, pruned, reason
-from objective.failures import machine_failure
 from objective.sinks.words import kframes, norm, number, settings, share, verdict
 
 
@@ -26,15 +25,13 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
 
 
 def save(trial: optuna.Trial, body: str, tell: Callable[[str], None]) -> None:
-    """Keep the note where the dashboard looks for it. What fails there, unless it is the machine, costs the note alone."""
+    """Keep the note where the dashboard looks for it. A dashboard that cannot be loaded costs the note alone."""
     try:
         from optuna_dashboard import save_note  # takes a second: it brings scikit-learn
-
-        save_note(trial, body)
-    except Exception as why:
-        if machine_failure(why) is not None:
-            raise
+    except ImportError as why:
         tell(f"trial {trial.number} has no note for the dashboard: {type(why).__name__}: {why}")
+        return
+    save_note(trial, body)
 
 
 def _figures(trial: FrozenTrial) -> str:

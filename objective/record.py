@@ -23,9 +23,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from model.data.problems import CorpusError
 from model.files import whole
 from model.report import Report
-from objective.settings import Settings
+from objective.resolve import absent, resolve
+from objective.settings import Settings, SettingsError
 
 
 def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
@@ -33,13 +35,13 @@ def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
     from model.trainer import Trainer
     from objective.score import better
     from objective.speaking import sentences, speak
-    from objective.worker import seed
+    from objective.worker import TRAINER, seed
 
     space, corpus, speech, device = lab
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, targets = settings.budget, settings.health.targets
     trainer = Trainer(
-        settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, 1)
+        settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
     reports: list[Report] = []
     best, weights = None, {}
@@ -119,9 +121,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    from model.data.problems import CorpusError
-    from objective.settings import SettingsError
-
     try:
         return run(parsed, sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
@@ -137,8 +136,6 @@ def main(arguments: list[str] | None = None) -> int:
 def run(parsed: argparse.Namespace, words: list[str]) -> int:
     """One worker's part, or all of it. Raises SettingsError, CorpusError, OSError and KeyboardInterrupt."""
     from objective.data import load_data
-    from objective.resolve import absent, resolve
-    from objective.settings import SettingsError
 
     assignments = ["profile=demo", "device=cpu", "study.space=record", *parsed.set]
     settings = resolve(None, assignments, {"out": parsed.out}, gpu=False, check=absent)
@@ -174,8 +171,6 @@ def run(parsed: argparse.Namespace, words: list[str]) -> int:
 def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace) -> int:
     """The first trial that is held out. It stays what it was at first, and so must the settings: curves of two kinds are no
     archive. SettingsError where they differ."""
-    from objective.settings import SettingsError
-
     known = folder / "settings.json"
     here = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet")}
     first = parsed.trials // 2

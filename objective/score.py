@@ -4,7 +4,7 @@ The value is weight-free: masked mel error before and after the postnet plus gat
 alone crowns broken voices, so alignment, gate and a free-running stop are constraints: a trial that breaks one is never best.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ def value(kind: str, report: Report, speaking: Speaking) -> float:
 
 def violations(report: Report, targets: Targets) -> dict[str, float]:
     """How far a report misses each target on validation: > 0 is missed. What could not be measured is missed by 1."""
-    measured = {name: getattr(report.health, name) for name in ("diagonality", "alignment_score", "gate_accuracy")}
-    return {name: 1.0 if got is None else getattr(targets, name) - got for name, got in measured.items()}
+    return targets.missed(asdict(report.health))
 
 
 def sick(report: Report, targets: Targets) -> bool:

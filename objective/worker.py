@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.board import best_trial, finished, point, reason
 from objective.events import TrialEnded, TrialStarted, Warned
-from objective.failures import machine_failure
+from objective.failures import MACHINE, machine_failure
 from objective.interruption import Interrupted
 from objective.notes import note, save
 from objective.repair import depth, owed
@@ -24,7 +24,7 @@ from pruners.record import point as measured
 from search_spaces.space import Space
 from storage.leases import orphans, owner
 
-_SAMPLER, _TRAINER = 0, 1  # two streams of random numbers for each trial
+SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
 _KEPT = ("k", "changes", "repair_of", "repair_depth", "repair_why")  # attributes of a point that comes again
 
 
@@ -60,20 +60,19 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
             return
         k = trial.user_attrs["k"] if "k" in trial.user_attrs else _ordinal(study, trial.number)
         trial.set_user_attr("k", k)
-        study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, _SAMPLER))
+        study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
         config = settings.config(lab.space.suggest(trial))
         origin = _origin(trial.user_attrs)
         lab.sinks.emit(TrialStarted(trial.number, ordinal, dict(trial.params), origin, settings.budget.kframes))
-        ending = run_trial(trial, config, lab, seed(settings.study.seed, k, _TRAINER))
+        ending = run_trial(trial, config, lab, seed(settings.study.seed, k, TRAINER))
         tell(study, trial, ending, settings.study.sampler, time.monotonic() - began)
     except UpdateFinishedTrialError:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
         ending = Ending("FAIL", reason="ended from outside while it ran")
-    except BaseException as why:
-        # Whatever it was, the trial must not stay RUNNING: it is released, and its point comes again.
+    except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
         try:
             release(study, trial.number, _cause(why))
-        except Exception as more:  # the database itself may be what failed; a bug of ours must show
+        except MACHINE as more:  # the database itself may be what failed
             if machine_failure(more) is None:
                 raise
         lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))

@@ -99,7 +99,7 @@ def _curve(number: int, index: int, line: dict[str, Any], longest: float, target
         prefixes.append(record)
     kept = _kept(number, line, targets)
     failures = _failures(number, line)
-    violations = {} if kept is None else _violations(kept, targets)
+    violations = {} if kept is None else targets.missed(kept)
     if kept is not None and failures is not None:
         violations["free_failures"] = failures - targets.free_failures
     k = index if line.get("k") is None else line["k"]
@@ -129,14 +129,8 @@ def _kept(number: int, line: dict[str, Any], targets: Targets) -> dict[str, Any]
         _need(bool(named), number, "kept.kframes to be those of a point with a val_loss", wanted)
         return named[0]
     # as objective/score.py: better; the first of equals
-    best: dict[str, Any] = min(points, key=lambda point: (_broken(_violations(point, targets)), point["val_loss"]))
+    best: dict[str, Any] = min(points, key=lambda point: (_broken(targets.missed(point)), point["val_loss"]))
     return best
-
-
-def _violations(point: Mapping[str, Any], targets: Targets) -> dict[str, float]:
-    """As objective/score.py: violations. How far a point misses each target; what could not be measured is missed by 1."""
-    names = ("diagonality", "alignment_score", "gate_accuracy")
-    return {name: 1.0 if point[name] is None else getattr(targets, name) - point[name] for name in names}
 
 
 def _broken(violations: dict[str, float]) -> bool:

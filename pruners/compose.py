@@ -3,24 +3,27 @@
 A combination is a rule itself, so `After(Patient(Below("diagonality", level), 0.08), 0.3)` reads from the inside: low, for 8 %
 of the budget, once 30 % are over.
 """
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pruners.levels import Floor, Levels
+from pruners.levels import Ceiling, Floor, Levels, NoAlignment
 from pruners.record import Record, part
 from pruners.rules import Below, Decision, Divergence, Explosion, NotFinite, Overfit, Relapse, Rule, Stagnant, gravity
 
 
 @dataclass(frozen=True, slots=True)
-class After:
-    """A rule that sees nothing of the first `share` of the frame budget."""
-
+class _Waiting:
     rule: Rule
-    share: float
+    share: float  # of the frame budget
 
     @property
     def name(self) -> str:
         return self.rule.name
+
+
+class After(_Waiting):
+    """A rule that sees nothing of the first `share` of the frame budget."""
+
+    __slots__ = ()
 
     def __call__(self, record: Record) -> Decision | None:
         start = self.share * record["budget_kframes"]
@@ -28,16 +31,10 @@ class After:
         return self.rule(part(record, first, None)) if first < len(record["kframes"]) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Patient:
+class Patient(_Waiting):
     """A rule that stops a trial only after `share` of the frame budget in which it found it critical without a break."""
 
-    rule: Rule
-    share: float
-
-    @property
-    def name(self) -> str:
-        return self.rule.name
+    __slots__ = ()
 
     def __call__(self, record: Record) -> Decision | None:
         found = self.rule(record)
@@ -86,23 +83,27 @@ class AllOf:
         return replace(mildest, rule=self.name, severity=min(decision.severity for decision in found), evidence=evidence)
 
 
+def waiting(rule: Rule, level: Floor | Ceiling | NoAlignment) -> Rule:
+    """A rule with the warm-up and the patience of its level."""
+    return After(Patient(rule, level.patience_share), level.warmup_share)
+
+
 def low(signal: str, level: Floor) -> Rule:
     """A signal below its level, with the level's warm-up and patience."""
-    return After(Patient(Below(signal, level), level.patience_share), level.warmup_share)
+    return waiting(Below(signal, level), level)
 
 
 def rules(levels: Levels) -> tuple[Rule, ...]:
     """Every rule, the gravest first."""
-    relapse, gap, progress = levels.relapse, levels.overfit_gap, levels.progress
     return (
         NotFinite(levels.nonfinite),
         Patient(Explosion(levels.grad_norm), levels.grad_norm.patience_share),
         low("grad_norm_median", levels.vanishing),
-        After(Patient(Divergence(progress), progress.patience_share), progress.warmup_share),
+        waiting(Divergence(levels.progress), levels.progress),
         *attention(levels),
-        After(Patient(Relapse(relapse), relapse.patience_share), relapse.warmup_share),
+        waiting(Relapse(levels.relapse), levels.relapse),
         low("gate_accuracy", levels.gate_accuracy),
-        After(Patient(Overfit(gap), gap.patience_share), gap.warmup_share),
+        waiting(Overfit(levels.overfit_gap), levels.overfit_gap),
         Stagnant(levels.stagnation),
     )
 
@@ -110,15 +111,11 @@ def rules(levels: Levels) -> tuple[Rule, ...]:
 def attention(levels: Levels) -> tuple[Rule, ...]:
     """The rules of attention alone."""
     none = levels.no_alignment
-    both = AllOf(
-        "no_alignment",
-        (
-            Below("diagonality", Floor(none.diagonality, none.diagonality)),
-            Below("alignment_score", Floor(none.alignment_score, none.alignment_score)),
-        ),
-    )
-    alone: Sequence[str] = ("diagonality", "alignment_score", "coverage")
+    pair = {"diagonality": none.diagonality, "alignment_score": none.alignment_score}
+    both = AllOf("no_alignment", tuple(Below(signal, Floor(least, least)) for signal, least in pair.items()))
     return (
-        After(Patient(both, none.patience_share), none.warmup_share),
-        *(low(name, getattr(levels, name)) for name in alone),
+        waiting(both, none),
+        low("diagonality", levels.diagonality),
+        low("alignment_score", levels.alignment_score),
+        low("coverage", levels.coverage),
     )

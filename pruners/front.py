@@ -44,6 +44,16 @@ def beyond(front: Sequence[Point], point: Point) -> bool:
     return not any(spent <= point[0] and cost <= point[1] for spent, cost in front)
 
 
+def verdicts(judged: Mapping[str, Any], name: str) -> dict[str, bool]:
+    """Cost -> whether a pruner is past the front of all baselines, ours left out; only for costs that were measured."""
+    result = {}
+    for cost in PANELS:
+        known = points(judged, cost)
+        if name in known:
+            result[cost] = beyond([point for other, point in known.items() if other not in OURS], known[name])
+    return result
+
+
 def _beats(one: Point, other: Point) -> bool:
     return one != other and one[0] <= other[0] and one[1] <= other[1]
 

@@ -17,13 +17,13 @@ from optuna.trial import FrozenTrial
 
 from pruners.compose import Patient, low, rules
 from pruners.explained import ExplainedPruner
-from pruners.levels import PATIENCE, Floor, GradNorm, Levels
+from pruners.levels import Floor, GradNorm, Levels, Pruner
 from pruners.peers import among_the_best, best_of, healthy_peers
 from pruners.record import Record, empty, part
 from pruners.rules import Decision, Explosion, Rule, judge
 
 LOG = logging.getLogger(__name__)
-PROTECTED = 0.25  # of the healthy trials at equal frames
+LEVELS = Levels()
 UNPROVEN = 0.25  # of the frame budget
 BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 
@@ -42,10 +42,10 @@ class HealthPruner(ExplainedPruner):
         self,
         judges: Sequence[Rule] | None = None,
         peers: optuna.pruners.BasePruner | None = None,
-        protected: float = PROTECTED,
+        protected: float = Pruner().protected,
         tell: Callable[[str], None] = LOG.warning,
     ) -> None:
-        self.judges = tuple(rules(Levels()) if judges is None else judges)
+        self.judges = tuple(rules(LEVELS) if judges is None else judges)
         self.peers, self.protected, self.tell = peers, protected, tell
         self._told: set[tuple[str, int]] = set()
 
@@ -112,8 +112,13 @@ class GradientNormPruner(HealthPruner):
     """Stops at a gradient norm (95th percentile of a window, unscaled, unclipped) above `critical`, or above `relative` times
     the trial's own median, for a share of the frame budget."""
 
-    def __init__(self, critical: float = 100.0, relative: float = 10.0, patience_share: float = PATIENCE) -> None:
-        level = GradNorm(min(10.0, critical), critical, relative, patience_share)
+    def __init__(
+        self,
+        critical: float = LEVELS.grad_norm.critical,
+        relative: float = LEVELS.grad_norm.relative,
+        patience_share: float = LEVELS.grad_norm.patience_share,
+    ) -> None:
+        level = GradNorm(min(LEVELS.grad_norm.warn, critical), critical, relative, patience_share)
         super().__init__([Patient(Explosion(level), patience_share)])
 
 
@@ -121,9 +126,13 @@ class DiagonalityPruner(HealthPruner):
     """Stops at a diagonality below `critical` for a share of the frame budget, after another."""
 
     def __init__(
-        self, critical: float = 0.4, patience_share: float = PATIENCE, warmup_share: float = Levels().diagonality.warmup_share
+        self,
+        critical: float = LEVELS.diagonality.critical,
+        patience_share: float = LEVELS.diagonality.patience_share,
+        warmup_share: float = LEVELS.diagonality.warmup_share,
     ) -> None:
-        super().__init__([low("diagonality", Floor(max(0.7, critical), critical, warmup_share, patience_share))])
+        level = Floor(max(LEVELS.diagonality.warn, critical), critical, warmup_share, patience_share)
+        super().__init__([low("diagonality", level)])
 
 
 class GateAccuracyPruner(HealthPruner):
@@ -132,6 +141,10 @@ class GateAccuracyPruner(HealthPruner):
     Gates come late: a network that never stops scores 0.5, and so does a good one in its youth."""
 
     def __init__(
-        self, critical: float = 0.6, patience_share: float = PATIENCE, warmup_share: float = Levels().gate_accuracy.warmup_share
+        self,
+        critical: float = LEVELS.gate_accuracy.critical,
+        patience_share: float = LEVELS.gate_accuracy.patience_share,
+        warmup_share: float = LEVELS.gate_accuracy.warmup_share,
     ) -> None:
-        super().__init__([low("gate_accuracy", Floor(max(0.8, critical), critical, warmup_share, patience_share))])
+        level = Floor(max(LEVELS.gate_accuracy.warn, critical), critical, warmup_share, patience_share)
+        super().__init__([low("gate_accuracy", level)])

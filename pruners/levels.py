@@ -4,10 +4,12 @@ Shares are of a trial's frame budget. `warmup_share`: nothing before it counts, 
 `patience_share`: a critical signal stops a trial once it was critical at every validation for so long; 0 stops at the first.
 Plain frozen values, no imports of the project.
 """
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 PATIENCE = 0.08  # three validations running where there are 24
+MEASURED = ("diagonality", "alignment_score", "gate_accuracy")  # on validation, teacher-forced
 
 
 def _check(holds: bool, message: str) -> None:
@@ -35,6 +37,12 @@ class Floor:
         _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
         _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
 
+    def broken(self, value: float) -> tuple[float, bool] | None:
+        """The level that `value` breaks, and whether that is critical; None for a healthy one."""
+        if value >= self.warn:
+            return None
+        return (self.critical, True) if value < self.critical else (self.warn, False)
+
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
@@ -50,6 +58,12 @@ class Ceiling:
     def __post_init__(self) -> None:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
         _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
+
+    def broken(self, value: float) -> tuple[float, bool] | None:
+        """The level that `value` breaks, and whether that is critical; None for a healthy one."""
+        if value <= self.warn:
+            return None
+        return (self.critical, True) if value > self.critical else (self.warn, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +145,13 @@ class Targets:
     free_failures: float = 0.25  # at most: share of the free-running sentences that stop too early or never
 
     def __post_init__(self) -> None:
-        for name in ("diagonality", "alignment_score", "gate_accuracy", "free_failures"):
+        for name in (*MEASURED, "free_failures"):
             value = getattr(self, name)
             _check(0 <= value <= 1, f"{name} is a share, need 0 <= {name} <= 1, got {value}")
+
+    def missed(self, measured: Mapping[str, Any]) -> dict[str, float]:
+        """How far a validation misses each target: > 0 is missed. What could not be measured is missed by 1."""
+        return {name: 1.0 if measured[name] is None else getattr(self, name) - measured[name] for name in MEASURED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pruners.explained import ExplainedPruner
+from pruners.levels import Pruner
 from pruners.rules import Decision
+
+SHIPPED = Pruner()
 
 
 class PeerPruner(ExplainedPruner):
@@ -22,7 +25,12 @@ class PeerPruner(ExplainedPruner):
     """
 
     def __init__(
-        self, budget_kframes: float, margin: float = 0.5, slack: float = 0.5, min_share: float = 0.2, least: int = 2
+        self,
+        budget_kframes: float,
+        margin: float = SHIPPED.margin,
+        slack: float = SHIPPED.slack,
+        min_share: float = SHIPPED.min_share,
+        least: int = SHIPPED.least,
     ) -> None:
         self.budget, self.margin, self.slack, self.min_share, self.least = budget_kframes, margin, slack, min_share, least
 

@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 
 from model.files import whole
 from pruners.archive import Curve, half, read
-from pruners.levels import Targets
+from pruners.levels import MEASURED, Targets
 
 SAMPLES = 1_000
 
 Figures = Mapping[str, float]
 
 
-TARGETS = ("diagonality", "alignment_score", "gate_accuracy")
-
-
 def _violated(f: Figures) -> float:
     """The constraints of a study: 0 for a trial that keeps them, else how far it misses them in all."""
-    return float(sum(max(0.0, getattr(Targets(), name) - f[name]) for name in TARGETS))
+    return sum(max(0.0, amount) for amount in Targets().missed(f).values())
 
 
 # Smaller is better. The losses of a study lie below 100, so that the constraints come first in the last one.
@@ -62,7 +59,7 @@ def figures(curve: Curve) -> Figures | None:
         return None
     spoken = {name: kept.get(name) for name in ("premature_rate", "overrun_rate", "mcd_db")}
     known = spoken | {"free_alignment_score": kept.get("alignment_score"), "val_loss": point["val_loss"]}
-    known |= {name: point[name] for name in TARGETS}
+    known |= {name: point[name] for name in MEASURED}
     return None if any(value is None for value in known.values()) else known
 
 

@@ -63,12 +63,16 @@ def run(parsed: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pruners.archive import half
+    from pruners.baselines import OURS
+    from pruners.front import verdicts
 
     curves, chosen = half(archive, which), half(archive, "chosen")
     if not curves:
         raise BadInput(f"need curves of --half {which}, {parsed.archive.name} has none: try --half all")
     judged = {"archive": parsed.archive.name, "half": which, **_counts(curves), "orders": parsed.orders}
     judged["pruners"] = _judge(curves, chosen or curves, parsed)
+    for name in set(OURS) & set(judged["pruners"]):
+        judged["pruners"][name]["beyond_front"] = verdicts(judged, name)
     if parsed.json is not None:
         from model.files import whole
 

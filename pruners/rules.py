@@ -51,10 +51,9 @@ class Below:
 
     def __call__(self, record: Record) -> Decision | None:
         now = _last(record, self.signal)
-        if now is None or now >= self.level.warn:
+        if now is None or (broken := self.level.broken(now)) is None:
             return None
-        critical = now < self.level.critical
-        limit = self.level.critical if critical else self.level.warn
+        limit, critical = broken
         evidence = f"{_words(self.signal)} {_pair(now, '<', limit)}"
         return Decision(critical, self.name, 1 - now / limit, evidence, critical)
 
@@ -120,10 +119,9 @@ class Divergence:
         for _, value in seen[1:]:
             smooth += 0.5 * (value - smooth)
         now = 1 - smooth / first
-        if now >= self.level.warn:
+        if (broken := self.level.broken(now)) is None:
             return None
-        critical = now < self.level.critical
-        limit = self.level.critical if critical else self.level.warn
+        limit, critical = broken
         then = f"{_number(first)} at {seen[0][0]:.4g} kframes"
         evidence = f"validation loss {_number(smooth)} (smoothed) against {then}: progress {now:.2f} < {limit:g}"
         return Decision(critical, self.name, limit - now, evidence, critical)
@@ -143,10 +141,9 @@ class Relapse:
             return None
         when, best = max(seen, key=lambda point: point[1])
         lost = 1 - now / best if best >= ALIGNED else 0.0
-        if lost <= self.level.warn:
+        if (broken := self.level.broken(lost)) is None:
             return None
-        critical = lost > self.level.critical
-        limit = self.level.critical if critical else self.level.warn
+        limit, critical = broken
         evidence = f"alignment score {_number(now)}, {_number(best)} at {when:.4g} kframes: lost {lost:.0%} > {limit:.0%}"
         return Decision(critical, self.name, lost / limit - 1, evidence, critical)
 
@@ -190,10 +187,9 @@ class Overfit:
             return None
         best = min(value for _, value in points(record, "val_loss"))
         gap = (now - train) / train
-        if now <= best * 1.02 or gap <= self.level.warn:
+        if now <= best * 1.02 or (broken := self.level.broken(gap)) is None:
             return None
-        critical = gap > self.level.critical
-        limit = self.level.critical if critical else self.level.warn
+        limit, critical = broken
         text = f"validation loss {_number(now)}, best {_number(best)}, gap to training {gap:.2f} > {limit:g}"
         return Decision(critical, self.name, gap / limit - 1, text, critical)
 

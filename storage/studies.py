@@ -49,6 +49,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         raise StorageError(f"cannot use {shown}: {_first_line(why)}") from why
 
 
+FAILURES = (StorageInternalError, SQLAlchemyError, sqlite3.Error, KeyError)  # of which `database_failure` may know
+
+
 def database_failure(why: BaseException) -> str | None:
     """One sentence where the database failed under a running study: locked, full, damaged, deleted. None for anything else."""
     if isinstance(why, StorageInternalError | SQLAlchemyError | sqlite3.Error):

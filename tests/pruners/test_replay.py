@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruners.archive import half, read
 from pruners.baselines import contenders, equal_share, i_epoch, random_kills
 from pruners.explained import ExplainedPruner
-from pruners.front import beyond, draw, on_front
+from pruners.front import beyond, draw, on_front, verdicts
 from pruners.offline import Outcome, replay
 from pruners.replay import main
 from pruners.rules import Decision
@@ -271,6 +271,17 @@ def test_beyond_a_front() -> None:
     front = [(0.2, 0.5), (0.5, 0.1)]
     assert all(beyond(front, point) for point in ((0.1, 0.9), (0.4, 0.4), (0.6, 0.05)))
     assert not any(beyond(front, point) for point in ((0.2, 0.5), (0.3, 0.5), (0.9, 0.1), (0.5, 0.1)))
+
+
+def test_a_verdict_is_about_the_others_and_not_about_ours() -> None:
+    def figures(saved: float, regret: float, quarter: float | None) -> dict[str, float | None]:
+        return {"frames_saved": saved, "regret": regret, "top_quarter_killed": quarter}
+
+    judged = {"default": figures(0.6, 0.0, 0.1), "with-peers": figures(0.9, 0.0, 0.0), "median": figures(0.6, 0.0, 0.2)}
+    assert verdicts({"pruners": judged}, "default") == {"regret": False, "top_quarter_killed": True}
+    judged["median"] = figures(0.5, 0.0, None)
+    judged["default"] = figures(0.6, 0.0, None)
+    assert verdicts({"pruners": judged}, "default") == {"regret": True}, "what was not measured has no verdict"
 
 
 def test_the_front_is_what_nothing_beats() -> None:

@@ -2,12 +2,18 @@
 
 B batch, L positions (symbols or frames), C channels. Padding is at the end; a mask is (B, L), True on valid positions.
 """
-from typing import Literal
+import warnings
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.dropout import dropout
+from model.products import Linear
+
+# The LSTM weights that are rounded anew for each update are not one block of memory, of which cuDNN would warn each time.
+warnings.filterwarnings("ignore", message="RNN module weights are not part")
 MOMENTUM = 0.1  # of the running statistics
 Activation = Literal["linear", "sigmoid", "tanh", "relu"]
 
@@ -27,16 +33,46 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        count = mask.sum(dtype=torch.float32)  # bf16 cannot count past 256
-        mean = (x * mask).sum((0, 2)) / count  # (C,)
-        centred = x - mean[:, None]
-        variance = (centred.square() * mask).sum((0, 2)) / count
-        with torch.no_grad():
-            unbiased = variance.detach() * (count / (count - 1).clamp(min=1))
-            for running, new in ((self.running_mean, mean.detach()), (self.running_var, unbiased)):
-                moved = running.lerp(new.to(running), MOMENTUM)
-                running.copy_(torch.where(moved.isfinite(), moved, running))  # a step that is skipped leaves no trace
-        return centred * (torch.rsqrt(variance + self.eps) * self.weight)[:, None] + self.bias[:, None]
+        y, mean, variance, count = _Standardised.apply(x, mask, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
+            moved = running.lerp(new.to(running), MOMENTUM)
+            running.copy_(torch.where(moved.isfinite(), moved, running))  # a step that is skipped leaves no trace
+        return y  # type: ignore[no-any-return]
+
+
+class _Standardised(torch.autograd.Function):
+    """Batch norm over valid positions, with a way back in half as many passes over the memory as autograd's.
+
+    Statistics and what is computed from them are in single precision (double for double), whatever the type of x.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        kind = torch.promote_types(x.dtype, torch.float32)
+        count = mask.sum(dtype=kind)  # bf16 cannot count past 256
+        mean = (x * mask).sum((0, 2), dtype=kind) / count  # (C,)
+        centred = x - mean.to(x.dtype)[:, None]
+        variance = (centred.square() * mask).sum((0, 2), dtype=kind) / count
+        inverse = torch.rsqrt(variance + eps)
+        y = torch.addcmul(bias.to(x.dtype)[:, None], centred, (inverse * weight).to(x.dtype)[:, None])
+        ctx.save_for_backward(centred, mask, weight, inverse, count)
+        ctx.mark_non_differentiable(mean, variance, count)
+        return y, mean, variance, count
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        centred, mask, weight, inverse, count = ctx.saved_tensors
+        d_y, kind = gradients[0], inverse.dtype
+        d_bias = d_y.sum((0, 2), dtype=kind)
+        d_scale = (d_y * centred).sum((0, 2), dtype=kind)
+        # Every valid position has its share in mean and variance.
+        tilt, lift = -d_scale * inverse.square() / count, -d_bias / count
+        d_x = torch.addcmul(lift.to(d_y.dtype)[:, None], centred, tilt.to(d_y.dtype)[:, None])
+        d_x = d_x.mul_(mask).add_(d_y).mul_((inverse * weight).to(d_y.dtype)[:, None])
+        return d_x, None, (d_scale * inverse).to(weight.dtype), d_bias.to(weight.dtype), None
 
 
 class ConvolutionBlock(nn.Module):
@@ -55,7 +91,22 @@ class ConvolutionBlock(nn.Module):
         x = self.norm(self.convolution(x), mask)
         if self.activation != "linear":
             x = F.relu(x) if self.activation == "relu" else torch.tanh(x)
-        return F.dropout(x, self.dropout, self.training) * mask
+        return dropout(x * mask, self.dropout, self.training)
+
+
+def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
+    """The library's LSTM, x (T, B, inputs) or batch first as it was made -> its outputs, in the type of x.
+
+    Left to itself, autocast runs cuDNN's in fp16 whatever half precision was asked for.
+    """
+    if x.device.type == "cpu" or x.dtype != torch.bfloat16:
+        outputs: Tensor = rnn(x)[0]
+        return outputs
+    with torch.autocast(x.device.type, enabled=False):
+        weights = [weight.to(x.dtype) for weight in rnn.parameters()]
+        zero = x.new_zeros(1, x.shape[0 if rnn.batch_first else 1], rnn.hidden_size)
+        outputs = torch._VF.lstm(x, (zero, zero), weights, True, 1, 0.0, rnn.training, False, rnn.batch_first)[0]
+    return outputs
 
 
 class BidirectionalLSTM(nn.Module):
@@ -71,13 +122,13 @@ class BidirectionalLSTM(nn.Module):
         position = torch.arange(x.shape[1], device=x.device)[None, :]
         inside = position < lengths[:, None]  # (B, L)
         turned = torch.where(inside, lengths[:, None] - 1 - position, position)[:, :, None]  # its own inverse
-        there, _ = self.forwards(x)
-        back, _ = self.backwards(x.gather(1, turned.expand_as(x)))
+        there = run_lstm(self.forwards, x)
+        back = run_lstm(self.backwards, x.gather(1, turned.expand_as(x)))
         return torch.cat([there, back.gather(1, turned.expand_as(back))], -1) * inside[:, :, None]
 
 
 def linear(inputs: int, outputs: int, gain: Activation = "linear", bias: bool = True) -> nn.Linear:
     """A linear layer with Xavier-uniform weights, scaled for the activation `gain` that follows it."""
-    layer = nn.Linear(inputs, outputs, bias)
+    layer = Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain(gain))
     return layer

@@ -1,0 +1,78 @@
+"""Matrix products on a CPU by oneDNN, which PyTorch links but asks for half-precision ones only.
+
+Single-precision products go to MKL, which packs the weights in every call and, on AMD, leaves half of the arithmetic unused.
+For 16 rows and 1536 x 4096 weights on two Zen 5 cores: MKL 2.1 ms, oneDNN 0.80 ms, with weights packed beforehand 0.44 ms.
+Where oneDNN cannot help (a GPU, double precision, a build without it) these are PyTorch's own products.
+
+R rows, I inputs, O outputs.
+"""
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_AVAILABLE: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_ONEDNN = _AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_TYPES = (torch.float32, torch.bfloat16)
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """weight (O, I) in the layout that suits products with `rows` rows. Only `product` can read it."""
+    if not _fast(weight):
+        return weight
+    laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+    return laid
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (R, I), weight (O, I), packed or not -> x weight^T (R, O). Not for autograd: see `linear`."""
+    if not _fast(x):
+        return x @ weight.t()
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    return y
+
+
+def outer(left: Tensor, right: Tensor) -> Tensor:
+    """left (R, O), right (R, I) -> left^T right (O, I), a weight's gradient."""
+    if not _fast(left):
+        return left.t() @ right
+    return product(right.t().contiguous(), left.t()).t()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., I), weight (O, I), bias (O,) -> (..., O): `F.linear`, by oneDNN in single precision on a CPU."""
+    if not _fast(x) or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return F.linear(x, weight, bias)
+    y: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight)  # type: ignore[no-untyped-call]
+    y = y.view(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, by `linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), (d_y,) = ctx.saved_tensors, gradients
+        d_x = product(d_y.contiguous(), weight.t().contiguous()) if ctx.needs_input_grad[0] else None
+        return d_x, outer(d_y, x)
+
+
+def half_is_fast() -> bool:
+    """Whether this CPU multiplies in bf16 itself, at twice the rate of single precision or more."""
+    return _ONEDNN and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _fast(x: Tensor) -> bool:
+    return _ONEDNN and x.device.type == "cpu" and x.dtype in _TYPES

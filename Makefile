@@ -30,12 +30,12 @@ setup: .venv/ready
 	touch $@
 
 # Writes constraints.txt anew: the newest versions that fit pyproject.toml, from a fresh environment. Local parts of versions
-# (+cpu) and what only a GPU build of torch brings are left out, so that one file serves machines with and without a GPU.
+# (+cpu) and NVIDIA's libraries, which a GPU build of torch brings, are left out, so that one file serves machines with and without a GPU.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	build/lock/bin/python -m pip freeze --exclude tacotune --exclude-editable | sed 's/+[a-z0-9.]*$$//' \
-		| grep -vE '^(nvidia|cuda|triton)|^tacotune| @ ' > constraints.txt
+		| grep -vE '^(nvidia|cuda)|^tacotune| @ ' > constraints.txt
 	rm -rf build/lock
 
 clean:

@@ -1,13 +1,17 @@
 """Small pieces that many tests share: a tiny network, and speech that can be learnt in a moment."""
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from model.config import Audio, Config, Loss, Network, Training
-from model.data.batching import Example
+from model.data.loading import Example
 from model.trainer import Speech
 
 BANDS, SYMBOLS = 8, 12
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
 
 
 @pytest.fixture(autouse=True)

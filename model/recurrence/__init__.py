@@ -10,6 +10,7 @@ functions of the stacked sequences and stand outside the loop (they appear on no
 T decoder steps, B batch, N symbols, A attention LSTM, E memory, D attention, K location kernel.
 """
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from typing import TypeVar
 
 import torch
@@ -42,18 +43,42 @@ class Inputs:
 T = TypeVar("T", Inputs, Weights)
 
 
-def attend(inputs: Inputs, weights: Weights, how: str = "deferred") -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation named `how`.
+def implementation(how: str, device: torch.device) -> str:
+    """The implementation that `how` means on `device`. ValueError where it cannot run there.
 
-    Under autocast, too, the loop runs in single precision: hundreds of additions to the cell state and to the cumulative
-    alignment are more than eight bits of mantissa can bear.
+    reference  plain autograd, the one to read
+    deferred   one autograd Function for the whole sequence, on any device
+    cuda       the same as Triton kernels, on a GPU
+    auto       cuda on a GPU where Triton is installed, else deferred
     """
-    if how == "reference":
-        from model.recurrence.reference import attend as run
-    else:
-        from model.recurrence.deferred import attend as run
+    possible = device.type == "cuda" and find_spec("triton") is not None
+    if how == "auto":
+        return "cuda" if possible else "deferred"
+    if how == "cuda" and not possible:
+        lacks = "Triton is not installed" if device.type == "cuda" else f"the device is the {device.type.upper()}"
+        raise ValueError(f"network.recurrence cuda needs a GPU and Triton, {lacks}: choose auto or deferred")
+    return how
+
+
+def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation that `how` means.
+
+    Under autocast the large products multiply in its half precision. States, energies, softmax and the sums of alignments stay
+    in single precision: hundreds of additions are more than eight bits of mantissa can bear.
+    """
+    how = implementation(how, inputs.gates.device)
     with torch.autocast(inputs.gates.device.type, enabled=False):
-        return run(_single(inputs), _single(weights))
+        if how == "cuda":
+            from model.recurrence import cuda
+
+            return cuda.attend(inputs, weights, inputs.gates.dtype)
+        if how == "deferred":
+            from model.recurrence import deferred
+
+            return deferred.attend(replace(_single(inputs), gates=inputs.gates), _single(weights))
+        from model.recurrence import reference
+
+        return reference.attend(_single(inputs), _single(weights))
 
 
 def _single(values: T) -> T:

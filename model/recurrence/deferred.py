@@ -2,16 +2,24 @@
 
 Autograd over the plain loop forms every weight's gradient in every step and adds it up; here the gradients of the gates and
 of the query are kept, and each weight's gradient is one product after the loop. The energies' tanh, by far the largest
-activation, is computed again on the way back. One product a step serves context and hidden state together.
+activation, is computed again on the way back, unless it is small. One product a step serves context and hidden state together.
 
-Letters as in `model.recurrence`; P = K // 2 symbols of zero padding on either side of an alignment.
+tanh(x) is 2 sigmoid(2x) - 1, and PyTorch's sigmoid is ten times as fast on a CPU as its tanh. So the energies are taken as
+(2v) . sigmoid(2x), from doubled weights: the constant that is left out is nothing to the softmax.
+
+Letters as in `model.recurrence`. Symbols stand last, so that the products with the location filter need no transposing.
 """
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.products import outer, packed, product
 from model.recurrence import Inputs, Weights
+from model.recurrence.lstm import Cells
+
+KEPT_BYTES = 512 * 2**20
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 
 
 def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,37 +27,52 @@ def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
     hidden, context, alignment = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.gates,
         *(inputs.memory, inputs.keys, inputs.padding, inputs.dropout),
-        *(weights.recurrent, weights.query, weights.location.flatten(1), weights.energy),
+        *(weights.recurrent, weights.query, weights.location, weights.energy),
     )
     return hidden, context, alignment
 
 
-class _Windows:
-    """The K neighbours of every symbol in the previous and the cumulative alignment, as the rows of one matrix."""
+class _Attention:
+    """Alignments of all steps, and what one step's energies are made of."""
 
-    def __init__(self, like: Tensor, kernel: int) -> None:
-        batch, symbols, _ = like.shape
-        self.shape = batch, symbols, kernel
-        self.padded = like.new_zeros(batch, 2, symbols + kernel - 1)
-        self.inside = self.padded[:, :, kernel // 2 : kernel // 2 + symbols]
-        self.view = self.padded.unfold(2, kernel, 1).permute(0, 2, 1, 3)  # (B, N, 2, K), no copy
-        self.back = like.new_zeros(batch, symbols + kernel - 1, 2, kernel)
-        # Gradients of the windows land in rows P.. of `back`; a symbol's own gradient is then a sum along a diagonal.
-        s = self.back.stride()
-        self.diagonal = self.back.as_strided((batch, 2, symbols, kernel), (s[0], s[2], s[1], s[1] + s[3]))
+    def __init__(self, keys: Tensor, padding: Tensor, location: Tensor, energy: Tensor, T: int) -> None:
+        B, N, D = keys.shape
+        K = location.shape[2]
+        self.shape = D, B, N
+        self.kept: list[Tensor] | None = [] if T * keys.numel() * keys.itemsize <= KEPT_BYTES else None
+        # Row t: alignment and cumulative alignment after t steps, with K // 2 symbols of zero padding on either side.
+        padded = keys.new_zeros(T + 1, B, 2, N + K - 1)
+        self.windows = padded.unfold(3, K, 1).permute(0, 2, 4, 1, 3).unbind(0)  # (2, K, B, N) each, no copies
+        inside = padded[:, :, :, K // 2 : K // 2 + N]
+        self.alignments = inside[:, :, 0]
+        self.alignment, self.cumulative = self.alignments.unbind(0), inside[:, :, 1].unbind(0)
+        self.keys = (2 * keys).permute(2, 0, 1).reshape(D, B * N)
+        self.location = (2 * location).flatten(1)  # (D, 2K)
+        self.energy = 2 * energy
+        self.padding = keys.new_zeros(B, N).masked_fill_(padding, -torch.inf)
 
-    def rows(self, alignment: Tensor, cumulative: Tensor) -> Tensor:
-        """Two (B, N) -> (B N, 2 K)."""
-        batch, symbols, kernel = self.shape
-        self.inside[:, 0] = alignment
-        self.inside[:, 1] = cumulative
-        return self.view.reshape(batch * symbols, 2 * kernel)
+    def rows(self, t: int) -> Tensor:
+        """The K neighbours of every symbol in both alignments after t steps (2K, B N)."""
+        _, B, N = self.shape
+        return self.windows[t].reshape(-1, B * N)
 
-    def fold(self, rows: Tensor) -> Tensor:
-        """Gradient of `rows` (B N, 2 K), each kernel turned round -> gradient of both alignments (B, 2, N)."""
-        batch, symbols, kernel = self.shape
-        self.back[:, kernel // 2 : kernel // 2 + symbols] = rows.view(batch, symbols, 2, kernel)
-        return self.diagonal.sum(3)
+    def squashed(self, rows: Tensor, query: Tensor) -> Tensor:
+        """sigmoid of twice what the energies are the tanh of (D, B N), for query (D, B), doubled."""
+        inner = product(self.location, rows.t()).add_(self.keys)
+        inner.view(self.shape).add_(query[:, :, None])
+        return inner.sigmoid_()
+
+    def step(self, t: int, query: Tensor) -> Tensor:
+        """Alignment (B, N) of step t, which becomes row t + 1."""
+        _, B, N = self.shape
+        squashed = self.squashed(self.rows(t), query)
+        if self.kept is not None:
+            self.kept.append(squashed)
+        energy = torch.mv(squashed.t(), self.energy)
+        alignment = torch.softmax(energy.view(B, N).add_(self.padding), 1)
+        self.alignment[t + 1].copy_(alignment)
+        torch.add(self.cumulative[t], alignment, out=self.cumulative[t + 1])
+        return alignment
 
 
 class _Recurrence(torch.autograd.Function):
@@ -63,86 +86,83 @@ class _Recurrence(torch.autograd.Function):
         dropout: Tensor | None,  # (T, B, A)
         recurrent: Tensor,  # (4A, E + A)
         query: Tensor,  # (D, A)
-        location: Tensor,  # (D, 2K)
+        location: Tensor,  # (D, 2, K)
         energy: Tensor,  # (D,)
     ) -> tuple[Tensor, Tensor, Tensor]:
-        T, B, A = gates.shape[0], gates.shape[1], gates.shape[2] // 4
-        N, E = memory.shape[1:]
-        D = keys.shape[2]
+        T, B, E, A = len(gates), *memory.shape[::2], query.shape[1]
         fed = gates.new_zeros(T + 1, B, E + A)  # [context; hidden] after step t stands at t + 1
-        activated = torch.empty_like(gates)
-        cells = gates.new_zeros(T + 1, B, A)
-        squashed = gates.new_empty(T, B, A)  # tanh of the cells
-        alignments = gates.new_zeros(T + 1, B, N)
-        cumulative = gates.new_zeros(T + 1, B, N)
-        windows = _Windows(keys, location.shape[1] // 2)
-        recurrent_t, query_t, location_t = (w.t().contiguous() for w in (recurrent, query, location))
+        fed_, context, hidden = (part.unbind(0) for part in (fed, fed[:, :, :E], fed[:, :, E:]))
+        cells = Cells(gates, dropout)
+        attention = _Attention(keys, padding, location, energy, T)
+        weight, double_query = packed(recurrent.to(gates.dtype), B), (2 * query).to(gates.dtype)
+        queries = []
         for t in range(T):
-            gate = torch.addmm(gates[t], fed[t], recurrent_t, out=activated[t])
-            enter, forget, leave = gate[:, : 3 * A].sigmoid_().chunk(3, 1)
-            torch.mul(forget, cells[t], out=cells[t + 1]).addcmul_(enter, gate[:, 3 * A :].tanh_())
-            hidden = fed[t + 1, :, E:]
-            torch.mul(leave, torch.tanh(cells[t + 1], out=squashed[t]), out=hidden)
-            if dropout is not None:
-                hidden.mul_(dropout[t])
-            where = windows.rows(alignments[t], cumulative[t]) @ location_t
-            score = where.view(B, N, D).add_(keys).add_((hidden @ query_t)[:, None]).tanh_() @ energy
-            torch.softmax(score.masked_fill_(padding, -torch.inf), 1, out=alignments[t + 1])
-            torch.add(cumulative[t], alignments[t + 1], out=cumulative[t + 1])
-            fed[t + 1, :, :E] = torch.bmm(alignments[t + 1, :, None], memory)[:, 0]
-        ctx.save_for_backward(
-            *(memory, keys, dropout, recurrent, query, location, energy),
-            *(fed, activated, cells, squashed, alignments, cumulative),
-        )
-        return fed[1:, :, E:].clone(), fed[1:, :, :E].clone(), alignments[1:].clone()
+            cells.step(t, product(fed_[t], weight), hidden[t + 1])
+            queries.append((double_query @ hidden[t + 1].t()).to(keys.dtype))
+            alignment = attention.step(t, queries[t])
+            context[t + 1].copy_(torch.bmm(alignment[:, None], memory)[:, 0])
+        ctx.fed, ctx.cells, ctx.attention, ctx.queries = fed, cells, attention, queries
+        ctx.save_for_backward(memory, recurrent, query, location, energy)
+        return fed[1:, :, E:], fed[1:, :, :E], attention.alignments[1:]
 
     @staticmethod
-    def backward(ctx: Any, d_hidden: Tensor, d_context: Tensor, d_alignment: Tensor) -> tuple[Tensor | None, ...]:
-        memory, keys, dropout, recurrent, query, location, energy = ctx.saved_tensors[:7]
-        fed, activated, cells, squashed, alignments, cumulative = ctx.saved_tensors[7:]
-        T, B, A = squashed.shape
-        N, E = memory.shape[1:]
-        D, K = keys.shape[2], location.shape[1] // 2
-        windows = _Windows(keys, K)
-        memory_t, query_t, location_t = memory.transpose(1, 2).contiguous(), query.t().contiguous(), location.t().contiguous()
-        turned = location.view(D, 2, K).flip(2).reshape(D, 2 * K)
-        d_gates = torch.empty_like(activated)
-        d_queries, d_contexts = fed.new_empty(T, B, D), fed.new_empty(T, B, E)
-        d_keys, d_location, d_energy = torch.zeros_like(keys), torch.zeros_like(location), torch.zeros_like(energy)
-        d_fed, d_cell = fed.new_zeros(B, E + A), fed.new_zeros(B, A)
-        d_before, d_sum = fed.new_zeros(B, N), fed.new_zeros(B, N)  # of the previous and of the cumulative alignment
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        memory, recurrent, query, location, energy = ctx.saved_tensors
+        fed, attention, back = ctx.fed, ctx.attention, ctx.cells.gradients()
+        d_hidden, d_context, d_alignment = (gradient.unbind(0) for gradient in gradients)
+        (T, B, E), (D, _, N), K = (len(d_hidden), len(memory), memory.shape[2]), attention.shape, location.shape[2]
+        kind = memory.dtype
+        d_contexts, d_queries = memory.new_empty(T, B, E), memory.new_empty(T, D, B)
+        d_keys, d_location, d_energy = torch.zeros_like(attention.keys), memory.new_zeros(D, 2 * K), torch.zeros_like(energy)
+        d_fed = memory.new_zeros(B, fed.shape[2])
+        d_before, d_sum = memory.new_zeros(B, N), memory.new_zeros(B, N)  # of the previous and the cumulative alignment
+        memory_t = memory.transpose(1, 2).contiguous()
+        weight, double_query = packed(recurrent.t().to(fed.dtype), B), 2 * query
+        fold = _Fold(attention, K)
         for t in range(T - 1, -1, -1):
-            torch.add(d_context[t], d_fed[:, :E], out=d_contexts[t])
             # Attention: context, then softmax, then the energies with their tanh computed again.
+            torch.add(d_context[t], d_fed[:, :E], out=d_contexts[t])
             d_weights = torch.bmm(d_contexts[t, :, None], memory_t)[:, 0].add_(d_alignment[t]).add_(d_before).add_(d_sum)
-            weights = alignments[t + 1]
-            d_score = weights * (d_weights - (weights * d_weights).sum(1, keepdim=True))  # (B, N)
-            rows = windows.rows(alignments[t], cumulative[t])
-            queried = (fed[t + 1, :, E:] @ query_t)[:, None]
-            squash = (rows @ location_t).view(B, N, D).add_(keys).add_(queried).tanh_()
-            d_energy += squash.view(B * N, D).t() @ d_score.view(B * N)
-            d_inner = (1 - squash.square_()).mul_(energy).mul_(d_score[:, :, None])  # (B, N, D)
+            d_score = torch._softmax_backward_data(d_weights, attention.alignment[t + 1], 1, kind).view(B * N)
+            rows = attention.rows(t)
+            squashed = attention.kept[t] if attention.kept else attention.squashed(rows, ctx.queries[t])
+            d_energy.addmv_(squashed, d_score, alpha=2)  # not of 2 squashed - 1: the scores' gradients sum to 0
+            d_inner = torch.outer(attention.energy, d_score)
+            _sigmoid_backward(d_inner, squashed, grad_input=d_inner)
             d_keys += d_inner
-            torch.sum(d_inner, 1, out=d_queries[t])
-            flat = d_inner.view(B * N, D)
-            d_location.addmm_(flat.t(), rows)
-            d_windows = windows.fold(flat @ turned)
-            d_before = d_windows[:, 0]
-            d_sum = d_sum + d_windows[:, 1]
+            torch.sum(d_inner.view(D, B, N), 2, out=d_queries[t])
+            d_location += product(d_inner, rows)
+            d_before, d_cumulative = fold.back(d_inner)
+            d_sum += d_cumulative
             # LSTM.
-            d_state = torch.addmm(d_fed[:, E:], d_queries[t], query).add_(d_hidden[t])
-            if dropout is not None:
-                d_state.mul_(dropout[t])
-            enter, forget, leave, new = activated[t].chunk(4, 1)
-            d_cell = torch.addcmul(d_cell, d_state * leave, 1 - squashed[t].square())
-            d_gate = d_gates[t]
-            d_gate[:, :A] = d_cell * new * enter * (1 - enter)
-            d_gate[:, A : 2 * A] = d_cell * cells[t] * forget * (1 - forget)
-            d_gate[:, 2 * A : 3 * A] = d_state * squashed[t] * leave * (1 - leave)
-            d_gate[:, 3 * A :] = d_cell * enter * (1 - new.square())
-            d_cell = d_cell * forget
-            d_fed = d_gate @ recurrent
-        d_recurrent = d_gates.view(T * B, 4 * A).t() @ fed[:-1].view(T * B, E + A)
-        d_query = d_queries.view(T * B, D).t() @ fed[1:, :, E:].reshape(T * B, A)
-        d_memory = torch.bmm(alignments[1:].permute(1, 2, 0), d_contexts.transpose(0, 1))
-        return d_gates, d_memory, d_keys, None, None, d_recurrent, d_query, d_location, d_energy
+            d_state = torch.addmm(d_fed[:, E:], d_queries[t].t(), double_query).add_(d_hidden[t])
+            d_fed = product(back.step(t, d_state), weight).to(kind)
+        d_recurrent = outer(back.gates.view(T * B, -1), fed[:-1].view(T * B, -1))
+        hidden = fed[1:, :, E:].reshape(T * B, -1)
+        d_query = outer(d_queries.transpose(1, 2).reshape(T * B, D).to(fed.dtype), hidden)
+        d_memory = torch.bmm(attention.alignments[1:].permute(1, 2, 0), d_contexts.transpose(0, 1))
+        d_keys = d_keys.view(D, B, N).permute(1, 2, 0)
+        return (
+            *(back.gates, d_memory, 2 * d_keys, None, None, d_recurrent.to(kind), 2 * d_query.to(kind)),
+            *(2 * d_location.view(D, 2, K), d_energy),
+        )
+
+
+class _Fold:
+    """Gradient of `_Attention.squashed`'s inner sum -> gradient of both alignments."""
+
+    def __init__(self, attention: _Attention, K: int) -> None:
+        D, B, N = attention.shape
+        self.inside = 2, K, B, N
+        self.filter = attention.location.view(D, 2, K).flip(2).reshape(D, 2 * K).t().contiguous()
+        # A window's gradients land in columns K // 2..; a symbol's own gradient is then a sum along a diagonal.
+        landed = attention.keys.new_zeros(2, K, B, N + K - 1)
+        self.middle = landed[:, :, :, K // 2 : K // 2 + N]
+        s = landed.stride()
+        self.diagonal = landed.as_strided((2, B, N, K), (s[0], s[2], s[3], s[1] + s[3]))
+
+    def back(self, d_inner: Tensor) -> tuple[Tensor, Tensor]:
+        """(D, B N) -> two (B, N): of the previous and of the cumulative alignment."""
+        self.middle.copy_(product(self.filter, d_inner.t()).view(self.inside))
+        before, cumulative = self.diagonal.sum(3)
+        return before, cumulative

@@ -1,4 +1,4 @@
-"""The attention recurrence in plain autograd: the one to read, and the single step that synthesis takes."""
+"""The attention recurrence in plain autograd: the one to read."""
 from dataclasses import dataclass
 
 import torch

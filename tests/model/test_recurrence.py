@@ -53,7 +53,7 @@ def test_gradcheck() -> None:
     inputs, weights = draw(3, 2, 4, dropout=True)
     arguments = (
         *(inputs.gates, inputs.memory, inputs.keys, inputs.padding, inputs.dropout),
-        *(weights.recurrent, weights.query, weights.location.detach().flatten(1).requires_grad_(), weights.energy),
+        *(weights.recurrent, weights.query, weights.location, weights.energy),
     )
     assert torch.autograd.gradcheck(_Recurrence.apply, arguments)
 

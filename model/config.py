@@ -78,12 +78,14 @@ class Network:
     postnet: int = 512
     postnet_convolutions: int = 5
     postnet_kernel: int = 5  # frames
+    standardise: bool = True  # mels in units of the corpus's mean and deviation; false: raw log-mels, as NVIDIA's code has them
     encoder_dropout: float = 0.5
     prenet_dropout: float = 0.5  # on in training, validation and synthesis alike
     attention_dropout: float = 0.1  # on the attention LSTM's state
-    decoder_dropout: float = 0.1  # on the decoder LSTM's outputs; NVIDIA drops the state that it feeds itself
+    decoder_dropout: float = 0.1  # on the decoder LSTM
+    decoder_dropout_mode: str = "outputs"  # outputs: on what comes out; state: on what it feeds itself, too, as NVIDIA's
     postnet_dropout: float = 0.5
-    recurrence: str = "deferred"  # how the attention loop is computed: reference | deferred (equal results)
+    recurrence: str = "auto"  # how the attention loop is computed: reference | deferred | cuda; auto: cuda on a GPU with Triton
 
     def __post_init__(self) -> None:
         _check(
@@ -107,8 +109,12 @@ class Network:
                 )
             ),
             (
-                self.recurrence in ("reference", "deferred"),
-                f"recurrence is one of reference, deferred; got {self.recurrence!r}",
+                self.decoder_dropout_mode in ("outputs", "state"),
+                f"decoder_dropout_mode is one of outputs, state; got {self.decoder_dropout_mode!r}",
+            ),
+            (
+                self.recurrence in ("auto", "reference", "deferred", "cuda"),
+                f"recurrence is one of auto, reference, deferred, cuda; got {self.recurrence!r}",
             ),
         )
 
@@ -140,6 +146,7 @@ class Training:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     batch_size: int = 32  # utterances
+    batch_frames: int = 0  # mel frames, padding counted: above 0, as many utterances as fit instead of batch_size
     learning_rate: float = 1e-3
     schedule: str = "constant"  # after the warm-up: constant | cosine (to 0 at the budget's end) | noam (1 / sqrt)
     warmup_share: float = 0.02  # of the frame budget: linear from 0
@@ -152,6 +159,7 @@ class Training:
         _check(
             *_positive(self, "batch_size", "learning_rate", "clip_norm", "adam_epsilon"),
             *_share(self, "warmup_share"),
+            (self.batch_frames >= 0, f"need batch_frames >= 0 (0: batches of batch_size utterances), got {self.batch_frames}"),
             (self.weight_decay >= 0, f"need weight_decay >= 0, got {self.weight_decay}"),
             (
                 self.schedule in ("constant", "cosine", "noam"),

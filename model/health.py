@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from model.layers import valid_mask
-from model.report import Gradients
+from model.report import Gradients, Losses
 
 BAND = 0.1  # half-width of the diagonal, as a share of the utterance
 STEPS_PER_SYMBOL_SHARE = 0.112  # of the mean steps per symbol: 0.7 of a step where a symbol lasts 6.25 steps
 STOP_TOLERANCE = 5  # decoder steps
+TERMS = ("mel_before", "mel_after", "gate", "guided")
 
 
 def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: Tensor) -> dict[str, Tensor]:
@@ -97,37 +98,41 @@ def stop_f1(hit: Tensor, predicted: Tensor) -> float:
     return float(2 * hit.sum() / (predicted.sum() + len(hit)))
 
 
-class GradientWindow:
-    """Gradient norms since the last report: L2 over all parameters, unscaled, before clipping."""
+class Window:
+    """What the updates since the last report left behind: a record each (model/update.py), on the device until asked for."""
 
     def __init__(self, clip_norm: float) -> None:
         self.clip_norm = clip_norm
-        self.norms: list[Tensor] = []
-        self.nonfinite = self.streak = self.running = 0
-        self.culprit: str | None = None
+        self.records: list[Tensor] = []  # (7,) each, in the order of RECORD
+        self.running = 0  # length of the run of skipped steps that the last window ended with
 
-    def finite(self, norm: Tensor) -> None:
-        self.norms.append(norm.detach())
-        self.running = 0
+    def close(self) -> tuple[Gradients, Losses]:
+        """Measure, and begin anew. A run of skipped steps goes on into the next window.
 
-    def skipped(self, culprit: str) -> None:
-        """A step whose loss or gradient was not finite; `culprit` names the term."""
-        self.nonfinite += 1
-        self.running += 1
-        self.streak = max(self.streak, self.running)
-        self.culprit = self.culprit or culprit
-
-    def close(self) -> Gradients:
-        """Measure, and begin anew. A run of non-finite steps goes on into the next window."""
-        norms = torch.stack(self.norms).float() if self.norms else torch.empty(0)
+        Steps that a loss scaler skips while it settles are no fault of the network's: they are not counted.
+        """
+        if not self.records:
+            return Gradients(None, None, 0, self.running, None), Losses(None, None, None, None)
+        records = torch.stack(self.records).cpu()
+        norms, losses, scales = records[:, 4], records[:, 5], records[:, 6]
+        finite = norms.isfinite() & losses.isfinite()
+        skipped = ~finite & ((scales <= 1) | ~losses.isfinite())
+        streak, culprit = self.running, None
+        for fine, fault, record in zip(finite.tolist(), skipped.tolist(), records[:, :4], strict=True):
+            self.running = 0 if fine else self.running + fault
+            streak = max(streak, self.running)
+            if fault and culprit is None:
+                broken = [name for name, value in zip(TERMS, record.isfinite().tolist(), strict=True) if not value]
+                culprit = broken[0] if broken else "gradient"
+        self.records = []
+        norms, means = norms[finite], records[finite, :4].mean(0).tolist()
         some = len(norms) > 0
         gradients = Gradients(
             median=float(norms.median()) if some else None,
             p95=float(norms.quantile(0.95)) if some else None,
-            nonfinite=self.nonfinite,
-            streak=self.streak,
+            nonfinite=int(skipped.sum()),
+            streak=streak,
             clipped=float((norms > self.clip_norm).float().mean()) if some else None,
-            culprit=self.culprit,
+            culprit=culprit,
         )
-        self.norms, self.nonfinite, self.streak, self.culprit = [], 0, self.running, None
-        return gradients
+        return gradients, Losses(*(means if some else [None] * 4))

@@ -2,6 +2,7 @@
 
 B batch, F frames, M bands, T decoder steps, N symbols. All means count valid positions only, so padding changes nothing.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import Loss
-from model.data.batching import Batch
+from model.data.loading import Batch
 from model.layers import valid_mask
 from model.tacotron2 import Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a batch's sums are divided by, to be means. Parts of a batch share those of the whole: their terms add up to its."""
+
+    frames: Tensor
+    steps: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch], reduction: int) -> "Counts":
+        lengths = torch.cat([batch.frame_lengths for batch in parts])
+        return cls(lengths.sum(), ((lengths + reduction - 1) // reduction).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +39,10 @@ class Terms:
     guided: Tensor  # see `guided_attention`
 
 
-def guided_attention(alignment: Tensor, step_lengths: Tensor, symbol_lengths: Tensor, sigma: float) -> Tensor:
-    """Attention mass away from the diagonal, per valid decoder step (arXiv:1710.08969, eq. 6; normalisation: steps).
+def guided_attention(
+    alignment: Tensor, step_lengths: Tensor, symbol_lengths: Tensor, sigma: float, count: Tensor | None = None
+) -> Tensor:
+    """Attention mass away from the diagonal, per valid decoder step (arXiv:1710.08969, eq. 6; normalisation: `count` steps).
 
     alignment (B, T, N), lengths (B,) -> scalar in [0, 1]. W = 1 - exp(-(n/N - t/T)^2 / (2 sigma^2)), each utterance with its
     own N and T.
@@ -36,31 +52,35 @@ def guided_attention(alignment: Tensor, step_lengths: Tensor, symbol_lengths: Te
     n = torch.arange(symbols, device=alignment.device)[None, None, :] / symbol_lengths[:, None, None]
     weight = 1 - torch.exp(-((n - t) ** 2) / (2 * sigma**2))  # (B, T, N)
     inside = valid_mask(step_lengths, steps)[:, :, None] & valid_mask(symbol_lengths, symbols)[:, None]
-    return (alignment * weight * inside).sum() / step_lengths.sum()
+    return (alignment * weight * inside).sum() / (step_lengths.sum() if count is None else count)
 
 
-def terms(outputs: Outputs, batch: Batch, mel_std: Tensor, loss: Loss) -> Terms:
-    """All terms of one batch."""
+def terms(outputs: Outputs, batch: Batch, mel_std: Tensor, loss: Loss, counts: Counts | None = None) -> Terms:
+    """All terms of one batch, or of a part of the one that `counts` belongs to. `mel_std` is the corpus's."""
+    counts = counts or Counts(batch.frame_lengths.sum(), outputs.step_lengths.sum())
     frames = valid_mask(batch.frame_lengths, batch.mels.shape[1])[:, :, None]
-    values = batch.frame_lengths.sum() * batch.mels.shape[2]
+    values = counts.frames * batch.mels.shape[2]
 
     def mel_error(predicted: Tensor) -> Tensor:
         return (((predicted - batch.mels) / mel_std * frames) ** 2).sum() / values
 
     steps = valid_mask(outputs.step_lengths, outputs.gate.shape[1])
-    last = F.one_hot(outputs.step_lengths - 1, outputs.gate.shape[1]).to(outputs.gate.dtype)  # (B, T)
+    step = torch.arange(outputs.gate.shape[1], device=steps.device)
+    last = (step == outputs.step_lengths[:, None] - 1).to(outputs.gate.dtype)  # (B, T)
     entropy = F.binary_cross_entropy_with_logits(outputs.gate, last, reduction="none") * steps
-    count = outputs.step_lengths.sum()
     return Terms(
         mel_before=mel_error(outputs.mel_before),
         mel_after=mel_error(outputs.mel_after),
-        gate=entropy.sum() / count,
-        gate_weighted=(entropy * (1 + (loss.gate_positive_weight - 1) * last)).sum() / count,
-        guided=guided_attention(outputs.alignment, outputs.step_lengths, batch.symbol_lengths, loss.guided_sigma),
+        gate=entropy.sum() / counts.steps,
+        gate_weighted=(entropy * (1 + (loss.gate_positive_weight - 1) * last)).sum() / counts.steps,
+        guided=guided_attention(
+            *(outputs.alignment, outputs.step_lengths, batch.symbol_lengths),
+            *(loss.guided_sigma, counts.steps),
+        ),
     )
 
 
-def total(terms: Terms, loss: Loss, guided_weight: float) -> Tensor:
+def total(terms: Terms, loss: Loss, guided_weight: Tensor | float) -> Tensor:
     """What is minimised: the one place where weights meet terms. `guided_weight` is the weight as decayed so far."""
     mel = terms.mel_before + terms.mel_after
     return mel + loss.gate_weight * terms.gate_weighted + guided_weight * terms.guided

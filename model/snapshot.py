@@ -11,7 +11,9 @@ class Cursor:
 
     frames: int = 0  # valid mel frames seen
     updates: int = 0
-    batches: int = 0  # consumed
+    epoch: int = 0
+    batch: int = 0  # the next one of the epoch
+    part: int | None = None  # utterances in the memory at once, where a whole batch was too many
     mark: int = 0  # reports made
     seconds: float = 0.0
     aligned_at: int | None = None  # frames at the first validation whose alignment_score reached `guided_until`
@@ -39,4 +41,6 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Snapshot":
-        return cls(**{**values, "cursor": Cursor(**values["cursor"])})
+        """Of a file of a trial, which also holds other things, the snapshot."""
+        known = {name: value for name, value in values.items() if name in cls.__slots__}
+        return cls(**{**known, "cursor": Cursor(**values["cursor"])})

@@ -7,18 +7,20 @@ Inside, mels are standardised by the corpus's mean and deviation (two buffers; 0
 Padding is invisible: no valid output depends on how far a batch is padded or on its other utterances, but for batch-norm
 statistics in training, which count valid positions only.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import products
 from model.config import Network
-from model.data.batching import Batch
-from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, valid_mask
-from model.recurrence import Inputs, Weights, attend
-from model.recurrence.reference import State, step
+from model.data.loading import Batch
+from model.dropout import dropout, dropout_mask
+from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, run_lstm, valid_mask
+from model.recurrence import HALF, Inputs, Weights, attend
+from model.recurrence.lstm import lstm
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Outputs:
     gate: Tensor  # (B, T) logits of "this is the last step"
     alignment: Tensor  # (B, T, N), rows sum to 1
     step_lengths: Tensor  # (B,) valid decoder steps
+    symbol_lengths: Tensor  # (B,), of the text
+
+    def detach(self) -> "Outputs":
+        return Outputs(*(getattr(self, field.name).detach() for field in fields(self)))
 
 
 class Prenet(nn.Module):
@@ -38,13 +44,18 @@ class Prenet(nn.Module):
     def __init__(self, bands: int, features: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.ModuleList([linear(bands, features, bias=False), linear(features, features, bias=False)])
-        self.dropout = dropout
+        self.features, self.dropout = features, dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., M) -> (..., P)."""
-        for layer in self.layers:
-            x = F.dropout(F.relu(layer(x)), self.dropout, True)
+    def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
+        """(..., M) -> (..., P). `masks` (2, ..., P), one a layer as `draw` makes them, take the place of fresh ones."""
+        for index, layer in enumerate(self.layers):
+            x = F.relu(layer(x))
+            x = dropout(x, self.dropout) if masks is None else x * masks[index]
         return x
+
+    def draw(self, steps: int, generator: torch.Generator) -> Tensor:
+        """Masks (steps, 2, P) of 0 and 1 / (1 - p). Drawn step by step: the next call goes on where this one ended."""
+        return (torch.rand(steps, 2, self.features, generator=generator) >= self.dropout) / (1 - self.dropout)
 
 
 class Encoder(nn.Module):
@@ -87,14 +98,14 @@ class Attention(nn.Module):
     def weights(self) -> Weights:
         recurrent = torch.cat([self.rnn.weight_ih[:, self.prenet :], self.rnn.weight_hh], 1)
         location = torch.einsum("df,fck->dck", self.location_dense.weight, self.location.weight)
-        return Weights(_ifog(recurrent), self.query.weight, location, self.energy.weight[0])
+        return Weights(ifog(recurrent), self.query.weight, location, self.energy.weight[0])
 
     def gates(self, x: Tensor) -> Tensor:
         """Prenet outputs (..., P) -> their part of the LSTM's gates (..., 4A)."""
-        return F.linear(x, _ifog(self.rnn.weight_ih[:, : self.prenet]), _ifog(self.rnn.bias_ih + self.rnn.bias_hh))
+        return products.linear(x, ifog(self.rnn.weight_ih[:, : self.prenet]), ifog(self.rnn.bias_ih + self.rnn.bias_hh))
 
 
-def _ifog(gates: Tensor) -> Tensor:
+def ifog(gates: Tensor) -> Tensor:
     """Rows in PyTorch's order (input, forget, cell, output) -> input, forget, output, cell."""
     enter, forget, new, leave = gates.chunk(4)
     return torch.cat([enter, forget, leave, new])
@@ -151,56 +162,40 @@ class Tacotron2(nn.Module):
         memory = self.encoder(batch.ids, batch.symbol_lengths)  # (B, N, E)
         padding = ~valid_mask(batch.symbol_lengths, batch.ids.shape[1])
         gates = self.attention.gates(x)  # (T, B, 4A)
-        dropout = self._attention_dropout(gates)
-        inputs = Inputs(gates, memory, self.attention.memory(memory), padding, dropout)
+        kept = self._state_dropout(gates, self.network.attention_dropout)
+        inputs = Inputs(gates, memory, self.attention.memory(memory), padding, kept)
         hidden, context, alignment = attend(inputs, self.attention.weights(), self.network.recurrence)
 
-        decoded, _ = self.decoder_rnn(torch.cat([hidden, context], 2))  # (T, B, H)
-        decoded = F.dropout(decoded, self.network.decoder_dropout, self.training)
+        decoded = self._decode(torch.cat([hidden, context], 2))  # (T, B, H)
         seen = torch.cat([decoded, context], 2).transpose(0, 1)  # (B, T, H + E)
         before = self.projection(seen).reshape(len(seen), steps * r, self.bands)[:, :frames] * mask[:, :, None]
         after = before + self.postnet(before, mask)
         return Outputs(
             *(self._restore(before, mask), self._restore(after, mask)),
             *(self.gate(seen)[:, :, 0], alignment.transpose(0, 1)),
-            (batch.frame_lengths + r - 1) // r,
+            *((batch.frame_lengths + r - 1) // r, batch.symbol_lengths),
         )
 
     def _restore(self, mels: Tensor, mask: Tensor) -> Tensor:
         return (mels * self.mel_std + self.mel_mean) * mask[:, :, None]
 
-    def _attention_dropout(self, gates: Tensor) -> Tensor | None:
-        share = self.network.attention_dropout
+    def _decode(self, heard: Tensor) -> Tensor:
+        """Attention LSTM and contexts (T, B, A + E) -> decoder LSTM (T, B, H)."""
+        rnn, share = self.decoder_rnn, self.network.decoder_dropout
+        on_state = self.network.decoder_dropout_mode == "state"
+        # The library's LSTM drops no state, and on a CPU its way back is three times as slow in half precision as ours.
+        if not on_state and (heard.device.type != "cpu" or heard.dtype not in HALF):
+            return dropout(run_lstm(rnn, heard), share, self.training)
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        into, recurrent, *biases = (rnn.get_parameter(name) for name in names)
+        gates = products.linear(heard, ifog(into), ifog(biases[0] + biases[1]))
+        if on_state:
+            return lstm(gates, ifog(recurrent), self._state_dropout(gates, share))
+        return dropout(lstm(gates, ifog(recurrent), None), share, self.training)
+
+    def _state_dropout(self, gates: Tensor, share: float) -> Tensor | None:
+        """Gates (T, B, 4A) -> a mask (T, B, A) for the state that they make."""
         if not self.training or share == 0:
             return None
         steps, batch, features = gates.shape
-        return F.dropout(gates.new_ones(steps, batch, features // 4), share)
-
-
-class Decoder:
-    """The same network one step at a time, each step fed with a frame: its own last one in synthesis.
-
-    One definition of a step for synthesis and for the law that hoisted equals step-wise.
-    """
-
-    def __init__(self, network: Tacotron2, ids: Tensor, lengths: Tensor) -> None:
-        self.network = network
-        self.memory = network.encoder(ids, lengths)
-        self.keys = network.attention.memory(self.memory)
-        self.padding = ~valid_mask(lengths, ids.shape[1])
-        self.weights = network.attention.weights()
-        self.state = State.zero(self.memory, network.network.attention_rnn)
-        zero = self.memory.new_zeros(1, len(ids), network.network.decoder_rnn)
-        self.decoder_state = (zero, zero)
-
-    def step(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The last standardised frame (B, M) -> r standardised frames (B, r, M), gate logits (B,), alignment (B, N)."""
-        net = self.network
-        gates = net.attention.gates(net.prenet(frame))
-        self.state = step(self.state, gates, self.memory, self.keys, self.padding, self.weights, None)
-        decoded, self.decoder_state = net.decoder_rnn(
-            torch.cat([self.state.hidden, self.state.context], 1)[None], self.decoder_state
-        )
-        seen = torch.cat([decoded[0], self.state.context], 1)
-        frames = net.projection(seen).view(len(seen), net.network.reduction, net.bands)
-        return frames, net.gate(seen)[:, 0], self.state.alignment
+        return dropout_mask((steps, batch, features // 4), share, gates)

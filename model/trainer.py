@@ -3,22 +3,26 @@ import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from model import memory, products
+from model.captured import Captured
 from model.config import Config, Training
-from model.data.batching import Batch, Batches, Example, collate
-from model.health import GradientWindow, measure_alignment, measure_gate, stop_f1
-from model.loss import Terms, terms, total
+from model.data.batching import Batches
+from model.data.loading import Example, Loader
+from model.health import Window, measure_alignment, measure_gate, stop_f1
+from model.loss import terms
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
 from model.tacotron2 import Outputs, Tacotron2
+from model.update import RECORD, Update
 
 VALIDATION_BATCH = 32  # utterances
 VALIDATION_SIGMA = 0.2  # of the guided term, so that it means the same in every trial
+WIDE = 512  # attention LSTM: from here on half precision pays on a CPU that multiplies in it
 VALIDATION_SEED = 20_170_712  # every trial validates with the same prenet dropout
 
 
@@ -45,14 +49,20 @@ def learning_rate(training: Training, progress: float) -> float:
     return training.learning_rate
 
 
-def precision(training: Training, device: torch.device) -> torch.dtype:
-    """The type of the matrix products: bf16 where a GPU has it, else fp16 there, fp32 on a CPU. ValueError for fp16 there."""
-    if training.precision == "fp16" and device.type == "cpu":
+def precision(config: Config, device: torch.device) -> torch.dtype:
+    """The type of the matrix products. ValueError for fp16 on a CPU.
+
+    `auto`: bf16 where a GPU has it, else fp16 there; on a CPU bf16 where it multiplies in that itself and the network is wide
+    enough to gain, else fp32.
+    """
+    wanted = config.training.precision
+    if wanted == "fp16" and device.type == "cpu":
         raise ValueError("training.precision fp16 needs a GPU, the device is the CPU: choose auto, bf16 or fp32")
-    if training.precision != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[training.precision]
+    if wanted != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cpu":
-        return torch.float32
+        half = products.half_is_fast() and config.network.attention_rnn >= WIDE
+        return torch.bfloat16 if half else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
@@ -74,30 +84,28 @@ class Trainer:
         seed: int,
         start: Snapshot | None = None,
     ) -> None:
+        if device.type == "cpu":
+            memory.keep()
         torch.manual_seed(seed)
         self.config, self.speech, self.device = config, speech, device
         self.budget, self.grid = budget_kframes * 1_000, reports
+        units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
         self.network = Tacotron2(
-            config.network, speech.symbols, config.audio.mel_bands, speech.mel_mean, speech.mel_std
+            config.network, speech.symbols, config.audio.mel_bands, *units
         ).to(device)
-        training = config.training
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=training.learning_rate,
-            eps=training.adam_epsilon,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
-        self.dtype = precision(training, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
         self.cursor = Cursor()
-        self.gradients = GradientWindow(training.clip_norm)
-        self.losses: list[Tensor] = []  # (4,) each: mel_before, mel_after, gate, guided
+        self.window = Window(config.training.clip_norm)
         if start is not None:
             self._restore(start)
+        self.train, self.validation = Loader(speech.train, device), Loader(speech.validation, device)
         self.batches = Batches(
-            [len(example.mel) for example in speech.train], training.batch_size, seed, self.cursor.batches
+            self.train.frames.tolist(),
+            *(config.training.batch_size, seed, self.cursor.epoch, self.cursor.batch, config.training.batch_frames),
         )
+        self.captured: Captured | None = None
+        if self.train.resident is not None and not self.update.scaler.is_enabled():
+            self.captured = Captured(self.update, self.train)
 
     def reports(self) -> Iterator[Report]:
         """The reports alone: one for each point of the grid."""
@@ -129,37 +137,41 @@ class Trainer:
 
     def _update(self) -> Health | None:
         """One step of the optimiser. How its batch was aligned where it reaches a point of the grid, else None."""
-        batch = collate([self.speech.train[index] for index in next(self.batches)]).to(self.device)
-        self.cursor.frames += batch.frames
-        self.cursor.updates += 1
-        self.cursor.batches = self.batches.consumed
-        rate = learning_rate(self.config.training, min(1.0, self.cursor.frames / self.budget))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.network(batch)
-        parts = terms(outputs, batch, self.network.mel_std, self.config.loss)
-        loss = total(parts, self.config.loss, self.guided_weight())
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
-        if bool(torch.isfinite(norm)) and bool(torch.isfinite(loss)):
-            self.gradients.finite(norm)
-            self.losses.append(_stacked(parts))
-            self.scaler.step(self.optimiser)
-        else:
-            settling = self.scaler.is_enabled() and self.scaler.get_scale() > 1 and bool(torch.isfinite(loss))
-            if not settling:
-                self.gradients.skipped(_culprit(parts))
-        self.scaler.update()
-        reached = self._mark() > self.cursor.mark
-        return _health([_measure(batch, outputs)], self.config.network.reduction) if reached else None
+        indices = next(self.batches)
+        cursor = self.cursor
+        cursor.frames += int(self.train.frames[indices].sum())
+        cursor.updates += 1
+        cursor.epoch, cursor.batch = self.batches.epoch, self.batches.index
+        self.update.rate.fill_(learning_rate(self.config.training, min(1.0, cursor.frames / self.budget)))
+        self.update.guided_weight.fill_(self.guided_weight())
+        record, said = self._step(indices)
+        self.window.records.append(record)
+        if self._mark() <= cursor.mark:
+            return None
+        return _health([_measure(outputs) for outputs in said], self.config.network.reduction)
+
+    def _step(self, indices: list[int]) -> tuple[Tensor, list[Outputs]]:
+        """Where memory does not suffice, the batch is halved until it does, and the parts' gradients are added up.
+
+        Raises what the allocator says where a single utterance does not fit.
+        """
+        while True:
+            size = min(self.cursor.part or len(indices), len(indices))
+            try:
+                if self.captured is not None and size == len(indices):
+                    return self.captured(indices)
+                return self.update([self.train(indices[start : start + size]) for start in range(0, len(indices), size)])
+            except (RuntimeError, MemoryError) as why:
+                if size == 1 or not out_of_memory(why):
+                    raise
+            self.captured = None  # its memory is what the parts need
+            self.update.optimiser.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.cursor.part = -(-size // 2)
 
     def _report(self, train_health: Health) -> Report:
-        train = torch.stack(self.losses).mean(0).tolist() if self.losses else [None] * 4
-        self.losses = []
+        gradients, train = self.window.close()
         validation, health = self.validate()
         score = health.alignment_score
         if self.cursor.aligned_at is None and score is not None and score >= self.config.loss.guided_until:
@@ -168,11 +180,11 @@ class Trainer:
             kframes=round(self.cursor.mark * self.budget / self.grid / 1_000, 3),
             updates=self.cursor.updates,
             seconds=self.cursor.seconds,
-            learning_rate=self.optimiser.param_groups[0]["lr"],
+            learning_rate=float(self.update.rate),
             guided_weight=self.guided_weight(),
-            train=Losses(*train),
+            train=train,
             validation=validation,
-            gradients=self.gradients.close(),
+            gradients=gradients,
             health=health,
             train_health=train_health,
         )
@@ -181,20 +193,22 @@ class Trainer:
     def validate(self) -> tuple[Losses, Health]:
         """Teacher-forced, with seeded prenet dropout: trials of one r see the same masks. Training's randomness stays."""
         self.network.eval()
-        order = np.argsort([len(example.mel) for example in self.speech.validation], kind="stable").tolist()
+        order = np.argsort(self.validation.frames, kind="stable").tolist()
         loss = replace(self.config.loss, guided_sigma=VALIDATION_SIGMA)
         sums, frames, steps = np.zeros(4), 0, 0
         measured: list[dict[str, Tensor]] = []
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(VALIDATION_SEED)
             for start in range(0, len(order), VALIDATION_BATCH):
-                batch = collate([self.speech.validation[i] for i in order[start : start + VALIDATION_BATCH]]).to(self.device)
+                indices = order[start : start + VALIDATION_BATCH]
+                batch = self.validation(indices)
                 outputs = self.network(batch)
-                means = _stacked(terms(outputs, batch, self.network.mel_std, loss)).double().cpu().numpy()
-                count = int(outputs.step_lengths.sum())
-                sums += means * (batch.frames, batch.frames, count, count)
-                frames, steps = frames + batch.frames, steps + count
-                measured.append(_measure(batch, outputs))
+                parts = terms(outputs, batch, self.update.mel_std, loss)
+                means = torch.stack([parts.mel_before, parts.mel_after, parts.gate, parts.guided]).double().cpu().numpy()
+                seen, count = int(self.validation.frames[indices].sum()), int(outputs.step_lengths.sum())
+                sums += means * (seen, seen, count, count)
+                frames, steps = frames + seen, steps + count
+                measured.append(_measure(outputs))
         losses = Losses(*(_number(value) for value in sums / (frames, frames, steps, steps)))
         return losses, _health(measured, self.config.network.reduction)
 
@@ -203,56 +217,43 @@ class Trainer:
         states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
-        window = self.gradients
+        records = self.window.records
         return Snapshot(
             cursor=replace(self.cursor),
             weights=self.network.state_dict(),
-            optimiser=self.optimiser.state_dict(),
-            scaler=self.scaler.state_dict(),
+            optimiser=self.update.optimiser.state_dict(),
+            scaler=self.update.scaler.state_dict(),
             random=states,
             window={
-                "norms": torch.stack(window.norms) if window.norms else torch.empty(0),
-                "losses": torch.stack(self.losses) if self.losses else torch.empty(0, 4),
-                "counts": [window.nonfinite, window.streak, window.running],
-                "culprit": window.culprit,
+                "records": torch.stack(records) if records else torch.empty(0, len(RECORD)),
+                "running": self.window.running,
             },
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.cursor = replace(snapshot.cursor)
         self.network.load_state_dict(snapshot.weights)
-        self.optimiser.load_state_dict(snapshot.optimiser)
-        if snapshot.scaler:
-            self.scaler.load_state_dict(snapshot.scaler)
-        window: dict[str, Any] = snapshot.window
-        self.gradients.norms = list(window["norms"].to(self.device).unbind())
-        self.losses = list(window["losses"].to(self.device).unbind())
-        self.gradients.nonfinite, self.gradients.streak, self.gradients.running = window["counts"]
-        self.gradients.culprit = window["culprit"]
+        self.update.restore(snapshot.optimiser, snapshot.scaler)
+        self.window.records = list(snapshot.window["records"].to(self.device).unbind())
+        self.window.running = snapshot.window["running"]
         torch.set_rng_state(snapshot.random["cpu"])
         if self.device.type == "cuda" and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self.device)
 
 
-def _stacked(parts: Terms) -> Tensor:
-    """(4,) without a graph, in the order of `Losses`."""
-    return torch.stack([parts.mel_before, parts.mel_after, parts.gate, parts.guided]).detach()
-
-
-def _culprit(parts: Terms) -> str:
-    named = ("mel_before", "mel_after", "gate", "guided")
-    broken = [name for name in named if not bool(torch.isfinite(getattr(parts, name)))]
-    return broken[0] if broken else "gradient"
+def out_of_memory(why: BaseException) -> bool:
+    """A GPU says so by its type; the CPU's allocator only in words."""
+    return isinstance(why, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(why)
 
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _measure(batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+def _measure(outputs: Outputs) -> dict[str, Tensor]:
     """(B,) each."""
     steps = outputs.step_lengths
-    return measure_alignment(outputs.alignment, steps, batch.symbol_lengths) | measure_gate(outputs.gate, steps)
+    return measure_alignment(outputs.alignment, steps, outputs.symbol_lengths) | measure_gate(outputs.gate, steps)
 
 
 def _health(measured: list[dict[str, Tensor]], reduction: int) -> Health:

@@ -1,45 +1,60 @@
-"""Batches: everything once an epoch, the cursor says it all, little is wasted on padding."""
+"""Batches of indices: everything once an epoch, the cursor says it all, little is wasted on padding."""
 import numpy as np
 import pytest
 
-from model.data.batching import Batches, collate
-from tests.conftest import toy_examples
+from model.data.batching import Batches
 
 
 def take(batches: Batches, count: int) -> list[list[int]]:
     return [next(batches) for _ in range(count)]
 
 
+def epoch_of(batches: Batches) -> list[list[int]]:
+    """The next epoch, from its beginning."""
+    epoch = [next(batches)]
+    while batches.index < len(batches._plan):
+        epoch.append(next(batches))
+    return epoch
+
+
+def speech_like(count: int) -> np.ndarray:
+    return np.random.default_rng(0).gamma(9, 60, size=count).astype(int) + 30
+
+
+@pytest.mark.parametrize("frames", [0, 40])
 @pytest.mark.parametrize(("count", "size"), [(10, 4), (8, 4), (3, 8), (1, 1), (130, 4)])
-def test_an_epoch_holds_every_utterance_once(count: int, size: int) -> None:
-    batches = Batches(list(range(count)), size, seed=0)
+def test_an_epoch_holds_every_utterance_once(count: int, size: int, frames: int) -> None:
+    batches = Batches(list(range(1, count + 1)), size, seed=0, batch_frames=frames)
     for _ in range(3):
-        epoch = take(batches, batches.per_epoch)
+        epoch = epoch_of(batches)
         assert sorted(index for batch in epoch for index in batch) == list(range(count))
-        assert max(map(len, epoch)) <= size
+        assert frames or max(map(len, epoch)) <= size
 
 
-def test_the_cursor_alone_says_where_it_stands() -> None:
-    lengths = list(range(50))
-    straight = take(Batches(lengths, 4, seed=7), 40)
-    assert take(Batches(lengths, 4, seed=7, consumed=17), 23) == straight[17:]
-    assert take(Batches(lengths, 4, seed=8), 40) != straight
+@pytest.mark.parametrize("frames", [0, 150])
+def test_the_cursor_alone_says_where_it_stands(frames: int) -> None:
+    lengths = list(range(1, 51))
+    straight = Batches(lengths, 4, seed=7, batch_frames=frames)
+    take(straight, 37)
+    there = Batches(lengths, 4, seed=7, epoch=straight.epoch, index=straight.index, batch_frames=frames)
+    assert take(there, 23) == take(straight, 23)
+    assert take(Batches(lengths, 4, seed=8, batch_frames=frames), 40) != take(Batches(lengths, 4, 7, batch_frames=frames), 40)
 
 
-def test_sorted_pools_waste_little() -> None:
-    random = np.random.default_rng(0)
-    lengths = random.gamma(9, 60, size=2_000).astype(int) + 30
-    batches = Batches(lengths.tolist(), 32, seed=0)
-    epoch = take(batches, batches.per_epoch)
+@pytest.mark.parametrize("frames", [0, 16_000])
+def test_sorted_pools_waste_little(frames: int) -> None:
+    lengths = speech_like(4_000)
+    epoch = epoch_of(Batches(lengths.tolist(), 32, seed=0, batch_frames=frames))
     padded = sum(max(lengths[batch]) * len(batch) for batch in epoch)
-    assert 1 - lengths.sum() / padded < 0.07
+    assert 1 - lengths.sum() / padded < 0.05
 
 
-def test_collate_pads_with_zeros_at_the_end() -> None:
-    examples = toy_examples(3, 0)
-    batch = collate(examples)
-    assert batch.frames == sum(len(example.mel) for example in examples)
-    for row, example in enumerate(examples):
-        assert batch.ids[row].tolist() == [*example.ids, *[0] * (batch.ids.shape[1] - len(example.ids))]
-        assert (batch.mels[row, : len(example.mel)].numpy() == example.mel).all()
-        assert (batch.mels[row, len(example.mel) :] == 0).all()
+def test_batches_of_frames_are_full_and_never_over() -> None:
+    lengths = speech_like(2_000)
+    sizes = [len(batch) * lengths[batch].max() for batch in epoch_of(Batches(lengths.tolist(), 1, 0, batch_frames=8_000))]
+    assert max(sizes) <= 8_000
+    assert np.mean(sizes) > 7_000
+
+
+def test_an_utterance_longer_than_a_batch_is_a_batch() -> None:
+    assert sorted(map(sorted, epoch_of(Batches([50, 900, 50], 1, 0, batch_frames=100)))) == [[0, 2], [1]]

@@ -1,11 +1,13 @@
 """The measurements against the calibration of health signals, the faults of the usual metrics, and their laws."""
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.health import GradientWindow, measure_alignment, measure_gate, stop_f1
+from model.health import Window, measure_alignment, measure_gate, stop_f1
 from model.loss import guided_attention
 
 T, N = 500, 80
@@ -196,20 +198,32 @@ def test_a_gate_is_measured_inside_its_length() -> None:
     assert stop_f1(got["stop_hit"], got["stop_predicted"]) == pytest.approx(0.5)
 
 
-def test_gradient_window() -> None:
-    window = GradientWindow(clip_norm=2.0)
-    for norm in (1.0, 2.0, 3.0):
-        window.finite(torch.tensor(norm))
-    window.skipped("gate")
-    window.skipped("gradient")
-    got = window.close()
+def record(norm: float, terms: tuple[float, ...] = (1, 2, 3, 4), scale: float = 1.0) -> torch.Tensor:
+    return torch.tensor([*terms, norm, sum(terms), scale])
+
+
+def test_a_window_of_updates() -> None:
+    window = Window(clip_norm=2.0)
+    window.records = [record(1), record(3), record(2, (3, 2, 3, 4))]
+    window.records += [record(1, (1, 2, math.nan, 4)), record(math.inf)]
+    got, train = window.close()
     assert (got.median, got.nonfinite, got.streak, got.culprit) == (2.0, 2, 2, "gate")
     assert got.clipped == pytest.approx(1 / 3)
     assert got.p95 == pytest.approx(2.9)
-    window.skipped("mel_after")
-    assert window.close().streak == 3, "a run of non-finite steps goes on into the next window"
-    empty = window.close()
-    assert (empty.median, empty.p95, empty.clipped, empty.nonfinite) == (None, None, None, 0), "missing is not zero"
+    assert (train.mel_before, train.guided) == (pytest.approx(5 / 3), 4.0), "means over the steps that were taken"
+    window.records = [record(math.nan)]
+    got, train = window.close()
+    assert (got.streak, got.culprit) == (3, "gradient"), "a run of skipped steps goes on into the next window"
+    assert (got.median, train.mel_before) == (None, None), "missing is not zero"
+    empty, _ = window.close()
+    assert (empty.median, empty.p95, empty.clipped, empty.nonfinite) == (None, None, None, 0)
+
+
+def test_a_loss_scaler_that_settles_is_no_fault() -> None:
+    window = Window(clip_norm=2.0)
+    window.records = [record(math.inf, scale=65_536), record(1), record(math.inf, (1, 2, math.inf, 4), scale=65_536)]
+    got, _ = window.close()
+    assert (got.nonfinite, got.streak, got.culprit) == (1, 1, "gate")
 
 
 def test_guided_loss_of_the_calibration() -> None:

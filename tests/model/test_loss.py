@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.config import Loss
-from model.data.batching import Batch, collate
+from model.data.loading import Batch, collate
 from model.loss import guided_attention, terms, total
 from model.report import Losses
 from model.tacotron2 import Outputs
@@ -19,7 +19,8 @@ def random_outputs(batch: Batch) -> Outputs:
     T = -(-F // 2)
     attention = torch.rand(B, T, batch.ids.shape[1])
     return Outputs(
-        torch.randn(B, F, BANDS), torch.randn(B, F, BANDS), torch.randn(B, T), attention, (batch.frame_lengths + 1) // 2
+        *(torch.randn(B, F, BANDS), torch.randn(B, F, BANDS), torch.randn(B, T), attention),
+        *((batch.frame_lengths + 1) // 2, batch.symbol_lengths),
     )
 
 

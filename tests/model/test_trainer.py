@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import Config, Training
-from model.data.batching import Example
+from model.config import Config, Loss, Training
+from model.data.loading import Batch, Example, collate
 from model.health import measure_alignment, measure_gate
+from model.loss import Counts, terms
 from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Speech, Trainer, learning_rate
@@ -160,12 +161,12 @@ def test_half_precision_measures_the_same_gradient(how: str) -> None:
 def test_the_gradient_norm_is_read_after_unscaling() -> None:
     """A loss scaler multiplies the loss by 65,536 before the backward pass: neither norm nor weights may show it."""
     plain, scaled = trainer(), trainer()
-    scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    scaled.update.scaler = torch.amp.GradScaler("cpu", enabled=True)
     torch.manual_seed(5)
     one = next(plain.reports())
     torch.manual_seed(5)
     other = next(scaled.reports())
-    assert scaled.scaler.get_scale() >= 65_536
+    assert scaled.update.scaler.get_scale() >= 65_536
     assert other.gradients.median == pytest.approx(one.gradients.median, rel=1e-4)
     assert other.val_loss == pytest.approx(one.val_loss, rel=1e-4)
 
@@ -190,7 +191,7 @@ def test_the_schedule_reaches_the_optimiser_and_counts_frames() -> None:
         run = trainer(replace(tiny_config(), training=Training(batch_size=size, learning_rate=1.0, warmup_share=0.99)))
         reports = list(run.reports())
         rates[size] = [report.learning_rate for report in reports[:3]]
-        assert run.optimiser.param_groups[0]["lr"] == reports[-1].learning_rate
+        assert float(run.update.optimiser.param_groups[0]["lr"]) == reports[-1].learning_rate
     assert rates[1] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
     assert rates[6] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
 
@@ -234,3 +235,53 @@ def test_the_last_batch_of_a_window_is_measured_as_it_was_trained_on() -> None:
         again = measure_alignment(outputs.alignment, lengths, batch.symbol_lengths) | measure_gate(outputs.gate, lengths)
         for name in ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy"):
             assert getattr(report.train_health, name) == pytest.approx(float(again[name].mean()), abs=1e-6)
+
+
+class Scarce:
+    """A device whose memory holds batches of at most `most` utterances."""
+
+    def __init__(self, run: Trainer, most: int) -> None:
+        self.update, self.most, self.sizes = run.update, most, []  # type: ignore[var-annotated]
+        run.update = self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.update, name)
+
+    def __call__(self, parts: list[Batch]) -> object:
+        if max(len(batch.ids) for batch in parts) > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        self.sizes.append([len(batch.ids) for batch in parts])
+        return self.update(parts)
+
+
+def test_where_memory_is_short_the_batch_comes_in_parts() -> None:
+    """The parts' gradients add up to the batch's, but for batch norm's statistics, which see a part."""
+    config = replace(tiny_config(), network=without_dropout(), training=Training(batch_size=8))
+    whole, parts = trainer(config, reports=1), trainer(config, reports=1)
+    scarce = Scarce(parts, most=3)
+    one, other = next(whole.reports()), next(parts.reports())
+    assert {tuple(sizes) for sizes in scarce.sizes} <= {(2, 2, 2, 2), (2, 2)}
+    assert parts.cursor.part == 2
+    assert (one.kframes, one.updates) == (other.kframes, other.updates)
+    assert other.gradients.median == pytest.approx(one.gradients.median, rel=0.3)
+    assert other.train.mel_before == pytest.approx(one.train.mel_before, rel=0.2)
+
+
+def test_a_single_utterance_that_does_not_fit_ends_the_trial() -> None:
+    run = trainer()
+    Scarce(run, most=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        next(run.reports())
+
+
+@torch.no_grad()
+def test_terms_of_parts_add_up_to_those_of_the_batch() -> None:
+    examples = toy_speech().train
+    run = trainer(replace(tiny_config(), network=without_dropout()))
+    run.network.eval()
+    parts = [collate(examples[:5]), collate(examples[5:8])]
+    counts = Counts.of(parts, run.config.network.reduction)
+    expected = terms(run.network(collate(examples[:8])), collate(examples[:8]), run.update.mel_std, Loss())
+    added = [terms(run.network(part), part, run.update.mel_std, Loss(), counts) for part in parts]
+    for name in ("mel_before", "mel_after", "gate", "gate_weighted", "guided"):
+        assert float(sum(getattr(each, name) for each in added)) == pytest.approx(float(getattr(expected, name)), rel=1e-5)

@@ -1,0 +1,75 @@
+"""One step of the optimiser. The host never waits for the device: what it wants to know is kept there, in a record per step."""
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.config import Config
+from model.data.loading import Batch
+from model.health import TERMS
+from model.loss import Counts, terms, total
+from model.tacotron2 import Outputs, Tacotron2
+
+# Of one step, in this order; the norm is unscaled and before clipping, the scale that of the loss, 1 where there is none.
+RECORD = (*TERMS, "norm", "loss", "scale")
+
+
+class Update:
+    """Forward, loss, backward, clip, step; a step whose loss or gradient is not finite changes nothing.
+
+    `rate` and `guided_weight` are tensors, so that a captured step reads their present values.
+    """
+
+    def __init__(self, network: Tacotron2, config: Config, mel_std: float, dtype: torch.dtype, device: torch.device) -> None:
+        self.network, self.config, self.device, self.dtype = network, config, device, dtype
+        self.mel_std = torch.tensor(mel_std, device=device)
+        self.rate, self.guided_weight = torch.zeros((), device=device), torch.zeros((), device=device)
+        training = config.training
+        self.optimiser = torch.optim.Adam(
+            network.parameters(),
+            lr=self.rate,
+            eps=training.adam_epsilon,
+            weight_decay=training.weight_decay,
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def __call__(self, parts: Sequence[Batch]) -> tuple[Tensor, list[Outputs]]:
+        """A batch, whole or in parts whose gradients are added up -> its record (7,) and what the network said."""
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        counts = Counts.of(parts, self.config.network.reduction)
+        said, summed = [], []
+        for batch in parts:
+            outputs, values, loss = self._forward(batch, counts)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            said.append(outputs.detach())  # nothing that the way back needed outlives it
+            summed.append(torch.stack([*values, loss.detach()]))
+            del outputs, loss
+        scale = self.scaler.scale(torch.ones_like(counts.steps, dtype=torch.float32))  # read without waiting
+        self.scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
+        sums = torch.stack(summed).sum(0)
+        finite = norm.isfinite() & sums[-1].isfinite()
+        # What a scaler tells a fused optimiser: leave everything as it is where this is 1.
+        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimiser.step()
+        self.scaler.update()
+        return torch.stack([*sums[:4], norm, sums[-1], scale]), said
+
+    def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
+        """Go on from the states of a snapshot."""
+        self.optimiser.load_state_dict(optimiser)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        if scaler:
+            self.scaler.load_state_dict(scaler)
+
+    def _forward(self, batch: Batch, counts: Counts) -> tuple[Outputs, list[Tensor], Tensor]:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            outputs = self.network(batch)
+        parts = terms(outputs, batch, self.mel_std, self.config.loss, counts)
+        loss = total(parts, self.config.loss, self.guided_weight)
+        return outputs, [part.detach() for part in (parts.mel_before, parts.mel_after, parts.gate, parts.guided)], loss

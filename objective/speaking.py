@@ -52,16 +52,18 @@ def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -
     ids = torch.zeros(len(asked), int(lengths.max()), dtype=torch.int64)
     for row, sentence in enumerate(asked):
         ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
-    spoken = synthesise(network, ids.to(device), lengths)
+    # A gate that does not fire is what is asked for here: nothing may make up for it.
+    spoken = synthesise(network, ids.to(device), lengths, completed_frames=None)
     if not bool(torch.isfinite(spoken.mel).all()):
         return spoken, None
     measured = measure_alignment(spoken.alignment, spoken.step_lengths, lengths)
     expected = torch.tensor([sentence.frames for sentence in asked], device=device)
-    premature = spoken.stopped & (spoken.frame_lengths * 2 < expected)
+    stopped = torch.tensor([how == "gate" for how in spoken.ended], device=device)
+    premature = stopped & (spoken.frame_lengths * 2 < expected)
     distortions = [mcd(_mel(spoken, row), sentence.mel) for row, sentence in enumerate(asked) if sentence.mel is not None]
     return spoken, Speaking(
         premature_rate=float(premature.float().mean()),
-        overrun_rate=float((~spoken.stopped).float().mean()),
+        overrun_rate=float((~stopped).float().mean()),
         alignment_score=float(measured["alignment_score"].mean()),
         mcd_db=float(np.mean(distortions)),
     )

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from model.config import Loss, Network
-from model.data.batching import Batch, collate
+from model.data.loading import Batch, collate
+from model.decoder import Decoder
 from model.layers import BidirectionalLSTM, MaskedBatchNorm, valid_mask
 from model.loss import terms, total
-from model.tacotron2 import Decoder, Outputs, Tacotron2
+from model.tacotron2 import Outputs, Tacotron2
 from tests.conftest import BANDS, SYMBOLS, tiny_network, toy_examples, without_dropout
 
 LOSS = Loss(guided_weight=1.0)
@@ -106,24 +107,39 @@ def test_hoisted_equals_stepwise(how: str, r: int) -> None:
     outputs = network(batch)
     decoder = Decoder(network, batch.ids, batch.symbol_lengths)
     true = (batch.mels - network.mel_mean) / network.mel_std * valid_mask(batch.frame_lengths)[:, :, None]
-    frame = torch.zeros_like(true[:, 0])
+    carry = decoder.start()
     for t in range(outputs.gate.shape[1]):
-        frames, gate, alignment = decoder.step(frame)
+        carry, frames, gate = decoder.step(carry)
         for row in range(len(batch.ids)):
             left = min(r, int(batch.frame_lengths[row]) - t * r)
             if left > 0:
                 restored = frames[row, :left] * network.mel_std + network.mel_mean
                 torch.testing.assert_close(outputs.mel_before[row, t * r : t * r + left], restored)
                 torch.testing.assert_close(outputs.gate[row, t], gate[row])
-                torch.testing.assert_close(outputs.alignment[row, t], alignment[row])
+                torch.testing.assert_close(outputs.alignment[row, t], carry.alignment[row])
         if (t + 1) * r <= true.shape[1]:
-            frame = true[:, (t + 1) * r - 1]
+            carry = replace(carry, frame=true[:, (t + 1) * r - 1])
 
 
 def test_prenet_dropout_is_on_in_eval_mode() -> None:
     network = build(tiny_network()).eval()
     batch = batch_of(2)
     assert not torch.equal(network(batch).mel_before, network(batch).mel_before)
+
+
+def test_drawn_masks_take_the_place_of_the_prenets_dropout() -> None:
+    prenet = build(tiny_network(prenet_dropout=0.75)).prenet
+    x = torch.randn(3, 40, BANDS, dtype=torch.float64)
+    first, second = masks = torch.rand(2, 6, dtype=torch.float64)
+    inner = prenet.layers[0](x).relu() * first
+    torch.testing.assert_close(prenet(x, masks), prenet.layers[1](inner).relu() * second)
+    drawn = prenet.draw(2_000, torch.Generator().manual_seed(1))
+    assert drawn.shape == (2_000, 2, 6)
+    assert drawn.unique().tolist() == [0, 4]
+    assert abs(float(drawn.mean()) - 1) < 0.05
+    generator = torch.Generator().manual_seed(1)
+    pieces = [prenet.draw(steps, generator) for steps in (1, 3, 1_996)]
+    torch.testing.assert_close(torch.cat(pieces), drawn, rtol=0, atol=0)
 
 
 def test_the_bidirectional_lstm_is_the_packed_one() -> None:

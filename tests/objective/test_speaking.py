@@ -1,14 +1,15 @@
 """Speaking freely: the sentences are fixed, and what counts as too early or never is measured against how long it should be."""
-
+import numpy as np
 import pytest
 import torch
 
 from model.config import Audio
 from model.data.corpus import Corpus, Limits, load_corpus
 from model.data.demo import speak_corpus
+from model.synthesis import synthesise
 from model.tacotron2 import Tacotron2
 from objective.data import speech_of
-from objective.speaking import RECORDED, REPEATED, sentences, speak
+from objective.speaking import RECORDED, REPEATED, Sentence, sentences, speak
 from tests.conftest import tiny_network
 
 CPU = torch.device("cpu")
@@ -54,6 +55,22 @@ def test_too_early_and_never(corpus: Corpus, bias: float, premature: float, over
     assert 0 <= speaking.alignment_score <= 1
     assert speaking.mcd_db > 0
     assert len(spoken.step_lengths) == len(asked)
+
+
+def test_the_attention_does_not_make_up_for_a_gate_that_never_fires() -> None:
+    """It lies on the end of the text from the first step on, which would end an utterance for a person."""
+    torch.manual_seed(1)
+    network = Tacotron2(tiny_network(), 12, Audio().mel_bands)
+    with torch.no_grad():
+        network.gate.bias.fill_(-50.0)
+        network.attention.query.weight.zero_()
+        network.attention.location_dense.weight.zero_()
+    asked = Sentence("abc", (3, 4, 5), 50.0, np.random.default_rng(0).normal(size=(50, 80)).astype(np.float32))
+    assert synthesise(network, torch.tensor([asked.ids]), torch.tensor([3])).ended == ("alignment",)
+    spoken, speaking = speak(network, [asked], CPU)
+    assert spoken.ended == ("limit",)
+    assert speaking is not None
+    assert speaking.overrun_rate == 1
 
 
 def test_what_is_not_finite_is_not_measured(corpus: Corpus) -> None:

@@ -1,4 +1,4 @@
-"""From settings to what a trainer is given: the device, the corpus (spoken first if there is none), and speech."""
+"""From settings to what a trainer is given: device, checkpoint, the corpus (spoken first if there is none), and speech."""
 import hashlib
 import json
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import torch
 
-from model.data.batching import Example
 from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
+from model.data.loading import Example
 from model.data.mels import open_mel
 from model.trainer import Speech
+from model.warmstart import Donor, read
 from objective.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def donor_of(settings: Settings) -> Donor | None:
+    """The checkpoint from which every trial starts, if any. SettingsError for another file."""
+    path = settings.study.warm_start
+    try:
+        return None if path is None else read(path)
+    except ValueError as why:
+        raise SettingsError([f"study.warm_start: {why}"]) from why
 
 
 def load_data(settings: Settings) -> Corpus:

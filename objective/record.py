@@ -32,17 +32,21 @@ from objective.settings import Settings, SettingsError
 
 def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
     """Train trial k to the end; one line of the archive."""
+    from model.text.symbols import symbols
     from model.trainer import Trainer
+    from model.warmstart import warm_start
     from objective.score import better
     from objective.speaking import sentences, speak
     from objective.worker import TRAINER, seed
 
-    space, corpus, speech, device = lab
+    space, corpus, speech, device, donor = lab
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, targets = settings.budget, settings.health.targets
     trainer = Trainer(
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
+    if donor is not None:
+        warm_start(trainer.network, symbols(corpus.language), donor)
     reports: list[Report] = []
     best, weights = None, {}
     for report in trainer.reports():
@@ -79,13 +83,13 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
     """Records the trials of `ks` that have no file yet."""
     import torch
 
-    from objective.data import device_of, load_data, speech_of
+    from objective.data import device_of, donor_of, load_data, speech_of
     from search_spaces.space import load
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    corpus = load_data(settings)
-    lab = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device)
+    donor, corpus = donor_of(settings), load_data(settings)
+    lab = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device), donor
     for k in ks:
         path = file_of(folder, k)
         if path.exists():

@@ -70,13 +70,19 @@ def resolve(
 
 
 def absent(settings: Settings) -> Iterator[str]:
-    """What the settings name and this machine lacks: the recordings, the search space, a folder to write to, a GPU."""
+    """What the settings name and this machine lacks: recordings, a checkpoint, a search space, a folder to write to, a GPU."""
     path, out = settings.data.path, settings.out
     if path is not None:
         try:
             path.stat()
         except OSError as error:
             yield f"data.path: need a folder or a list of recordings, got {path.absolute()}: {_why(error)}"
+    donor = settings.study.warm_start
+    if donor is not None:
+        try:
+            donor.open("rb").close()
+        except OSError as error:
+            yield f"study.warm_start: need a checkpoint, got {donor.absolute()}: {_why(error)}"
     try:
         load(settings.study.space, settings.config())
     except SpaceError as error:

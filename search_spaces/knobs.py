@@ -7,8 +7,8 @@ from model.config import SEARCHABLE, Config
 
 _TYPE_NAMES = {float: "a number", int: "a whole number", str: "a word"}
 
-# They change how fast or how exactly the same voice is computed, so the score must not choose them.
-NEVER = ("network.recurrence", "training.precision")
+# They change how fast, how exactly or in which units the same voice is computed, so the score must not choose them.
+NEVER = ("network.recurrence", "network.standardise", "training.precision")
 
 KNOBS: dict[str, type] = {
     key: cast(type, knob.type)

@@ -1,0 +1,182 @@
+"""Checkpoints of NVIDIA/tacotron2, and of those that kept its graph (DeepLearningExamples with NGC, torchaudio).
+
+At r = 1 and on raw log-mels their network is ours under other names. Nothing that a file holds is run.
+"""
+import pickle
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.config import Network
+from model.files import whole
+from model.tacotron2 import Tacotron2
+
+# Ours, NVIDIA's. # is a number, * the name of a parameter or of a statistic. torchaudio leaves out `linear_layer` and `conv`.
+NAMES = (
+    ("encoder.embedding.*", "embedding.*"),
+    ("encoder.convolutions.#.convolution.*", "encoder.convolutions.#.0.conv.*"),
+    ("encoder.convolutions.#.norm.*", "encoder.convolutions.#.1.*"),
+    ("encoder.lstm.forwards.*_l0", "encoder.lstm.*_l0"),
+    ("encoder.lstm.backwards.*_l0", "encoder.lstm.*_l0_reverse"),
+    ("prenet.layers.#.*", "decoder.prenet.layers.#.linear_layer.*"),
+    ("attention.rnn.*", "decoder.attention_rnn.*"),
+    ("attention.query.*", "decoder.attention_layer.query_layer.linear_layer.*"),
+    ("attention.memory.*", "decoder.attention_layer.memory_layer.linear_layer.*"),
+    ("attention.energy.*", "decoder.attention_layer.v.linear_layer.*"),
+    ("attention.location.*", "decoder.attention_layer.location_layer.location_conv.conv.*"),
+    ("attention.location_dense.*", "decoder.attention_layer.location_layer.location_dense.linear_layer.*"),
+    ("decoder_rnn.*_l0", "decoder.decoder_rnn.*"),
+    ("projection.*", "decoder.linear_projection.linear_layer.*"),
+    ("gate.*", "decoder.gate_layer.linear_layer.*"),
+    ("postnet.convolutions.#.convolution.*", "postnet.convolutions.#.0.conv.*"),
+    ("postnet.convolutions.#.norm.*", "postnet.convolutions.#.1.*"),
+)
+SHOWN = 3  # names in an error
+# What torch's reader raises on damaged files and on files of other kinds: a fuzzer met each of these.
+UNREADABLE = (
+    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, LookupError, ValueError, TypeError, AssertionError),
+)
+
+
+def load(source: Path | Mapping[str, Any]) -> Tacotron2:
+    """The network of a checkpoint: a file, or what was read from one, with or without a container and `module.` prefixes.
+
+    Its sizes are those of the shapes, r is 1, and its mels are raw log-mels. ValueError for anything else.
+    """
+    where = f"{source}: " if isinstance(source, Path) else ""
+    weights, foreign = renamed(opened(source) if isinstance(source, Path) else source)
+    if not weights:
+        raise ValueError(f"{where}need the weights of NVIDIA's Tacotron 2, got {_listed(foreign)}: choose another checkpoint")
+    try:
+        network, symbols, bands = sizes(weights)
+        with torch.device("meta"):
+            ours = Tacotron2(network, symbols, bands)
+        expected = ours.state_dict()
+        counters = {name: torch.tensor(0) for name in expected if "num_batches" in name}  # old files lack them
+        weights = counters | weights | {"mel_mean": torch.tensor(0.0), "mel_std": torch.tensor(1.0)}
+        _check(weights, expected, foreign)
+    except ValueError as why:
+        raise ValueError(f"{where}need NVIDIA's Tacotron 2, {why}: choose another checkpoint, or --warm-start it") from why
+    ours.load_state_dict({name: weights[name].to(value.dtype, copy=True) for name, value in expected.items()}, assign=True)
+    return ours
+
+
+def save(network: Tacotron2, path: Path) -> Path:
+    """Write what NVIDIA's code loads, {"iteration": 0, "state_dict": ...}. A reader sees the old file or the new one.
+
+    Dropouts are no weights: NVIDIA's prenet drops half of its features, whatever `network` was trained with. ValueError where
+    NVIDIA's code would not compute what `network` does.
+    """
+    config, units = network.network, (float(network.mel_mean), float(network.mel_std))
+    rules = (
+        (config.reduction == 1, f"network.reduction 1, got {config.reduction}"),
+        (units == (0, 1), "network.standardise false, got mels in units of mean {:.4g} and deviation {:.4g}".format(*units)),
+        (config.embedding == config.encoder, f"equal embedding and encoder, got {config.embedding} and {config.encoder}"),
+    )
+    broken = [rule for holds, rule in rules if not holds]
+    if broken:
+        raise ValueError(f"NVIDIA's code needs {'; '.join(broken)}: train a network with such settings")
+    weights = {theirs: value.detach().cpu() for name, value in network.state_dict().items() if (theirs := named(name))}
+    content = BytesIO()  # of a full disk torch's writer says "unexpected pos", a plain write what it is
+    torch.save({"iteration": 0, "state_dict": weights}, content)
+    with whole(path) as part:
+        part.write_bytes(content.getbuffer())
+    return path
+
+
+def opened(path: Path) -> Mapping[str, Any]:
+    """What a checkpoint holds, on the CPU. ValueError for a file that is none, OSError for one that cannot be read."""
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as why:
+        raise ValueError(f"{path}: need a checkpoint of tensors and plain values, got something else: choose another") from why
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path}: need a checkpoint, got a {type(values).__name__}: choose another")
+    return values
+
+
+def renamed(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Of a checkpoint of NVIDIA's the tensors by our names, and by its own names what has none."""
+    inside = checkpoint.get("state_dict", checkpoint)
+    weights, foreign = {}, {}
+    table = [(_plain(theirs), ours) for ours, theirs in NAMES]
+    for name, value in inside.items() if isinstance(inside, Mapping) else ():
+        ours = _translated(_plain(str(name).removeprefix("module.")), table)
+        if ours is not None and isinstance(value, Tensor):
+            weights[ours] = value
+        else:
+            foreign[str(name)] = value
+    return weights, foreign
+
+
+def named(ours: str) -> str | None:
+    """NVIDIA's name of one of our tensors; None for our units of the mels, of which NVIDIA's code knows nothing."""
+    return _translated(ours, NAMES)
+
+
+def sizes(weights: Mapping[str, Tensor]) -> tuple[Network, int, int]:
+    """Of weights by our names at r = 1: the network, the size of its alphabet, its mel bands. ValueError for others."""
+
+    def size(name: str, dimension: int) -> int:
+        shape = weights[name].shape if name in weights else ()
+        if dimension >= len(shape):
+            raise ValueError(f"got none with {named(name)} of {dimension + 1} dimensions or more")
+        return shape[dimension]
+
+    def layers(of: str) -> int:
+        return sum(re.fullmatch(rf"{of}\.convolutions\.\d+\.convolution\.weight", name) is not None for name in weights)
+
+    network = Network(
+        embedding=size("encoder.embedding.weight", 1),
+        encoder=size("attention.memory.weight", 1),
+        encoder_convolutions=layers("encoder"),
+        encoder_kernel=size("encoder.convolutions.0.convolution.weight", 2),
+        prenet=size("prenet.layers.1.weight", 0),
+        attention_rnn=size("attention.query.weight", 1),
+        decoder_rnn=size("decoder_rnn.weight_hh_l0", 1),
+        attention=size("attention.query.weight", 0),
+        location_filters=size("attention.location.weight", 0),
+        location_kernel=size("attention.location.weight", 2),
+        postnet=size("postnet.convolutions.0.convolution.weight", 0),
+        postnet_convolutions=layers("postnet"),
+        postnet_kernel=size("postnet.convolutions.0.convolution.weight", 2),
+        standardise=False,
+    )
+    return network, size("encoder.embedding.weight", 0), size("postnet.convolutions.0.convolution.weight", 1)
+
+
+def _check(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], foreign: Iterable[str]) -> None:
+    """ValueError, by NVIDIA's names, for what `weights` lack, have besides, or have in other shapes."""
+    missing = [name for name in expected if name not in weights]
+    more = [name for name in weights if name not in expected]
+    resized = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
+    shapes = [f"{named(name)} of {tuple(weights[name].shape)} for {tuple(expected[name].shape)}" for name in resized]
+    wrong = {"without": map(named, missing), "with": [*foreign, *map(named, more)], "with another size:": shapes}
+    said = [f"{how} {_listed(names)}" for how, found in wrong.items() if (names := list(found))]
+    if said:
+        raise ValueError(f"got one {', '.join(said)}")
+
+
+def _translated(name: str, table: Iterable[tuple[str, str]]) -> str | None:
+    """`name` by the first line of `table` whose left side it fits."""
+    for old, new in table:
+        found = re.fullmatch(re.escape(old).replace(r"\#", r"(\d+)").replace(r"\*", r"(\w+)"), name)
+        if found:
+            return re.sub("[#*]", "{}", new).format(*found.groups())
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\.(linear_layer|conv)(?=\.)", "", name)
+
+
+def _listed(names: Iterable[Any]) -> str:
+    names = [str(name) for name in names]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}" if names else "nothing"

@@ -41,8 +41,10 @@ class Study(_Group):
     storage: Annotated[str | None, Field(repr=False)] = None  # SQLAlchemy URL; None: a SQLite file under `out`
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
+    trials_per_gpu: Count = 1  # side by side on one device, a process each
     timeout_s: Annotated[float | None, Field(gt=0)] = None  # no new trial after so many seconds; None: no limit
     space: str = "default"  # a shipped search space or a YAML file
+    warm_start: Path | None = None  # checkpoint from which every trial starts; None: from nothing
     recipes: tuple[str, ...] = ("tacotune", "nvidia", "espnet", "coqui")  # tried before anything is sampled
 
     @field_validator("name")

@@ -16,7 +16,9 @@ from objective.interruption import Interruption
 if TYPE_CHECKING:
     import optuna
 
+    from model.config import Config
     from model.data.corpus import Corpus
+    from model.warmstart import Donor
     from objective.settings import Settings
     from objective.trial import Lab
     from search_spaces.space import Space
@@ -64,9 +66,11 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     import optuna
     import torch
 
+    from model.recurrence import implementation
     from model.trainer import precision
     from objective.board import best_trial, ended, finished
-    from objective.data import device_of, load_data, speech_of
+    from objective.companions import Companions
+    from objective.data import device_of, donor_of, load_data, speech_of
     from objective.events import StudyStarted, Warned
     from objective.settings import SettingsError, mask_url
     from objective.sinks.console import console
@@ -83,25 +87,31 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
         torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
     try:
-        precision(settings.training, device)
+        precision(settings.config(), device)
+        implementation(settings.network.recurrence, device)
     except ValueError as why:
         raise SettingsError([str(why)]) from why
+    donor = donor_of(settings)
     corpus = load_data(settings)
-    study, notes = open_study(settings, space, corpus, open_storage(settings.storage_url))
+    study, notes = open_study(settings, space, corpus, donor, open_storage(settings.storage_url))
     with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
         study.pruner = shipped(
             settings.budget.kframes, settings.pruner, settings.health, lambda sentence: sinks.emit(Warned(sentence))
         )
-        lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption)
+        lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption, donor)
         about = f"space {space.name}: {space.about}"
-        notes = [*_corpus_notes(corpus), about, *notes, _device_note(device, settings)]
+        started = _donor_notes(donor, settings.config(space.fixed), corpus) if donor else ()
+        notes = [*_corpus_notes(corpus), about, *notes, *started, _device_note(device, settings)]
         url = mask_url(settings.storage_url)
         done, wanted = len(finished(study)), settings.study.trials
         best = best_trial(study)
         known = None if best is None or best.value is None else (best.value, best.number)
         sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), known))
         interruption.patient = True
-        reason = work(study, lab)
+        with Companions(words, settings.study.trials_per_gpu - 1, settings.folder, sinks) as companions:
+            reason = work(study, lab)
+            if reason == "interrupted":
+                companions.stop()
         command = _next_command(words, reason, study, lab)
         sinks.emit(ended(study, reason, wanted, settings.budget.kframes, time.monotonic() - began, command))
     return 130 if reason == "interrupted" else 0
@@ -112,11 +122,12 @@ class Refused(ValueError):
 
 
 def open_study(
-    settings: "Settings", space: "Space", corpus: "Corpus", storage: "optuna.storages.BaseStorage"
+    settings: "Settings", space: "Space", corpus: "Corpus", donor: "Donor | None", storage: "optuna.storages.BaseStorage"
 ) -> tuple["optuna.Study", list[str]]:
     """Create the study with its recipes enqueued, or load it. Raises Refused where its values would not be comparable."""
     import optuna
 
+    from model.config import Config
     from objective.data import fingerprint
 
     name = settings.study.name
@@ -133,6 +144,7 @@ def open_study(
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),
+        "warm_start": donor and donor.digest,
         "targets": asdict(settings.health.targets),
         **_flat(asdict(settings.config())),
     }
@@ -142,6 +154,7 @@ def open_study(
         study.set_user_attr("settings", settings.dump())
         study.set_user_attr("identity", identity)  # last: it says that the study is ready
         return study, notes
+    known = _flat(asdict(Config())) | known  # a knob that did not exist when the study was made had the effect of its default
     differences = space.diff(known["space"])
     differences += [
         f"{name} was {known.get(name)}, it is now {new}"
@@ -170,7 +183,9 @@ def _await_identity(study: "optuna.Study") -> None:
 
 
 def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{group}.{name}": value for group, knobs in config.items() for name, value in knobs.items()}
+    flat = {f"{group}.{name}": value for group, knobs in config.items() for name, value in knobs.items()}
+    del flat["network.recurrence"]  # how fast, with equal results
+    return flat
 
 
 def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space") -> list[str]:
@@ -208,6 +223,20 @@ def _gpu(device: str | None) -> bool:
 def _corpus_notes(corpus: "Corpus") -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
     return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+
+
+def _donor_notes(donor: "Donor", config: "Config", corpus: "Corpus") -> list[str]:
+    """What a network of `config` has of the checkpoint."""
+    import torch
+
+    from model.tacotron2 import Tacotron2
+    from model.text.symbols import symbols
+    from model.warmstart import told, warm_start
+
+    table = symbols(corpus.language)
+    with torch.device("meta"):
+        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
+    return list(told(donor, warm_start(network, table, donor)))
 
 
 def _device_note(device: Any, settings: "Settings") -> str:

@@ -12,7 +12,9 @@ from model.config import Config
 from model.data.corpus import Corpus
 from model.files import whole
 from model.report import Report
-from model.trainer import Speech, Trainer
+from model.text.symbols import symbols
+from model.trainer import Speech, Trainer, out_of_memory
+from model.warmstart import Donor, warm_start
 from objective.events import Progressed, Reported
 from objective.interruption import Interruption
 from objective.pictures import curves
@@ -40,6 +42,7 @@ class Lab:
     judges: tuple[Rule, ...]
     sinks: Sinks
     interruption: Interruption
+    donor: Donor | None = None  # every trial starts from it
 
     def folder(self, number: int) -> Path:
         return trial_folder(self.settings.folder, number)
@@ -73,17 +76,18 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
     try:
         budget = lab.settings.budget
         trainer = Trainer(config, lab.speech, budget.kframes, budget.reports, lab.device, seed)
+        if lab.donor is not None:
+            warm_start(trainer.network, symbols(lab.corpus.language), lab.donor)
         _follow(trainer, trial, lab, ending)
         curves(folder / "curves.png", ending.reports, _levels(lab.settings.health), f"trial {trial.number}")
         if ending.last is not None and ending.last.val_loss is not None:  # a network that says NaN says nothing
             _finish(trainer, trial.number, lab, ending)
     except (RuntimeError, MemoryError) as why:
-        if not _out_of_memory(why):
+        if not out_of_memory(why):
             raise
-        batch = config.training.batch_size
         ending.state, ending.pruned_by, ending.severity = "PRUNED", "out_of_memory", 1.0
         r = config.network.reduction
-        ending.reason = f"out of memory on {lab.device.type} with batches of {batch} utterances and r = {r}"
+        ending.reason = f"out of memory on {lab.device.type} with a single utterance at a time and r = {r}"
     return ending
 
 
@@ -91,6 +95,7 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
     """Consume the trainer's reports: record, show, keep the best snapshot, ask the pruner."""
     folder = lab.folder(trial.number)
     record = empty(lab.settings.budget.kframes)
+    alphabet = {"symbols": list(symbols(lab.corpus.language))}  # a file of weights says what they are for
     with closing(trainer.steps()) as steps:
         for report in steps:
             lab.interruption.check()
@@ -109,8 +114,8 @@ def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> 
             if better(report, ending.best, lab.settings.health.targets):
                 ending.best = report
                 weights = {"weights": trainer.network.state_dict(), "kframes": report.kframes}
-                checkpoints.save(folder / "best.pt", weights)
-            checkpoints.save(folder / "last.pt", trainer.snapshot().as_dict())
+                checkpoints.save(folder / "best.pt", weights | alphabet)
+            checkpoints.save(folder / "last.pt", trainer.snapshot().as_dict() | alphabet)
             if trial.should_prune():
                 attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
                 ending.pruned_by, ending.reason = attributes["pruned_by"], attributes["pruned_reason"]
@@ -154,11 +159,6 @@ def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
 
 
-def _out_of_memory(why: BaseException) -> bool:
-    """A GPU says so by its type; the CPU's allocator only in words."""
-    return isinstance(why, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(why)
-
-
 def _write_config(path: Path, trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> None:
     values: dict[str, Any] = {
         "trial": trial.number,
@@ -166,6 +166,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, lab: Lab, see
         "seed": seed,
         "language": lab.corpus.language,
         "budget_kframes": lab.settings.budget.kframes,
+        **({"warm_start": {"file": str(lab.donor.path), "digest": lab.donor.digest}} if lab.donor else {}),
         "params": dict(trial.params),
         **asdict(config),
     }

@@ -22,8 +22,9 @@ from objective.repair import depth, owed
 from objective.trial import Ending, Lab, run_trial
 from pruners.record import point as measured
 from search_spaces.space import Space
-from storage.leases import orphans, owner
+from storage.leases import beside, orphans, owner
 
+LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
 SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
 _KEPT = ("k", "changes", "repair_of", "repair_depth", "repair_why")  # attributes of a point that comes again
 
@@ -42,7 +43,11 @@ def work(study: optuna.Study, lab: Lab) -> str:
             return f"time is up after {limit:g} s"
         try:
             lab.interruption.check()
-            run_one(study, lab, done + 1)
+            if done + len(beside(study)) >= settings.study.trials:
+                time.sleep(LOOK_S)  # the last ones run already; should one be released, its point is ours
+                reclaim(study, lab)
+            else:
+                run_one(study, lab, done + 1)
         except Interrupted:
             return "interrupted"
 
@@ -55,6 +60,10 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
     began = time.monotonic()
     try:
         trial.set_user_attr("owner", owner())
+        earlier = [other for other in beside(study) if other.number < trial.number]
+        if len(finished(study)) + len(earlier) >= settings.study.trials:
+            release(study, trial.number, "another worker runs the last trial")  # both saw room for one more
+            return
         if twin(study, trial):
             study.tell(trial, state=TrialState.FAIL)
             return

@@ -1,11 +1,14 @@
 """Who runs a trial: host, process and boot, so that a trial whose owner died on this machine is noticed at once."""
 import os
 import socket
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
+
+SIGNED_WITHIN = timedelta(seconds=10)  # between the asking for a trial and its owner's signature
 
 
 def owner() -> dict[str, Any]:
@@ -18,6 +21,19 @@ def orphans(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     here = owner()
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [trial for trial in running if _gone(trial.user_attrs.get("owner"), here)]
+
+
+def beside(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """RUNNING trials of other living processes of this machine, or asked for a moment ago by nobody knows whom."""
+    here, now = owner(), datetime.now()
+
+    def lives(trial: optuna.trial.FrozenTrial) -> bool:
+        lease = trial.user_attrs.get("owner")
+        if lease is None:
+            return trial.datetime_start is not None and now - trial.datetime_start < SIGNED_WITHIN
+        return bool(lease["host"] == here["host"] and lease != here and not _gone(lease, here))
+
+    return [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if lives(trial)]
 
 
 def _gone(lease: dict[str, Any] | None, here: dict[str, Any]) -> bool:

@@ -105,7 +105,7 @@ def test_set_takes_what_yaml_can_say() -> None:
 
 def test_a_mistake_in_a_flag_names_the_flag() -> None:
     said = mistakes(**{key.replace(".", "__"): ["no", "value"] for key, _ in FLAGS.values()})
-    assert [line.split(": ")[0] for line in sorted(said)] == sorted(FLAGS)
+    assert sorted(line.split(": ")[0] for line in said) == sorted(FLAGS)
 
 
 def test_flags_may_be_words_as_a_shell_gives_them() -> None:

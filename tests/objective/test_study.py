@@ -224,3 +224,13 @@ def test_a_password_is_written_nowhere(tmp_path: Path, spoken: Path) -> None:
     for file in (spoken / "secret").rglob("*"):
         written += file.read_bytes().decode("latin-1") if file.is_file() else ""
     assert "geheim" not in written
+
+
+@pytest.mark.slow
+def test_trials_side_by_side_on_one_device(spoken: Path) -> None:
+    """Two processes, one study: exactly as many trials as asked for, each run by one, and the second's display in a file."""
+    assert command(spoken, "--trials", "5", "--study", "pair", "--trials-per-gpu", "2") == 0
+    trials = study(spoken, "pair").get_trials(deepcopy=False)
+    assert len(finished(study(spoken, "pair"))) == 5
+    assert len({trial.user_attrs["owner"]["pid"] for trial in trials if "owner" in trial.user_attrs}) == 2
+    assert "trial" in (spoken / "pair" / "worker-1.log").read_text()

@@ -28,7 +28,7 @@ def mistake(parameters: dict[str, Any], fixed: dict[str, Any] | None = None) -> 
     [
         ({"training.learning_rat": LR}, "did you mean training.learning_rate?"),
         ({"lerning_rate": LR}, "did you mean training.learning_rate?"),
-        ({"budget.kframes": {"int": [1, 9]}}, "a budget, a seed or anything outside of them belongs in the settings"),
+        ({"study.trials": {"int": [1, 9]}}, "a budget, a seed or anything outside of them belongs in the settings"),
         ({"study.seed": {"int": [1, 9]}}, "a budget, a seed or anything outside of them belongs in the settings"),
         ({"network.recurrence": {"categorical": ["deferred", "reference"]}}, "changes how a voice is computed"),
         ({"training.precision": {"categorical": ["fp32", "bf16"]}}, "changes how a voice is computed"),

@@ -4,7 +4,7 @@ import sys
 
 import optuna
 
-from storage.leases import orphans, owner
+from storage.leases import _started, beside, orphans, owner
 
 
 def test_only_the_dead_leave_orphans() -> None:
@@ -19,6 +19,7 @@ def test_only_the_dead_leave_orphans() -> None:
         "dead": dead,
         "another boot": {**owner(), "boot": "another"},
         "elsewhere": {**dead, "host": "elsewhere"},
+        "another process": {**owner(), "pid": 1, "started": _started(1)},
         "nobody's": None,
     }
     numbers = {}
@@ -28,3 +29,4 @@ def test_only_the_dead_leave_orphans() -> None:
         if lease is not None:
             trial.set_user_attr("owner", lease)
     assert [numbers[trial.number] for trial in orphans(study)] == ["dead", "another boot"]
+    assert [numbers[trial.number] for trial in beside(study)] == ["another process", "nobody's"]

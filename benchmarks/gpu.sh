@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# On a machine with a GPU, PyTorch, Triton and NumPy, and nothing else of ours: is it right, and how fast? Under eight minutes.
+#   benchmarks/gpu.sh [CHECKOUT]    the folder of a checkout of NVIDIA/tacotron2, to run it beside
+# OUT names a folder for the tables (default: the present one).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${OUT:-.}
+peer=${1:+--peer nvidia=$1}
+python=${PYTHON:-python3}
+export PYTHONUNBUFFERED=1
+fine=0
+run() { timeout "$1" "$python" -m "${@:2}" || fine=$?; }
+{
+    run 60 benchmarks.limits
+    run 180 benchmarks.check_gpu
+    run 150 benchmarks.train_step --device cuda --batch 256,128,64,32 --updates 6 --json "$out/gpu.json"
+    # How much the graphs and the kernels are worth: the same without them, and NVIDIA's own code.
+    run 90 benchmarks.train_step --device cuda --batch 64 --updates 2 --repeats 1 --recurrence deferred $peer --json "$out/gpu_deferred.json"
+    exit "$fine"
+} 2>&1 | tee "$out/gpu.txt"

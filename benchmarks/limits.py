@@ -1,0 +1,72 @@
+"""What this GPU can do at best, for the distance to it: `python -m benchmarks.limits`. Needs torch only."""
+import sys
+import time
+
+import torch
+
+REPEATS = 10
+
+
+def main() -> int:
+    if not torch.cuda.is_available():
+        print("need a CUDA device, torch finds none", file=sys.stderr)
+        return 2
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    print(f"bf16 products, 8192 x 8192 x 8192     {products(8192, 8192, 8192):8.0f} TFLOP/s")
+    print(f"one step's gates, 256 x 1536 x 4096   {products(256, 1536, 4096):8.0f} TFLOP/s")
+    print(f"copies of 4 GB, read and written      {copies(2**30):8.2f} TB/s")
+    print(f"copies of 16 MB, from cache           {copies(2**22, 100):8.2f} TB/s")
+    print(f"a node of a CUDA graph                {node():8.2f} us")
+    return 0
+
+
+def seconds(graph: torch.cuda.CUDAGraph) -> float:
+    """Of one replay, the fastest of REPEATS."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        best = min(best, start.elapsed_time(end) / 1e3)
+    return best
+
+
+def products(rows: int, inner: int, columns: int) -> float:
+    """TFLOP/s on random numbers: on zeros the chip draws less power and runs faster."""
+    left = torch.randn(rows, inner, device="cuda", dtype=torch.bfloat16)
+    right = torch.randn(inner, columns, device="cuda", dtype=torch.bfloat16)
+    out = torch.empty(rows, columns, device="cuda", dtype=torch.bfloat16)
+    count = max(1, int(2e12 / (2 * rows * inner * columns)))
+    torch.mm(left, right, out=out)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(count):
+            torch.mm(left, right, out=out)
+    return 2 * rows * inner * columns * count / seconds(graph) / 1e12
+
+
+def copies(floats: int, count: int = 4) -> float:
+    """TB/s."""
+    source = torch.randn(floats, device="cuda")
+    target = torch.empty_like(source)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(count):
+            target.copy_(source)
+    return 8 * floats * count / seconds(graph) / 1e12
+
+
+def node(count: int = 2_000) -> float:
+    """Microseconds of a kernel that does next to nothing, after another."""
+    x = torch.zeros(32, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(count):
+            x.add_(1)
+    return seconds(graph) / count * 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,7 +37,7 @@ def main() -> int:
         print("need a CUDA device, torch finds none", file=sys.stderr)
         return 2
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     worst = []
     for sizes in SIZES:
         for shape in SHAPES:
@@ -45,7 +45,7 @@ def main() -> int:
                 for dropout in (False, True):
                     error, where = recurrence(SIZES[sizes], SHAPES[shape], dtype, dropout)
                     worst.append(said(f"recurrence {sizes}, {shape}, {dtype}, dropout {dropout}: {where}", error, bound))
-    worst.append(said("captured updates, weights after six", captured(), 1e-4))
+    worst.append(said("captured updates, terms and gradient norms of six", captured(), 1e-3))
     worst.append(said("synthesis on the GPU, mel", synthesis(), 1e-3))
     print(f"{sum(worst)} of {len(worst)} checks hold")
     return 0 if all(worst) else 1
@@ -72,7 +72,9 @@ def recurrence(sizes: tuple[int, ...], shape: tuple[int, ...], dtype: torch.dtyp
     poison()
     rounded = _moved(inputs, GPU, dtype), _moved(weights, GPU, torch.float32)
     got = run(lambda i, w: cuda.attend(i, w, dtype), *rounded)
-    errors = {name: float((got[name].cpu().double() - value).norm() / value.norm()) for name, value in expected.items()}
+    # Where there is one symbol or one step, some gradients are zero.
+    norms = {name: value.norm().clamp(min=1e-3) for name, value in expected.items()}
+    errors = {name: float((got[name].cpu().double() - value).norm() / norms[name]) for name, value in expected.items()}
     where = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
     return errors[where], where
 
@@ -124,7 +126,8 @@ def speech(utterances: int) -> Speech:
 def captured() -> float:
     """Two trainers from one seed, without dropout but the prenet's none: one replays graphs, one launches every kernel."""
     still = {f"{name}_dropout": 0.0 for name in ("encoder", "prenet", "attention", "decoder", "postnet")}
-    config = Config(network=Network(**still), training=Training(batch_size=16, precision="fp32"))  # type: ignore[arg-type]
+    training = Training(batch_size=16, precision="fp32", warmup_share=0.0)
+    config = Config(network=Network(**still), training=training)  # type: ignore[arg-type]
     spoken = speech(16)
     trainers = [Trainer(config, spoken, 1e9, 1, GPU, seed=3) for _ in range(2)]
     assert trainers[0].captured is not None
@@ -133,10 +136,10 @@ def captured() -> float:
         steps = trainer.steps()
         for _ in range(6):
             next(steps)
-    recorded = len(trainers[0].captured.recorded)
-    assert recorded > 0, "nothing was captured"
-    one, other = (torch.cat([p.detach().flatten() for p in trainer.network.parameters()]) for trainer in trainers)
-    return float((one - other).norm() / other.norm())
+    assert trainers[0].captured.recorded, "nothing was captured"
+    one, other = (torch.stack(trainer.window.records) for trainer in trainers)
+    assert other[-1, 0] < 0.9 * other[0, 0], "nothing was learnt"
+    return float(((one - other).abs() / other.abs()).max())
 
 
 def synthesis() -> float:

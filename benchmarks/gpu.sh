@@ -11,10 +11,10 @@ export PYTHONUNBUFFERED=1
 fine=0
 run() { timeout "$1" "$python" -m "${@:2}" || fine=$?; }
 {
-    run 60 benchmarks.limits
-    run 180 benchmarks.check_gpu
+    run 45 benchmarks.limits
+    run 150 benchmarks.check_gpu
     run 150 benchmarks.train_step --device cuda --batch 256,128,64,32 --updates 6 --json "$out/gpu.json"
     # How much the graphs and the kernels are worth: the same without them, and NVIDIA's own code.
-    run 90 benchmarks.train_step --device cuda --batch 64 --updates 2 --repeats 1 --recurrence deferred $peer --json "$out/gpu_deferred.json"
+    run 75 benchmarks.train_step --device cuda --batch 64 --updates 2 --repeats 1 --recurrence deferred $peer --json "$out/gpu_deferred.json"
     exit "$fine"
 } 2>&1 | tee "$out/gpu.txt"

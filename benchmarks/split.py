@@ -14,6 +14,11 @@ from model.trainer import Trainer
 
 def split(trainer: Trainer, indices: list[int]) -> dict[str, float]:
     """Seconds of each part of one update of `trainer` on the batch `indices`, waiting for the device after every part."""
+    _once(trainer, indices)  # memory and libraries make ready
+    return _once(trainer, indices)
+
+
+def _once(trainer: Trainer, indices: list[int]) -> dict[str, float]:
     clock = _Clock(trainer.device)
     update, network = trainer.update, trainer.network
     with clock.part("data"):
@@ -40,6 +45,7 @@ def split(trainer: Trainer, indices: list[int]) -> dict[str, float]:
         loss.backward()  # type: ignore[no-untyped-call]
     with clock.part("optimiser"):
         nn.utils.clip_grad_norm_(network.parameters(), update.config.training.clip_norm)
+        update.optimiser.found_inf = None  # type: ignore[attr-defined]
         update.optimiser.step()
         update.optimiser.zero_grad(set_to_none=True)
     known = sum(clock.seconds[name] for name in ("encoder", "recurrence", "decoder LSTM", "postnet"))

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         row["padding_waste"] = ours.waste(size)
         row["split"] = split(ours.trainer, row["typical"])
         row["gemm_share"] = row["epoch"]["ours"] * flops(config, symbols, frames) / 1e12 / peak.get(kind, peak["bf16"])
-        row["memory_gb"] = memory(device)
+        row["memory_gb"] = memory(ours, row["typical"], device)
         show(size, row)
         for name in row["same_batch"]:
             if name != "ours":
@@ -217,9 +217,13 @@ def gemm_peak(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / min(timed(multiply, [], device) for _ in range(5)) / 1e12
 
 
-def memory(device: torch.device) -> float:
+def memory(ours: Ours, batch: list[int], device: torch.device) -> float:
+    """GB: on a GPU at the most in an update of ours, graphs and all; on a CPU of the whole process, peers and all."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        ours(batch)
+        return torch.cuda.max_memory_reserved(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

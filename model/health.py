@@ -14,6 +14,8 @@ BAND = 0.1  # half-width of the diagonal, as a share of the utterance
 STEPS_PER_SYMBOL_SHARE = 0.112  # of the mean steps per symbol: 0.7 of a step where a symbol lasts 6.25 steps
 STOP_TOLERANCE = 5  # decoder steps
 TERMS = ("mel_before", "mel_after", "gate", "guided")
+# Of one update, in this order; the norm is unscaled and before clipping, the scale that of the loss, 1 where there is none.
+RECORD = (*TERMS, "norm", "loss", "scale")
 
 
 def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: Tensor) -> dict[str, Tensor]:
@@ -114,18 +116,19 @@ class Window:
         if not self.records:
             return Gradients(None, None, 0, self.running, None), Losses(None, None, None, None)
         records = torch.stack(self.records).cpu()
-        norms, losses, scales = records[:, 4], records[:, 5], records[:, 6]
+        norms, losses, scales = (records[:, RECORD.index(name)] for name in ("norm", "loss", "scale"))
+        terms = records[:, : len(TERMS)]
         finite = norms.isfinite() & losses.isfinite()
         skipped = ~finite & ((scales <= 1) | ~losses.isfinite())
         streak, culprit = self.running, None
-        for fine, fault, record in zip(finite.tolist(), skipped.tolist(), records[:, :4], strict=True):
+        for fine, fault, record in zip(finite.tolist(), skipped.tolist(), terms, strict=True):
             self.running = 0 if fine else self.running + fault
             streak = max(streak, self.running)
             if fault and culprit is None:
                 broken = [name for name, value in zip(TERMS, record.isfinite().tolist(), strict=True) if not value]
                 culprit = broken[0] if broken else "gradient"
         self.records = []
-        norms, means = norms[finite], records[finite, :4].mean(0).tolist()
+        norms, means = norms[finite], terms[finite].mean(0).tolist()
         some = len(norms) > 0
         gradients = Gradients(
             median=float(norms.median()) if some else None,
@@ -135,4 +138,4 @@ class Window:
             clipped=float((norms > self.clip_norm).float().mean()) if some else None,
             culprit=culprit,
         )
-        return gradients, Losses(*(means if some else [None] * 4))
+        return gradients, Losses(*(means if some else [None] * len(TERMS)))

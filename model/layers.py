@@ -36,8 +36,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         y, mean, variance, count = _Standardised.apply(x, mask, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         unbiased = variance * (count / (count - 1).clamp(min=1))
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-            moved = running.lerp(new.to(running), MOMENTUM)
-            running.copy_(torch.where(moved.isfinite(), moved, running))  # a step that is skipped leaves no trace
+            running.lerp_(new.to(running), MOMENTUM)
         return y  # type: ignore[no-any-return]
 
 
@@ -87,8 +86,10 @@ class ConvolutionBlock(nn.Module):
         nn.init.xavier_uniform_(self.convolution.weight, nn.init.calculate_gain(activation))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, inputs, L) with zeros on padding, mask (B, 1, L) of 0 and 1 -> (B, outputs, L) with zeros on padding."""
-        x = self.norm(self.convolution(x), mask)
+        """x (B, inputs, L) with zeros on padding, mask (B, 1, L) of 0 and 1 -> (B, outputs, L), likewise."""
+        x = self.convolution(x)
+        mask = mask.to(x.dtype)  # which autocast chooses: a wider mask would widen everything after it
+        x = self.norm(x, mask)
         if self.activation != "linear":
             x = F.relu(x) if self.activation == "relu" else torch.tanh(x)
         return dropout(x * mask, self.dropout, self.training)

@@ -65,9 +65,10 @@ def terms(outputs: Outputs, batch: Batch, mel_std: Tensor, loss: Loss, counts: C
         return (((predicted - batch.mels) / mel_std * frames) ** 2).sum() / values
 
     steps = valid_mask(outputs.step_lengths, outputs.gate.shape[1])
+    gate = outputs.gate.to(torch.promote_types(outputs.gate.dtype, torch.float32))
     step = torch.arange(outputs.gate.shape[1], device=steps.device)
-    last = (step == outputs.step_lengths[:, None] - 1).to(outputs.gate.dtype)  # (B, T)
-    entropy = F.binary_cross_entropy_with_logits(outputs.gate, last, reduction="none") * steps
+    last = (step == outputs.step_lengths[:, None] - 1).to(gate.dtype)  # (B, T)
+    entropy = F.binary_cross_entropy_with_logits(gate, last, reduction="none") * steps
     return Terms(
         mel_before=mel_error(outputs.mel_before),
         mel_after=mel_error(outputs.mel_after),

@@ -7,7 +7,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h
-_NEVER = 2**31 - 1
+_NEVER = -1  # the largest of unsigned numbers
 
 
 def keep() -> None:

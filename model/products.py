@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 _AVAILABLE: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 _ONEDNN = _AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_TYPES = (torch.float32, torch.bfloat16)
+_HALF: bool = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:
@@ -75,4 +75,4 @@ def half_is_fast() -> bool:
 
 
 def _fast(x: Tensor) -> bool:
-    return _ONEDNN and x.device.type == "cpu" and x.dtype in _TYPES
+    return _ONEDNN and x.device.type == "cpu" and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF))

@@ -164,7 +164,9 @@ class Tacotron2(nn.Module):
         gates = self.attention.gates(x)  # (T, B, 4A)
         kept = self._state_dropout(gates, self.network.attention_dropout)
         inputs = Inputs(gates, memory, self.attention.memory(memory), padding, kept)
-        hidden, context, alignment = attend(inputs, self.attention.weights(), self.network.recurrence)
+        with torch.autocast(memory.device.type, enabled=False):  # the filter's two factors make one in single precision
+            weights = self.attention.weights()
+        hidden, context, alignment = attend(inputs, weights, self.network.recurrence)
 
         decoded = self._decode(torch.cat([hidden, context], 2))  # (T, B, H)
         seen = torch.cat([decoded, context], 2).transpose(0, 1)  # (B, T, H + E)
@@ -177,7 +179,8 @@ class Tacotron2(nn.Module):
         )
 
     def _restore(self, mels: Tensor, mask: Tensor) -> Tensor:
-        return (mels * self.mel_std + self.mel_mean) * mask[:, :, None]
+        wide = mels.to(torch.promote_types(mels.dtype, torch.float32))  # a log-mel's steps in bf16 are 0.06
+        return (wide * self.mel_std + self.mel_mean) * mask[:, :, None]
 
     def _decode(self, heard: Tensor) -> Tensor:
         """Attention LSTM and contexts (T, B, A + E) -> decoder LSTM (T, B, H)."""

@@ -13,12 +13,12 @@ from model.captured import Captured
 from model.config import Config, Training
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
-from model.health import Window, measure_alignment, measure_gate, stop_f1
+from model.health import RECORD, Window, measure_alignment, measure_gate, stop_f1
 from model.loss import terms
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
 from model.tacotron2 import Outputs, Tacotron2
-from model.update import RECORD, Update
+from model.update import Update
 
 VALIDATION_BATCH = 32  # utterances
 VALIDATION_SIGMA = 0.2  # of the guided term, so that it means the same in every trial
@@ -104,7 +104,8 @@ class Trainer:
             *(config.training.batch_size, seed, self.cursor.epoch, self.cursor.batch, config.training.batch_frames),
         )
         self.captured: Captured | None = None
-        if self.train.resident is not None and not self.update.scaler.is_enabled():
+        whole = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
+        if whole and self.train.resident is not None and not self.update.scaler.is_enabled():
             self.captured = Captured(self.update, self.train)
 
     def reports(self) -> Iterator[Report]:
@@ -162,13 +163,14 @@ class Trainer:
                     return self.captured(indices)
                 return self.update([self.train(indices[start : start + size]) for start in range(0, len(indices), size)])
             except (RuntimeError, MemoryError) as why:
-                if size == 1 or not out_of_memory(why):
+                if (size == 1 and self.captured is None) or not out_of_memory(why):
                     raise
-            self.captured = None  # its memory is what the parts need
+            if self.captured is None:
+                self.cursor.part = -(-size // 2)
+            self.captured = None  # the graphs' memory may be what lacks
             self.update.optimiser.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.cursor.part = -(-size // 2)
 
     def _report(self, train_health: Health) -> Report:
         gradients, train = self.window.close()
@@ -199,8 +201,9 @@ class Trainer:
         measured: list[dict[str, Tensor]] = []
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(VALIDATION_SEED)
-            for start in range(0, len(order), VALIDATION_BATCH):
-                indices = order[start : start + VALIDATION_BATCH]
+            size = min(VALIDATION_BATCH, self.cursor.part or VALIDATION_BATCH)
+            for start in range(0, len(order), size):
+                indices = order[start : start + size]
                 batch = self.validation(indices)
                 outputs = self.network(batch)
                 parts = terms(outputs, batch, self.update.mel_std, loss)
@@ -242,8 +245,9 @@ class Trainer:
 
 
 def out_of_memory(why: BaseException) -> bool:
-    """A GPU says so by its type; the CPU's allocator only in words."""
-    return isinstance(why, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(why)
+    """PyTorch's allocator for GPUs says so by its type, everything else only in words."""
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(why, torch.OutOfMemoryError | MemoryError) or any(word in str(why) for word in words)
 
 
 def _number(value: float) -> float | None:

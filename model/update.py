@@ -7,12 +7,8 @@ from torch import Tensor, nn
 
 from model.config import Config
 from model.data.loading import Batch
-from model.health import TERMS
 from model.loss import Counts, terms, total
 from model.tacotron2 import Outputs, Tacotron2
-
-# Of one step, in this order; the norm is unscaled and before clipping, the scale that of the loss, 1 where there is none.
-RECORD = (*TERMS, "norm", "loss", "scale")
 
 
 class Update:
@@ -34,11 +30,13 @@ class Update:
             fused=True,
             capturable=device.type == "cuda",
         )
+        self.optimiser._warned_capturable_if_run_uncaptured = True  # as the first updates are
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
     def __call__(self, parts: Sequence[Batch]) -> tuple[Tensor, list[Outputs]]:
         """A batch, whole or in parts whose gradients are added up -> its record (7,) and what the network said."""
         self.network.train()
+        before = [buffer.clone() for buffer in self.network.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
         counts = Counts.of(parts, self.config.network.reduction)
         said, summed = [], []
@@ -57,13 +55,15 @@ class Update:
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimiser.step()
         self.scaler.update()
+        for buffer, old in zip(self.network.buffers(), before, strict=True):  # batch norm's running statistics
+            buffer.copy_(buffer.where(finite, old))
         return torch.stack([*sums[:4], norm, sums[-1], scale]), said
 
     def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Go on from the states of a snapshot."""
         self.optimiser.load_state_dict(optimiser)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate
+            group.update(lr=self.rate, capturable=self.device.type == "cuda")
         if scaler:
             self.scaler.load_state_dict(scaler)
 

@@ -1,8 +1,9 @@
 """More workers on one device: where a trial cannot fill a GPU, several share it (`--trials-per-gpu`).
 
-A companion is the same command once more, in a process of its own, with its display in `worker-N.log`. All that it shares with
-the others is the study's storage. Ctrl-C reaches it as it reaches this process.
+A companion is the same command once more, in a process group of its own, with its display in `worker-N.log`. All that it shares
+with the others is the study's storage. This process hands Ctrl-C on: a second signal would end a companion at once.
 """
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,14 @@ class Companions:
     def __enter__(self) -> "Companions":
         for place in range(self.count):
             log = (self.folder / f"worker-{place + 1}.log").open("ab")
-            self.running.append((subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL), log))
+            try:
+                companion = subprocess.Popen(
+                    self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                )
+            except OSError:
+                self.stop()
+                raise
+            self.running.append((companion, log))
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
@@ -34,9 +42,13 @@ class Companions:
         if failure is not None:
             self.stop()
         for companion, log in self.running:
-            code = companion.wait()
+            try:
+                code = companion.wait()
+            except BaseException:  # a second Ctrl-C
+                self.stop()
+                raise
             log.close()
-            if code not in (0, 130):
+            if code not in (0, 130, -signal.SIGTERM):
                 self.sinks.emit(Warned(f"a worker beside this one ended with exit code {code}: see {log.name}"))
 
     def stop(self) -> None:

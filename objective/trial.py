@@ -87,7 +87,7 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
             raise
         ending.state, ending.pruned_by, ending.severity = "PRUNED", "out_of_memory", 1.0
         r = config.network.reduction
-        ending.reason = f"out of memory on {lab.device.type} with a single utterance at a time and r = {r}"
+        ending.reason = f"out of memory on {lab.device.type} at r = {r}, even with the batch in parts"
     return ending
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
@@ -86,6 +87,8 @@ def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
                 raise
         lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))
         raise
+    if lab.device.type == "cuda":
+        torch.cuda.empty_cache()  # the next trial's shapes are others, and workers beside this one need the memory, too
     best = best_trial(study)
     is_best = best is not None and best.number == trial.number
     lab.sinks.emit(_ended(trial.number, ending, lab, time.monotonic() - began, is_best))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESIDENT_SHARE = 0.25  # of a GPU's free memory that the mels may take
+RESIDENT_SHARE = 0.1  # of a GPU's memory that the mels may take. Not of what is free: trials beside each other are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Loader:
         self.resident: Resident | None = None
         if device.type == "cuda":
             size = 4 * int(self.frames.sum()) * examples[0].mel.shape[1]
-            if size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            if size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[1]:
                 self.resident = Resident(examples, device)
 
     def __call__(self, indices: Sequence[int], symbols: int | None = None, frames: int | None = None) -> Batch:
@@ -72,14 +72,18 @@ class Resident:
     """All utterances end to end in the device's memory."""
 
     def __init__(self, examples: Sequence[Example], device: torch.device) -> None:
-        self.symbols = torch.tensor([len(example.ids) for example in examples], device=device)
-        self.frames = torch.tensor([len(example.mel) for example in examples], device=device)
+        ids: list[int] = []
+        mels = []
+        counts, lengths = [], []
+        for example in examples:  # once: a large corpus is opened file by file
+            ids += example.ids
+            mels.append(torch.from_numpy(np.array(example.mel)).to(device))
+            counts.append(len(example.ids))
+            lengths.append(len(example.mel))
+        self.ids, self.mels = torch.tensor(ids, device=device), torch.cat(mels)
+        self.symbols, self.frames = torch.tensor(counts, device=device), torch.tensor(lengths, device=device)
         self.first_symbol = self.symbols.cumsum(0) - self.symbols
         self.first_frame = self.frames.cumsum(0) - self.frames
-        self.ids = torch.tensor([symbol for example in examples for symbol in example.ids], device=device)
-        self.mels = torch.empty(int(self.frames.sum()), examples[0].mel.shape[1], device=device)
-        for first, example in zip(self.first_frame.tolist(), examples, strict=True):
-            self.mels[first : first + len(example.mel)] = torch.from_numpy(np.array(example.mel))
 
     def gather(self, rows: Tensor, symbols: int, frames: int) -> Batch:
         """rows (B,) indices on the device -> a batch padded to `symbols` and `frames`. The host is not asked."""

@@ -19,7 +19,7 @@ from model.recurrence import Inputs, Weights
 from model.recurrence.lstm import Cells
 
 KEPT_BYTES = 512 * 2**20
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.default
 
 
 def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,8 +117,10 @@ class _Recurrence(torch.autograd.Function):
         d_fed = memory.new_zeros(B, fed.shape[2])
         d_before, d_sum = memory.new_zeros(B, N), memory.new_zeros(B, N)  # of the previous and the cumulative alignment
         memory_t = memory.transpose(1, 2).contiguous()
-        weight, double_query = packed(recurrent.t().to(fed.dtype), B), 2 * query
-        fold = _Fold(attention, K)
+        weight = packed(recurrent.t().to(fed.dtype), B)
+        # The energy vector is a factor of everything that follows an energy, so it waits until that is small.
+        factor = attention.energy[:, None]
+        weighed_query, fold = 2 * factor * query, _Fold(attention, K)
         for t in range(T - 1, -1, -1):
             # Attention: context, then softmax, then the energies with their tanh computed again.
             torch.add(d_context[t], d_fed[:, :E], out=d_contexts[t])
@@ -127,34 +129,32 @@ class _Recurrence(torch.autograd.Function):
             rows = attention.rows(t)
             squashed = attention.kept[t] if attention.kept else attention.squashed(rows, ctx.queries[t])
             d_energy.addmv_(squashed, d_score, alpha=2)  # not of 2 squashed - 1: the scores' gradients sum to 0
-            d_inner = torch.outer(attention.energy, d_score)
-            _sigmoid_backward(d_inner, squashed, grad_input=d_inner)
+            d_inner = _sigmoid_backward(d_score.expand_as(squashed), squashed)
             d_keys += d_inner
             torch.sum(d_inner.view(D, B, N), 2, out=d_queries[t])
             d_location += product(d_inner, rows)
             d_before, d_cumulative = fold.back(d_inner)
             d_sum += d_cumulative
             # LSTM.
-            d_state = torch.addmm(d_fed[:, E:], d_queries[t].t(), double_query).add_(d_hidden[t])
+            d_state = torch.addmm(d_fed[:, E:], d_queries[t].t(), weighed_query).add_(d_hidden[t])
             d_fed = product(back.step(t, d_state), weight).to(kind)
         d_recurrent = outer(back.gates.view(T * B, -1), fed[:-1].view(T * B, -1))
         hidden = fed[1:, :, E:].reshape(T * B, -1)
-        d_query = outer(d_queries.transpose(1, 2).reshape(T * B, D).to(fed.dtype), hidden)
+        d_query = 2 * factor * outer(d_queries.transpose(1, 2).reshape(T * B, D).to(fed.dtype), hidden)
         d_memory = torch.bmm(attention.alignments[1:].permute(1, 2, 0), d_contexts.transpose(0, 1))
-        d_keys = d_keys.view(D, B, N).permute(1, 2, 0)
-        return (
-            *(back.gates, d_memory, 2 * d_keys, None, None, d_recurrent.to(kind), 2 * d_query.to(kind)),
-            *(2 * d_location.view(D, 2, K), d_energy),
-        )
+        d_keys = (2 * factor * d_keys).view(D, B, N).permute(1, 2, 0)
+        d_location = (2 * factor * d_location).view(D, 2, K)
+        return back.gates, d_memory, d_keys, None, None, d_recurrent.to(kind), d_query.to(kind), d_location, d_energy
 
 
 class _Fold:
-    """Gradient of `_Attention.squashed`'s inner sum -> gradient of both alignments."""
+    """Gradient of `_Attention.squashed`'s inner sum, but for the energy vector -> gradient of both alignments."""
 
     def __init__(self, attention: _Attention, K: int) -> None:
         D, B, N = attention.shape
         self.inside = 2, K, B, N
-        self.filter = attention.location.view(D, 2, K).flip(2).reshape(D, 2 * K).t().contiguous()
+        weighed = attention.energy[:, None] * attention.location
+        self.filter = weighed.view(D, 2, K).flip(2).reshape(D, 2 * K).t().contiguous()
         # A window's gradients land in columns K // 2..; a symbol's own gradient is then a sum along a diagonal.
         landed = attention.keys.new_zeros(2, K, B, N + K - 1)
         self.middle = landed[:, :, :, K // 2 : K // 2 + N]

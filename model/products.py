@@ -75,4 +75,6 @@ def half_is_fast() -> bool:
 
 
 def _fast(x: Tensor) -> bool:
-    return _ONEDNN and x.device.type == "cpu" and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF))
+    if not _ONEDNN or x.device.type != "cpu" or x.numel() == 0:
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.recurrence import Inputs, Weights, attend
+from model.recurrence import Inputs, Weights, attend, deferred
 from model.recurrence.deferred import _Recurrence
 
 SHAPES = {  # T, B, N
@@ -36,9 +36,13 @@ def leaves(inputs: Inputs, weights: Weights) -> list[Tensor]:
     return [tensor for tensor in every if tensor is not None and tensor.requires_grad]
 
 
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["energies again", "energies kept"])
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "shared masks"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_deferred_equals_reference(shape: tuple[int, int, int], dropout: bool) -> None:
+def test_deferred_equals_reference(
+    shape: tuple[int, int, int], dropout: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deferred, "KEPT_BYTES", kept)
     inputs, weights = draw(*shape, dropout)
     results = {}
     for how in ("reference", "deferred"):

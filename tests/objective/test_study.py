@@ -234,3 +234,17 @@ def test_trials_side_by_side_on_one_device(spoken: Path) -> None:
     assert len(finished(study(spoken, "pair"))) == 5
     assert len({trial.user_attrs["owner"]["pid"] for trial in trials if "owner" in trial.user_attrs}) == 2
     assert "trial" in (spoken / "pair" / "worker-1.log").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_trials_beside(spoken: Path) -> None:
+    """The second worker ends as cleanly as the first: nothing stays RUNNING, and every released point waits to come again."""
+    with running(spoken, "trial 5", "--study", "pair-stopped", "--trials", "60", "--trials-per-gpu", "2") as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        assert process.returncode == 130
+    trials = study(spoken, "pair-stopped").get_trials(deepcopy=False)
+    released = [trial for trial in trials if trial.user_attrs.get("released") == "interrupted"]
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL", "WAITING"}
+    assert len({trial.user_attrs["owner"]["pid"] for trial in trials if "owner" in trial.user_attrs}) == 2
+    assert {f"again after trial {trial.number}" for trial in released} <= {trial.user_attrs.get("origin") for trial in trials}

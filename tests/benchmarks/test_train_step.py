@@ -1,0 +1,177 @@
+"""The benchmark runs, says what it promises, refuses what it cannot do, and needs no more than torch and NumPy.
+
+TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, beside which ours is then run.
+"""
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import distributions, packages_distributions, requires
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import model
+from benchmarks import check_gpu, train_step
+from benchmarks.lengths import FRAMES, draw
+from benchmarks.train_step import Ours, corpus, flops
+from model.config import Config, Network
+from model.tacotron2 import Tacotron2
+
+ROOT = Path(__file__).parent.parent.parent
+CHECKOUT = os.environ.get("TACOTUNE_NVIDIA")
+SMALL = ("--device", "cpu", "--profile", "demo", "--batch", "2", "--updates", "1", "--repeats", "1", "--threads", "1")
+MODULES = (
+    *("model.trainer", "model.captured", "model.synthesis", "model.nvidia"),
+    *("benchmarks.train_step", "benchmarks.check_gpu", "benchmarks.limits"),
+)
+WITHOUT = """
+import importlib, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+for name in {modules}:
+    importlib.import_module(name)
+print("loaded")
+"""
+
+
+@pytest.fixture
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred utterances of an eighth of their length."""
+    monkeypatch.setattr(train_step, "UTTERANCES", 100)
+    monkeypatch.setattr(train_step, "draw", lambda count, seed: tuple(lengths // 8 + 1 for lengths in draw(count, seed)))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_step", *SMALL, *arguments])
+    train_step.main()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("_short")
+def test_it_measures_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "--json", str(tmp_path / "out.json"))
+    results = read(tmp_path / "out.json")
+    assert results["ratios"] == {}
+    assert list(results["batches"]) == ["2"]
+    row = results["batches"]["2"]
+    parts = ("data", "encoder", "recurrence", "decoder LSTM", "postnet", "backward", "optimiser", "rest of forward")
+    assert tuple(row["split"]) == parts
+    measured = [*row["split"].values(), row["same_batch"]["ours"], row["epoch"]["ours"], row["gemm_share"], row["memory_gb"]]
+    assert all(math.isfinite(value) and value > 0 for value in [*measured, *results["gemm_tflops"].values()])
+    assert 0 < row["padding_waste"] < 0.5
+    assert row["precision"] == "fp32", "the demo's network is narrow"
+    printed = capsys.readouterr().out
+    assert "ours" in printed
+    assert all(part in printed for part in parts)
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.skipif(CHECKOUT is None, reason="TACOTUNE_NVIDIA names no checkout of NVIDIA/tacotron2")
+def test_it_measures_nvidias_trainer_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "--batch", "2,3", "--peer", f"nvidia={CHECKOUT}", "--json", str(tmp_path / "out.json"))
+    results = read(tmp_path / "out.json")
+    assert list(results["ratios"]) == ["nvidia"]
+    assert list(results["ratios"]["nvidia"]) == ["2", "3"]
+    for size, ratios in results["ratios"]["nvidia"].items():
+        assert list(ratios) == ["same_batch", "epoch"]
+        for name, ratio in ratios.items():
+            rates = results["batches"][size][name]
+            assert math.isfinite(ratio)
+            assert ratio == pytest.approx(rates["ours"] / rates["nvidia"])
+            assert min(rates.values()) > 0
+    assert sys.modules["model"] is model, "its modules are called like ours"
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("peer", ["nvidia=/nowhere", "nvidia", "torchaudio=/nowhere", "somebody"])
+def test_a_peer_that_there_is_not_is_one_sentence(
+    peer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_step, "gemm_peak", lambda device, dtype: 1.0)
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "--peer", peer)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("need a ")
+
+
+def test_lengths_are_ljspeechs() -> None:
+    symbols, frames = draw(13_100, seed=0)
+    assert float(frames.mean()) == pytest.approx(566, rel=0.01)
+    assert float(symbols.mean()) == pytest.approx(100, rel=0.02)
+    assert (frames.min(), frames.max()) == FRAMES
+    assert np.corrcoef(symbols, frames)[0, 1] > 0.9
+    assert not np.array_equal(draw(100, seed=1)[1], draw(100, seed=2)[1])
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_bucketed_batches_waste_little(size: int) -> None:
+    config = Config(network=Network(encoder=2, prenet=2, attention_rnn=2, decoder_rnn=2, postnet=2, embedding=2))
+    examples, _, frames = corpus(config.audio.mel_bands)
+    ours = Ours(config, examples, torch.device("cpu"))
+    assert 0 < ours.waste(size) < 0.07
+    ours.trainer.train.frames = np.full_like(frames, 500)
+    assert ours.waste(size) == 0
+
+
+def test_the_operations_are_those_of_the_networks_weights() -> None:
+    """Each weight multiplies once for every symbol, every frame, or every symbol in every frame that it is used at."""
+    config, (symbols, frames) = Config(), (100, 566)
+    with torch.device("meta"):
+        network = Tacotron2(config.network, 80, config.audio.mel_bands)
+    sizes = config.network
+    merged = 2 * sizes.location_kernel * sizes.attention  # location convolution and dense
+    total = symbols * frames * (merged + sizes.encoder)  # and the contexts
+    for name, weight in network.named_parameters():
+        if weight.ndim < 2 or "embedding" in name or "location" in name:
+            continue
+        each_symbol = name.startswith(("encoder", "attention.memory", "attention.energy"))
+        each_frame = not name.startswith(("encoder", "attention.memory"))
+        total += weight.numel() * (symbols if each_symbol else 1) * (frames if each_frame else 1)
+    assert flops(config, np.array([symbols]), np.array([frames])) == pytest.approx(6 * total / frames, rel=1e-9)
+    assert flops(config, *draw(13_100, seed=0)) == pytest.approx(145e6, rel=0.15)  # as published
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_is_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_gpu.main() == 2
+    assert capsys.readouterr().err == "need a CUDA device, torch finds none\n"
+
+
+def elsewhere() -> set[str]:
+    """What can be imported here but belongs neither to us nor to torch, NumPy, Triton and what these require."""
+    kept, left = {"tacotune"}, ["torch", "numpy", "triton"]
+    installed = {normal(distribution.name) for distribution in distributions()}
+    while left:
+        name = left.pop()
+        if name in installed - kept:
+            kept.add(name)
+            left += [normal(re.split(r"[^\w.-]", line)[0]) for line in requires(name) or [] if "extra ==" not in line]
+    return {module for module, owners in packages_distributions().items() if not {normal(owner) for owner in owners} & kept}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_torch_and_numpy_are_enough() -> None:
+    """All that benchmarks/gpu.sh runs, on a machine that has nothing else of ours."""
+    missing = elsewhere()
+    assert {"librosa", "optuna", "pydantic", "yaml", "scipy", "rich"} <= missing
+    assert not {"torch", "numpy", "sympy", "model"} & missing
+    code = WITHOUT.format(missing=sorted(missing), modules=MODULES)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr

@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from model.audio import Floats, SoundError, decode, log_mel, read
 from model.config import Audio
 from model.files import whole
 
+_HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which in CPython 3.11 fails now and then in several threads
 _FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other facts
 
 
@@ -58,7 +60,8 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
 
 def open_mel(sound: Sound) -> Floats:
     """(T, M) float32, memory-mapped and read-only. It holds a file descriptor: copy what you need and let go of it."""
-    mel: Floats = np.load(sound.mel_path, mmap_mode="r")
+    with _HEADER:
+        mel: Floats = np.load(sound.mel_path, mmap_mode="r")
     return mel
 
 

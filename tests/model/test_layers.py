@@ -37,11 +37,9 @@ def test_it_is_the_plain_formula_and_so_are_its_gradients(lengths: list[int], ev
     torch.testing.assert_close(found["ours"], found["plain"], rtol=1e-9, atol=1e-9)
 
 
-@lengths
+@pytest.mark.parametrize("lengths", [[9, 4, 7], [6]], ids=["ragged", "one utterance"])
 def test_gradcheck(lengths: list[int]) -> None:
     norm, x, mask = draw(lengths)
-    if lengths == [1]:
-        pytest.skip("finite differences of a variance of zero show its epsilon alone")
 
     def standardised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (x, mask))
@@ -91,7 +89,7 @@ def test_statistics_of_half_precision_are_in_single() -> None:
     found = torch.autograd.grad((y.double() * weight).sum(), [half, other.weight, other.bias])
     assert y.dtype == found[0].dtype == torch.bfloat16
     assert other.running_mean.dtype == found[1].dtype == torch.float32  # type: ignore[union-attr]
-    for ours, theirs in zip([y * mask, *found], [expected * mask, *gradients], strict=True):
+    for ours, theirs in zip([(y * mask).detach(), *found], [(expected * mask).detach(), *gradients], strict=True):
         assert float((ours.double() - theirs).norm() / theirs.norm()) < 1e-2
     norm(exact, mask)
     torch.testing.assert_close(other.running_mean.double(), norm.running_mean, rtol=1e-5, atol=1e-6)  # type: ignore[union-attr]

@@ -115,7 +115,7 @@ def _modules_of(checkout: Path) -> Iterator[None]:
     """Its modules are called like ours, so they are loaded under their names for a moment only."""
     ours = {name: found for name, found in sys.modules.items() if name.partition(".")[0] in NVIDIA_MODULES}
     stand_ins = {}
-    for library in ("librosa", "librosa.filters", "librosa.util", "tensorflow"):
+    for library in ("librosa", "librosa.filters", "librosa.util", "scipy", "scipy.signal", "scipy.io", "scipy.io.wavfile"):
         if library not in sys.modules:
             stand_ins[library] = ModuleType(library)
     for name in ours:
@@ -124,6 +124,10 @@ def _modules_of(checkout: Path) -> Iterator[None]:
     if "librosa.filters" in stand_ins:
         stand_ins["librosa.filters"].mel = None  # type: ignore[attr-defined]
         stand_ins["librosa.util"].pad_center = stand_ins["librosa.util"].tiny = None  # type: ignore[attr-defined]
+    if "scipy.signal" in stand_ins:
+        stand_ins["scipy.signal"].get_window = None  # type: ignore[attr-defined]
+    if "scipy.io.wavfile" in stand_ins:
+        stand_ins["scipy.io.wavfile"].read = None  # type: ignore[attr-defined]
     sys.path.insert(0, str(checkout))
     try:
         yield

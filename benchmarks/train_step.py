@@ -60,7 +60,12 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(arguments.device)
-    sizes = [int(size) for size in arguments.batch.split(",")]
+    words = arguments.batch.split(",")
+    if not all(word.isdecimal() and 1 <= int(word) <= UTTERANCES for word in words):
+        raise ValueError(f"need batch sizes of 1 to {UTTERANCES} utterances, such as 16,32, got {arguments.batch!r}")
+    if min(arguments.updates, arguments.repeats) < 1:
+        raise ValueError(f"need --updates and --repeats of at least 1, got {arguments.updates} and {arguments.repeats}")
+    sizes = [int(word) for word in words]
     results: dict[str, Any] = {"machine": machine(device), "profile": arguments.profile, "ratios": {}, "batches": {}}
     peak = {name: gemm_peak(device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     results["gemm_tflops"] = peak
@@ -224,7 +229,7 @@ def memory(ours: Ours, batch: list[int], device: torch.device) -> float:
         torch.cuda.reset_peak_memory_stats(device)
         ours(batch)
         return torch.cuda.max_memory_reserved(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def machine(device: torch.device) -> str:

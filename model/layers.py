@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from model.dropout import dropout
 from model.products import Linear
@@ -62,6 +63,7 @@ class _Standardised(torch.autograd.Function):
         return y, mean, variance, count
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         centred, mask, weight, inverse, count = ctx.saved_tensors
         d_y, kind = gradients[0], inverse.dtype

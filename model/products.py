@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _AVAILABLE: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 _ONEDNN = _AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -35,7 +36,7 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
     """left (R, O), right (R, I) -> left^T right (O, I), a weight's gradient."""
-    if not _fast(left):
+    if not _fast(left) or not len(left):
         return left.t() @ right
     return product(right.t().contiguous(), left.t()).t()
 
@@ -63,6 +64,7 @@ class _Linear(torch.autograd.Function):
         return product(x, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), (d_y,) = ctx.saved_tensors, gradients
         d_x = product(d_y.contiguous(), weight.t().contiguous()) if ctx.needs_input_grad[0] else None
@@ -75,6 +77,4 @@ def half_is_fast() -> bool:
 
 
 def _fast(x: Tensor) -> bool:
-    if not _ONEDNN or x.device.type != "cpu" or x.numel() == 0:
-        return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF)
+    return _ONEDNN and x.device.type == "cpu" and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF))

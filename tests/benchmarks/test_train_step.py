@@ -31,14 +31,18 @@ MODULES = (
     *("benchmarks.train_step", "benchmarks.check_gpu", "benchmarks.limits"),
 )
 WITHOUT = """
-import importlib, sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {missing}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Missing())
-for name in {modules}:
-    importlib.import_module(name)
+import sys
+from importlib.machinery import PathFinder
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {missing} else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
+import torch, {modules}
+from model.config import Config, Network
+config = Config(network=Network(embedding=2, encoder=2, prenet=2, attention_rnn=2, decoder_rnn=2, postnet=2))
+cpu = torch.device("cpu")
+{more}
 print("loaded")
 """
 
@@ -167,11 +171,22 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_torch_and_numpy_are_enough() -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        "benchmarks.train_step.Ours(config, benchmarks.train_step.corpus(80)[0][:2], cpu)([0, 1])",
+        pytest.param(
+            f"benchmarks.peers.peer({f'nvidia={CHECKOUT}'!r}, config, 80, cpu)",
+            marks=pytest.mark.skipif(CHECKOUT is None, reason="TACOTUNE_NVIDIA names no checkout of NVIDIA/tacotron2"),
+        ),
+    ],
+    ids=["ours", "NVIDIA's trainer"],
+)
+def test_torch_and_numpy_are_enough(more: str) -> None:
     """All that benchmarks/gpu.sh runs, on a machine that has nothing else of ours."""
     missing = elsewhere()
     assert {"librosa", "optuna", "pydantic", "yaml", "scipy", "rich"} <= missing
     assert not {"torch", "numpy", "sympy", "model"} & missing
-    code = WITHOUT.format(missing=sorted(missing), modules=MODULES)
+    code = WITHOUT.format(missing=sorted(missing), modules=", ".join(MODULES), more=more)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr

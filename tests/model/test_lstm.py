@@ -85,6 +85,14 @@ def test_other_types_of_gates_come_near_it(dtype: torch.dtype, bound: float) -> 
     assert [value.dtype for value in ours] == [dtype, dtype, torch.float32]
 
 
+def test_cell_states_of_half_precision_are_in_single() -> None:
+    """Each of 500 steps adds a thousandth to a cell that forgets nothing: in bf16 the sum would stand still at a quarter."""
+    gates = torch.tensor([20.0, 20.0, 20.0, 1e-3]).repeat_interleave(H).expand(500, 2, -1).bfloat16()
+    hidden = lstm(gates, torch.zeros(4 * H, H), None)
+    assert hidden.dtype == torch.bfloat16
+    torch.testing.assert_close(hidden[-1].float(), torch.full((2, H), 0.5).tanh(), rtol=1e-2, atol=0)
+
+
 def test_the_way_back_may_be_gone_twice() -> None:
     gates, recurrent, mask = draw((5, 3), dropout=True)
     hidden = lstm(gates, recurrent, mask)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.loading import Loader, Resident
+from model.data.loading import Loader
 from model.tacotron2 import Outputs
 from model.update import Update
 
-SHAPES = 16  # rounding to them costs 3.5 % of the frames
+SHAPES = 16  # rounding to them costs 3 % of LJSpeech's frames
 EAGER = 2  # updates of a shape before it is recorded
 
 
@@ -55,22 +55,22 @@ class Captured:
                 record, said = self.update([batch])
             else:
                 if shape not in self.recorded:
-                    self.recorded[shape] = _Recorded(self.update, self.resident, shape, self)
+                    self.recorded[shape] = _Recorded(self, shape)
                 record, said = self.recorded[shape](rows)
         torch.cuda.current_stream().wait_stream(self.stream)
         return record, said
 
 
 class _Recorded:
-    def __init__(self, update: Update, resident: Resident, shape: tuple[int, int, int], owner: Captured) -> None:
-        self.rows = torch.zeros(shape[0], dtype=torch.int64, device=update.device)
+    def __init__(self, owner: Captured, shape: tuple[int, int, int]) -> None:
+        self.rows = torch.zeros(shape[0], dtype=torch.int64, device=owner.update.device)
         self.graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize(update.device)
+        torch.cuda.synchronize(owner.update.device)
         lacking: torch.OutOfMemoryError | None = None
         try:
             with torch.cuda.graph(self.graph, pool=owner.pool, stream=owner.stream):
                 try:
-                    self.record, self.said = update([resident.gather(self.rows, *shape[1:])])
+                    self.record, self.said = owner.update([owner.resident.gather(self.rows, *shape[1:])])
                 except torch.OutOfMemoryError as why:
                     lacking = why.with_traceback(None)  # the end of the recording would say something else
         except RuntimeError:

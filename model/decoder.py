@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.layers import valid_mask
 from model.products import packed, product
+from model.recurrence.reference import look, remember
 from model.tacotron2 import Tacotron2, ifog
 
 
@@ -57,13 +57,10 @@ class Decoder:
 
     def step(self, carry: Carry, masks: Tensor | None = None) -> tuple[Carry, Tensor, Tensor]:
         """What to carry on, r standardised frames (B, r, M), gate logits (B,). `masks` (2, P) are the prenet's dropout."""
-        net, weights = self.network, self.weights
+        net = self.network
         hidden, cell = self.attend([net.prenet(carry.frame, masks), carry.context, carry.hidden], carry.cell)
         looked = torch.stack([carry.alignment, carry.cumulative], 1)  # (B, 2, N)
-        location = F.conv1d(looked, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
-        energy = ((hidden @ weights.query.t())[:, None] + location + self.keys).tanh() @ weights.energy  # (B, N)
-        alignment = energy.masked_fill(self._unseen(carry.alignment), -torch.inf).softmax(1)
-        context = torch.bmm(alignment[:, None], self.memory)[:, 0]
+        alignment, context = look(hidden, looked, self.memory, self.keys, self._unseen(carry.alignment), self.weights)
         decoder_hidden, decoder_cell = self.decode([hidden, context, carry.decoder_hidden], carry.decoder_cell)
         seen = torch.cat([decoder_hidden, context], 1)
         frames = net.projection(seen).view(len(seen), net.network.reduction, net.bands)
@@ -80,19 +77,15 @@ class Decoder:
 
 
 class _Cell:
-    """One step of an LSTM with H features as one product, for batches of `rows`."""
+    """One step of an LSTM as one product, for batches of `rows`."""
 
     def __init__(self, rnn: nn.LSTM | nn.LSTMCell, rows: int) -> None:
         weight_ih, weight_hh, bias_ih, bias_hh = rnn.parameters()
         self.weight, self.bias = packed(ifog(torch.cat([weight_ih, weight_hh], 1)), rows), ifog(bias_ih + bias_hh)
-        self.features = rnn.hidden_size
 
     def __call__(self, parts: list[Tensor], cell: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (B, .) with the hidden state (B, H) as the last of them, cell (B, H) -> hidden, cell."""
-        gates = product(torch.cat(parts, 1), self.weight) + self.bias
-        enter, forget, leave = gates[:, : 3 * self.features].sigmoid().chunk(3, 1)
-        cell = forget * cell + enter * gates[:, 3 * self.features :].tanh()
-        return leave * cell.tanh(), cell
+        return remember(product(torch.cat(parts, 1), self.weight) + self.bias, cell)
 
 
 class Block:

@@ -54,8 +54,9 @@ class _Standardised(torch.autograd.Function):
         kind = torch.promote_types(x.dtype, torch.float32)
         count = mask.sum(dtype=kind)  # bf16 cannot count past 256
         mean = (x * mask).sum((0, 2), dtype=kind) / count  # (C,)
-        centred = x - mean.to(x.dtype)[:, None]
-        variance = (centred.square() * mask).sum((0, 2), dtype=kind) / count
+        wide = x - mean[:, None]
+        variance = (wide.square() * mask).sum((0, 2)) / count
+        centred = wide.to(x.dtype)
         inverse = torch.rsqrt(variance + eps)
         y = torch.addcmul(bias.to(x.dtype)[:, None], centred, (inverse * weight).to(x.dtype)[:, None])
         ctx.save_for_backward(centred, mask, weight, inverse, count)

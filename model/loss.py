@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.config import Loss
 from model.data.loading import Batch
+from model.health import TERMS
 from model.layers import valid_mask
 from model.tacotron2 import Outputs
 
@@ -37,6 +38,10 @@ class Terms:
     gate: Tensor  # cross-entropy per valid step, positive weight 1
     gate_weighted: Tensor  # the same, the stop step counted `gate_positive_weight` times
     guided: Tensor  # see `guided_attention`
+
+    def stacked(self) -> Tensor:
+        """(4,) without a graph, in the order of TERMS."""
+        return torch.stack([getattr(self, name).detach() for name in TERMS])
 
 
 def guided_attention(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model.config import Config
 from model.data.loading import Batch
-from model.loss import Counts, terms, total
+from model.loss import Counts, Terms, terms, total
 from model.tacotron2 import Outputs, Tacotron2
 
 
@@ -44,8 +44,8 @@ class Update:
             outputs, values, loss = self._forward(batch, counts)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             said.append(outputs.detach())  # nothing that the way back needed outlives it
-            summed.append(torch.stack([*values, loss.detach()]))
-            del outputs, loss
+            summed.append(torch.cat([values.stacked(), loss.detach()[None]]))
+            del outputs, values, loss
         scale = self.scaler.scale(torch.ones_like(counts.steps, dtype=torch.float32))  # read without waiting
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
@@ -67,9 +67,8 @@ class Update:
         if scaler:
             self.scaler.load_state_dict(scaler)
 
-    def _forward(self, batch: Batch, counts: Counts) -> tuple[Outputs, list[Tensor], Tensor]:
+    def _forward(self, batch: Batch, counts: Counts) -> tuple[Outputs, Terms, Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             outputs = self.network(batch)
         parts = terms(outputs, batch, self.mel_std, self.config.loss, counts)
-        loss = total(parts, self.config.loss, self.guided_weight)
-        return outputs, [part.detach() for part in (parts.mel_before, parts.mel_after, parts.gate, parts.guided)], loss
+        return outputs, parts, total(parts, self.config.loss, self.guided_weight)

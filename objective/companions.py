@@ -41,12 +41,11 @@ class Companions:
         """After the work, wait for trials that still run; after an interruption or a failure, ask for a clean end."""
         if failure is not None:
             self.stop()
-        for companion, log in self.running:
-            try:
-                code = companion.wait()
-            except BaseException:  # a second Ctrl-C
-                self.stop()
-                raise
+        try:
+            codes = [companion.wait() for companion, log in self.running]
+        finally:  # a second Ctrl-C, too, leaves none behind
+            self.stop()
+        for code, (_companion, log) in zip(codes, self.running, strict=True):
             log.close()
             if code not in (0, 130, -signal.SIGTERM):
                 self.sinks.emit(Warned(f"a worker beside this one ended with exit code {code}: see {log.name}"))

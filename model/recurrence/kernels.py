@@ -246,7 +246,6 @@ def recurrent_backward(
     BLOCK_X: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     """d_gates[t] (B, 4A) times `recurrent` (4A, E + A), over one of SPLIT shares of the 4A rows, to d_fed (SPLIT, B, E + A).
-
     The readers of `d_fed` add the shares up: tiles are too few to fill the device, so that each share has its own programs.
     """
     x = tl.program_id(0) * BLOCK_X + tl.arange(0, BLOCK_X)

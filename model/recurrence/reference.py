@@ -28,19 +28,30 @@ def step(
     state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights, dropout: Tensor | None
 ) -> State:
     """One decoder step: `gates` (B, 4A) is the step's prenet part, `dropout` its (B, A) mask."""
-    features = state.hidden.shape[1]
-    gates = gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t()
-    enter, forget, leave = gates[:, : 3 * features].sigmoid().chunk(3, 1)
-    cell = forget * state.cell + enter * gates[:, 3 * features :].tanh()
-    hidden = leave * cell.tanh()
+    hidden, cell = remember(gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t(), state.cell)
     if dropout is not None:
         hidden = hidden * dropout
-    before = torch.stack([state.alignment, state.cumulative], 1)  # (B, 2, N)
-    location = F.conv1d(before, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
+    looked = torch.stack([state.alignment, state.cumulative], 1)
+    alignment, context = look(hidden, looked, memory, keys, padding, weights)
+    return State(hidden, cell, context, alignment, state.cumulative + alignment)
+
+
+def remember(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """An LSTM's gates (B, 4A) and cell (B, A) -> its hidden state and cell."""
+    features = cell.shape[1]
+    enter, forget, leave = gates[:, : 3 * features].sigmoid().chunk(3, 1)
+    cell = forget * cell + enter * gates[:, 3 * features :].tanh()
+    return leave * cell.tanh(), cell
+
+
+def look(
+    hidden: Tensor, looked: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights
+) -> tuple[Tensor, Tensor]:
+    """Hidden state (B, A), the last and the cumulative alignment (B, 2, N) -> alignment (B, N), context (B, E)."""
+    location = F.conv1d(looked, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
     energy = torch.tanh((hidden @ weights.query.t())[:, None] + location + keys) @ weights.energy  # (B, N)
     alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
-    context = torch.bmm(alignment[:, None], memory)[:, 0]
-    return State(hidden, cell, context, alignment, state.cumulative + alignment)
+    return alignment, torch.bmm(alignment[:, None], memory)[:, 0]
 
 
 def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:

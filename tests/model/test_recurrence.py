@@ -9,33 +9,18 @@ from torch import Tensor
 from model import recurrence
 from model.recurrence import Inputs, Weights, attend, deferred, implementation
 from model.recurrence.deferred import _Recurrence
+from tests.model import recurrences
+from tests.model.recurrences import SHAPES
 
-SHAPES = {  # T, B, N
-    "usual": (5, 3, 7),
-    "one utterance": (4, 1, 6),
-    "one symbol": (4, 2, 1),
-    "one step": (1, 2, 5),
-    "fewer symbols than the kernel": (3, 2, 2),
-}
-A, E, D, K = 3, 5, 4, 5
+DIMENSIONS = 3, 5, 4, 5  # A, E, D, K
 
 
 def draw(T: int, B: int, N: int, dropout: bool) -> tuple[Inputs, Weights]:
-    torch.manual_seed(T * 100 + B * 10 + N)
-
-    def leaf(*shape: int) -> Tensor:
-        return (0.5 * torch.randn(*shape, dtype=torch.float64)).requires_grad_()
-
-    padding = torch.zeros(B, N, dtype=torch.bool)
-    padding[-1, (N + 1) // 2 :] = N > 1
-    mask = (torch.rand(T, B, A, dtype=torch.float64) > 0.3) / 0.7 if dropout else None
-    inputs = Inputs(leaf(T, B, 4 * A), leaf(B, N, E), leaf(B, N, D), padding, mask)
-    return inputs, Weights(leaf(4 * A, E + A), leaf(D, A), leaf(D, 2, K), leaf(D))
+    return recurrences.draw(T, B, N, dropout, DIMENSIONS, device=torch.device("cpu"))
 
 
 def leaves(inputs: Inputs, weights: Weights) -> list[Tensor]:
-    every = [getattr(value, field.name) for value in (inputs, weights) for field in fields(value)]
-    return [tensor for tensor in every if tensor is not None and tensor.requires_grad]
+    return list(recurrences.leaves(inputs, weights).values())
 
 
 @pytest.mark.parametrize("kept", [0, 2**20], ids=["energies again", "energies kept"])

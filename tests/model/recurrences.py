@@ -1,0 +1,45 @@
+"""Recurrences to compare: shapes at the edges, and random leaves."""
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from model.recurrence import Inputs, Weights
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+SHAPES = {  # T, B, N
+    "usual": (5, 3, 7),
+    "one utterance": (4, 1, 6),
+    "one symbol": (4, 2, 1),
+    "one step": (1, 2, 5),
+    "fewer symbols than the kernel": (3, 2, 2),
+}
+
+
+def draw(
+    T: int,
+    B: int,
+    N: int,
+    dropout: bool,
+    dimensions: tuple[int, int, int, int],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device = DEVICE,
+) -> tuple[Inputs, Weights]:
+    """Leaves of a recurrence that neither saturates nor forgets; the last utterance has about half the symbols."""
+    A, E, D, K = dimensions
+    torch.manual_seed(T * 100 + B * 10 + N)
+
+    def leaf(*shape: int, scale: float = 0.5) -> Tensor:
+        return (scale * torch.randn(*shape, dtype=dtype, device=device)).requires_grad_()
+
+    padding = torch.zeros(B, N, dtype=torch.bool, device=device)
+    padding[-1, (N + 1) // 2 :] = N > 1
+    mask = (torch.rand(T, B, A, dtype=dtype, device=device) > 0.3) / 0.7 if dropout else None
+    inputs = Inputs(leaf(T, B, 4 * A), leaf(B, N, E), leaf(B, N, D), padding, mask)
+    recurrent, query = leaf(4 * A, E + A, scale=(E + A) ** -0.5), leaf(D, A, scale=A**-0.5)
+    return inputs, Weights(recurrent, query, leaf(D, 2, K, scale=K**-0.5), leaf(D, scale=2 * D**-0.5))
+
+
+def leaves(inputs: Inputs, weights: Weights) -> dict[str, Tensor]:
+    every = {field.name: getattr(value, field.name) for value in (inputs, weights) for field in fields(value)}
+    return {name: tensor for name, tensor in every.items() if tensor is not None and tensor.requires_grad}

@@ -67,3 +67,10 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Report":
+        """What `as_dict` gave."""
+        losses = {name: Losses(**values[name]) for name in ("train", "validation")}
+        health = {name: Health(**values[name]) for name in ("health", "train_health")}
+        return cls(**values | losses | health | {"gradients": Gradients(**values["gradients"])})

@@ -13,6 +13,7 @@ from model.captured import Captured
 from model.config import Config, Training
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
+from model.distributed import Group, Shared
 from model.health import RECORD, Window, measure_alignment, measure_gate, stop_f1
 from model.loss import terms
 from model.report import Health, Losses, Report
@@ -72,6 +73,9 @@ class Trainer:
     `reports()` yields at `reports` evenly spaced numbers of frames, the same grid whatever the batch size; where one update
     crosses two points, only the second is reported. Between two reports the weights do not move under a reader.
     `seed` fixes everything random: weights, order of the data, dropout. `start` continues from a snapshot.
+
+    The ranks of a `group` are made alike, `start` and all, stay alike and yield alike; rank 0 validates. Its snapshot is good
+    for all: with as many ranks a resume is exact, with more or fewer the batches are the same, their shares and dropout others.
     """
 
     def __init__(
@@ -83,11 +87,12 @@ class Trainer:
         device: torch.device,
         seed: int,
         start: Snapshot | None = None,
+        group: Group | None = None,
     ) -> None:
         if device.type == "cpu":
             memory.keep()
         torch.manual_seed(seed)
-        self.config, self.speech, self.device = config, speech, device
+        self.config, self.speech, self.device, self.group = config, speech, device, group
         self.budget, self.grid = budget_kframes * 1_000, reports
         units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
         self.network = Tacotron2(
@@ -103,9 +108,10 @@ class Trainer:
             self.train.frames.tolist(),
             *(config.training.batch_size, seed, self.cursor.epoch, self.cursor.batch, config.training.batch_frames),
         )
+        self.shared = None if group is None else Shared(self.update, self.train, group, seed)
         self.captured: Captured | None = None
         whole = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
-        if whole and self.train.resident is not None and not self.update.scaler.is_enabled():
+        if whole and group is None and self.train.resident is not None and not self.update.scaler.is_enabled():
             self.captured = Captured(self.update, self.train)
 
     def reports(self) -> Iterator[Report]:
@@ -149,7 +155,10 @@ class Trainer:
         self.window.records.append(record)
         if self._mark() <= cursor.mark:
             return None
-        return _health([_measure(outputs) for outputs in said], self.config.network.reduction)
+        measured = [_measure(outputs) for outputs in said]
+        if self.group is not None:
+            measured = self.group.gathered([{name: value.cpu() for name, value in part.items()} for part in measured])
+        return _health(measured, self.config.network.reduction)
 
     def _step(self, indices: list[int]) -> tuple[Tensor, list[Outputs]]:
         """Where memory does not suffice, the batch is halved until it does, and the parts' gradients are added up.
@@ -161,7 +170,10 @@ class Trainer:
             try:
                 if self.captured is not None and size == len(indices):
                     return self.captured(indices)
-                return self.update([self.train(indices[start : start + size]) for start in range(0, len(indices), size)])
+                parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+                if self.shared is not None:
+                    return self.shared(parts, self.cursor.updates)
+                return self.update([self.train(part) for part in parts])
             except (RuntimeError, MemoryError) as why:
                 if (size == 1 and self.captured is None) or not out_of_memory(why):
                     raise
@@ -174,7 +186,7 @@ class Trainer:
 
     def _report(self, train_health: Health) -> Report:
         gradients, train = self.window.close()
-        validation, health = self.validate()
+        validation, health = self.validate() if self.group is None else self.group.first(self.validate)
         score = health.alignment_score
         if self.cursor.aligned_at is None and score is not None and score >= self.config.loss.guided_until:
             self.cursor.aligned_at = self.cursor.frames

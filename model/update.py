@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from model.config import Config
 from model.data.loading import Batch
+from model.health import TERMS
 from model.loss import Counts, Terms, terms, total
 from model.tacotron2 import Outputs, Tacotron2
 
@@ -35,10 +36,14 @@ class Update:
 
     def __call__(self, parts: Sequence[Batch]) -> tuple[Tensor, list[Outputs]]:
         """A batch, whole or in parts whose gradients are added up -> its record (7,) and what the network said."""
+        sums, said, before = self.gradients(parts, Counts.of(parts, self.config.network.reduction))
+        return self.step(sums, before), said
+
+    def gradients(self, parts: Sequence[Batch], counts: Counts) -> tuple[Tensor, list[Outputs], list[Tensor]]:
+        """Leave the gradients of the parts' sum in the parameters -> terms and loss (5,), what was said, the buffers before."""
         self.network.train()
         before = [buffer.clone() for buffer in self.network.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
-        counts = Counts.of(parts, self.config.network.reduction)
         said, summed = [], []
         for batch in parts:
             outputs, values, loss = self._forward(batch, counts)
@@ -46,10 +51,14 @@ class Update:
             said.append(outputs.detach())  # nothing that the way back needed outlives it
             summed.append(torch.cat([values.stacked(), loss.detach()[None]]))
             del outputs, values, loss
-        scale = self.scaler.scale(torch.ones_like(counts.steps, dtype=torch.float32))  # read without waiting
+        sums = torch.stack(summed).sum(0) if summed else torch.zeros(len(TERMS) + 1, device=self.device)
+        return sums, said, before
+
+    def step(self, sums: Tensor, before: list[Tensor]) -> Tensor:
+        """Clip the gradients and go, or put the buffers back as they were `before` -> the record (7,)."""
+        scale = self.scaler.scale(torch.ones((), device=self.device))  # read without waiting
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
-        sums = torch.stack(summed).sum(0)
         finite = norm.isfinite() & sums[-1].isfinite()
         # What a scaler tells a fused optimiser: leave everything as it is where this is 1.
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
@@ -57,7 +66,7 @@ class Update:
         self.scaler.update()
         for buffer, old in zip(self.network.buffers(), before, strict=True):  # batch norm's running statistics
             buffer.copy_(buffer.where(finite, old))
-        return torch.stack([*sums[:4], norm, sums[-1], scale]), said
+        return torch.stack([*sums[:4], norm, sums[-1], scale])
 
     def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Go on from the states of a snapshot."""

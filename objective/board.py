@@ -28,11 +28,6 @@ def reason(trial: FrozenTrial) -> str | None:
     return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
 
 
-def point(trial: FrozenTrial) -> dict[str, Any]:
-    """Its parameters, those included that were enqueued and not yet asked for."""
-    return dict(trial.system_attrs.get("fixed_params", {}) | trial.params)
-
-
 def healthy(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and not pruned(trial) and all(v <= 0 for v in trial.constraints.values())
 

@@ -27,6 +27,16 @@ class TrialStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """A trial goes on from the snapshot of an earlier one of its lineage."""
+
+    number: int
+    of: int  # the trial that a machine stopped
+    kframes: float  # where it goes on
+    reports: tuple[Report, ...]  # those up to there
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """Between two reports: how far the frames are. Often; a sink that writes to disk or a network ignores it."""
 
@@ -83,7 +93,7 @@ class StudyEnded:
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
 
 
-Event = StudyStarted | TrialStarted | Progressed | Reported | TrialEnded | Warned | StudyEnded
+Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | TrialEnded | Warned | StudyEnded
 
 
 class Sink(Protocol):

@@ -1,8 +1,9 @@
 """What a machine does to a study, told from a bug of ours."""
 from model.data.demo import SpeakingError
+from model.distributed import RankLost
 from storage.studies import FAILURES, database_failure
 
-MACHINE = (OSError, SpeakingError, *FAILURES)  # of which `machine_failure` may know
+MACHINE = (OSError, SpeakingError, RankLost, *FAILURES)  # of which `machine_failure` may know
 
 
 def machine_failure(why: BaseException) -> str | None:
@@ -10,6 +11,6 @@ def machine_failure(why: BaseException) -> str | None:
     if isinstance(why, OSError):
         place = f": {why.filename}" if why.filename else ""
         return f"{(why.strerror or str(why)).lower()}{place}"
-    if isinstance(why, SpeakingError):
+    if isinstance(why, SpeakingError | RankLost):
         return str(why)
     return database_failure(why)

@@ -3,7 +3,10 @@
 FLAGS: dict[str, tuple[str, str]] = {
     "--trials": ("study.trials", "finished trials in the study, those of earlier runs included (default 50)"),
     "--study": ("study.name", "name of the study and of its folder (default tacotron2)"),
-    "--storage": ("study.storage", "database URL (default: a SQLite file under --out)"),
+    "--storage": (
+        "study.storage",
+        "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
+    ),
     "--data": ("data.path", "folder or list of recordings with texts (default: the built-in corpus)"),
     "--language": ("data.language", "en or ru (default en)"),
     "--space": ("study.space", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"),
@@ -13,8 +16,11 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--warm-start": ("study.warm_start", "checkpoint from which every trial starts: NVIDIA's, NGC's, or a best.pt of a trial"),
     "--sampler": ("study.sampler", "tpe, gp or random (default tpe)"),
     "--pruner": ("pruner.name", "health, peers, both or none (default health: the rules alone)"),
+    "--workers": ("study.workers", "worker processes (default: one for each GPU, times --trials-per-gpu)"),
     "--trials-per-gpu": ("study.trials_per_gpu", "trials that run side by side on the device (default 1)"),
     "--seed": ("study.seed", "the seed from which every trial's follows (default 0)"),
-    "--timeout": ("study.timeout_s", "seconds after which no new trial begins"),
+    "--timeout": ("study.timeout_s", "seconds after which the study stops; the same command goes on"),
+    "--until": ("study.until", "value that ends the study once a healthy trial reaches it"),
+    "--migrate": ("study.migrate", "name of a new study: takes the trials of --study along that the present space still holds"),
     "--out": ("out", "folder for everything that is written (default runs)"),
 }

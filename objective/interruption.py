@@ -1,5 +1,8 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first asks for a clean end, the second ends at once."""
+"""What ends a worker in the middle of a trial: Ctrl-C, SIGTERM, a closed terminal, and the time that it was given."""
 import signal
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -12,12 +15,15 @@ class Interrupted(Exception):
 class Interruption:
     """Remembers a signal until the work is at a point where it can stop. A context manager: it restores the handlers.
 
-    Before `patient` is set nothing is at work that could be lost, so the first signal, too, raises KeyboardInterrupt.
+    Before `patient` is set nothing is at work that could be lost, so the first signal, too, raises KeyboardInterrupt; so does
+    any second one. `allow` sets a time after which the work should stop as well.
     """
 
     def __init__(self) -> None:
         self.patient = False
-        self.requested = False
+        self.asked = threading.Event()
+        self.also: Callable[[], None] = lambda: None  # called at the first signal, in its handler
+        self._deadline: tuple[float, float] | None = None  # clock, and the seconds that it was set to
 
     def __enter__(self) -> "Interruption":
         heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup says: not SIGHUP
@@ -28,11 +34,29 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def allow(self, seconds: float | None) -> None:
+        """From now on, so many seconds."""
+        self._deadline = None if seconds is None else (time.monotonic() + seconds, seconds)
+
+    @property
+    def why(self) -> str | None:
+        """The words in which the work should stop, or None where it may go on."""
+        if self.asked.is_set():
+            return "interrupted"
+        if self._deadline is not None and time.monotonic() >= self._deadline[0]:
+            return f"time is up after {self._deadline[1]:g} s"
+        return None
+
     def check(self) -> None:
-        if self.requested:
-            raise Interrupted
+        if self.why is not None:
+            raise Interrupted(self.why)
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long, or until somebody asks for a stop."""
+        self.asked.wait(seconds)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested or not self.patient:
+        if self.asked.is_set() or not self.patient:
             raise KeyboardInterrupt
-        self.requested = True
+        self.asked.set()
+        self.also()

@@ -10,10 +10,11 @@ from typing import Any
 from optuna.trial import FixedTrial, FrozenTrial
 
 from model.config import Loss, Training
-from objective.board import ENDS, point
+from objective.board import ENDS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
+from storage.lineage import point
 
 LEAST = 0.05  # relative change of a knob below which a trial of its own would say nothing
 DROPOUT = 0.5  # the highest that is published

@@ -18,6 +18,7 @@ from search_spaces.reading import way_out
 from search_spaces.recipes import load_recipes
 
 Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -41,16 +42,25 @@ class Study(_Group):
     storage: Annotated[str | None, Field(repr=False)] = None  # SQLAlchemy URL; None: a SQLite file under `out`
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
+    migrate: str | None = None  # the study to copy the trials to that the present space still holds, and to go on with
+    workers: Count | None = None  # processes, each with a trial; None: one for each GPU, times `trials_per_gpu`
     trials_per_gpu: Count = 1  # side by side on one device, a process each
-    timeout_s: Annotated[float | None, Field(gt=0)] = None  # no new trial after so many seconds; None: no limit
+    timeout_s: Seconds | None = None  # after so many seconds the running trials are released; None: no limit
+    until: float | None = None  # a healthy trial of this value or less ends the study; None: no such value
+    dead_in_a_row: Annotated[int, Field(ge=0)] = 3  # trials stopped at their first report; one more ends the study; 0: never
+    on_failure: Literal["stop", "wait"] = "stop"  # what a worker does when its machine fails: full disk, database gone
+    database_s: Seconds = 60.0  # for how long an operation is tried again where the database does not answer
+    grace_s: Seconds = 120.0  # after so long without a beat a worker elsewhere is dead
+    hang_s: Seconds = 1_800.0  # after so long without progress in frames a trial is released and its worker ends
     space: str = "default"  # a shipped search space or a YAML file
     warm_start: Path | None = None  # checkpoint from which every trial starts; None: from nothing
     recipes: tuple[str, ...] = ("tacotune", "nvidia", "espnet", "coqui")  # tried before anything is sampled
 
-    @field_validator("name")
+    @field_validator("name", "migrate")
     @classmethod
-    def _name_of_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]{0,62}", name):  # a folder's name has at most 255 bytes, a letter up to 4
+    def _name_of_a_folder(cls, name: str | None) -> str | None:
+        # A folder's name has at most 255 bytes, a letter up to 4.
+        if name is not None and not re.fullmatch(r"\w[\w.-]{0,62}", name):
             rule = f"need a name of letters, digits, '_', '-' and '.', got {name!r}"
             raise ValueError(f"{rule}: a folder is called by it, so 63 signs at most and no '-' or '.' in front")
         return name
@@ -84,6 +94,7 @@ class Budget(_Group):
 
     kframes: Count = 20_000  # thousands of valid mel frames that a trial may see
     reports: Count = 24  # validations in a trial, on an even grid of frames
+    snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # from one snapshot to the next; None: one at each report
 
     @model_validator(mode="after")
     def _a_frame_for_each_report(self) -> Self:
@@ -104,6 +115,14 @@ class Repair(_Group):
     max_per_trial: Annotated[int, Field(ge=0)] = 2  # neighbours one after the other, each a trial of its own; 0: none
 
 
+class Disk(_Group):
+    """Whose weights are kept once a trial has ended (storage/retention.py)."""
+
+    top_k: Count | None = None  # of the finished trials, so many best ones; None: all
+    quota_gb: Annotated[float | None, Field(gt=0)] = None  # of the study's snapshots together; None: no limit
+    keep_pruned: bool = False  # those of pruned trials, too
+
+
 class Settings(_Group):
     """Every knob of a study."""
 
@@ -118,6 +137,7 @@ class Settings(_Group):
     objective: Objective = Objective()
     pruner: Pruner = Pruner()
     repair: Repair = Repair()
+    disk: Disk = Disk()
     health: Levels = Levels()
     audio: Audio = Audio()
     network: Network = Network()
@@ -142,8 +162,15 @@ class Settings(_Group):
     @property
     def storage_url(self) -> str:
         """Where the studies are kept, password included: for opening, never for showing."""
+        if self.study.storage == "postgres-local":
+            return f"postgres-local:{self.out / 'postgres'}"
         file = str(self.out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
         return self.study.storage or f"sqlite:///{file}"
+
+    def migrated(self) -> "Settings":
+        """The same, to go on with the study that `study.migrate` names."""
+        study = self.study.model_copy(update={"name": self.study.migrate, "migrate": None})
+        return self.model_copy(update={"study": study})
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
         """The configuration of a trial: these settings with the dotted `overrides` of its search space."""

@@ -4,9 +4,9 @@ Flags, `--set`, a YAML file and the profile fill one tree of settings (objective
 failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is needed.
 """
 import argparse
+import os
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,10 @@ from objective.interruption import Interruption
 if TYPE_CHECKING:
     import optuna
 
-    from model.config import Config
     from model.data.corpus import Corpus
-    from model.warmstart import Donor
+    from model.distributed import Group
+    from objective.lab import Material
     from objective.settings import Settings
-    from objective.trial import Lab
-    from search_spaces.space import Space
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
             code, sentence = _judged(why)
             if sentence is None:
                 raise
-            print(sentence, file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, one says it
+                print(sentence, file=sys.stderr)
             return code
 
 
@@ -46,12 +45,13 @@ def _judged(why: Exception) -> tuple[int, str | None]:
     from model.data.problems import CorpusError
     from objective.settings import SettingsError
 
-    if isinstance(why, SettingsError | CorpusError | Refused):
+    if isinstance(why, SettingsError | CorpusError):
         return 2, str(why)
     from objective.failures import machine_failure  # imports Optuna
+    from objective.migrate import Refused
     from storage.studies import StorageError
 
-    if isinstance(why, StorageError):
+    if isinstance(why, StorageError | Refused):
         return 2, str(why)
     failure = machine_failure(why)
     return 1, failure and f"the machine failed: {failure}: mend that, the same command goes on with what the database holds"
@@ -63,143 +63,50 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from search_spaces.space import load
 
     space = load(settings.study.space, settings.config())
-    import optuna
-    import torch
-
-    from model.recurrence import implementation
-    from model.trainer import precision
     from objective.board import best_trial, ended, finished
-    from objective.companions import Companions
-    from objective.data import device_of, donor_of, load_data, speech_of
-    from objective.events import StudyStarted, Warned
-    from objective.settings import SettingsError, mask_url
+    from objective.events import StudyStarted
+    from objective.lab import Lab, Material
+    from objective.migrate import migrate
+    from objective.opening import identity_of, open_study
+    from objective.ranks import follow, joined
+    from objective.settings import mask_url
     from objective.sinks.console import console
     from objective.sinks.fan import Sinks
     from objective.sinks.jsonl import JsonLines
-    from objective.trial import Lab
     from objective.worker import work
-    from pruners.compose import rules
-    from pruners.shipped import shipped
-    from storage.studies import open_storage
+    from objective.workers import gpus, how_many, supervise
+    from storage.studies import hurry, open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device = device_of(settings.device)
-    try:
-        precision(settings.config(), device)
-        implementation(settings.network.recurrence, device)
-    except ValueError as why:
-        raise SettingsError([str(why)]) from why
-    donor = donor_of(settings)
-    corpus = load_data(settings)
-    study, notes = open_study(settings, space, corpus, donor, open_storage(settings.storage_url))
-    with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
-        study.pruner = shipped(
-            settings.budget.kframes, settings.pruner, settings.health, lambda sentence: sinks.emit(Warned(sentence))
-        )
-        lab = Lab(settings, space, corpus, speech_of(corpus), device, rules(settings.health), sinks, interruption, donor)
-        about = f"space {space.name}: {space.about}"
-        started = _donor_notes(donor, settings.config(space.fixed), corpus) if donor else ()
-        notes = [*_corpus_notes(corpus), about, *notes, *started, _device_note(device, settings)]
-        url = mask_url(settings.storage_url)
-        done, wanted = len(finished(study)), settings.study.trials
-        best = best_trial(study)
-        known = None if best is None or best.value is None else (best.value, best.number)
-        sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), known))
-        interruption.patient = True
-        with Companions(words, settings.study.trials_per_gpu - 1, settings.folder, sinks) as companions:
-            reason = work(study, lab)
-            if reason == "interrupted":
-                companions.stop()
-        command = _next_command(words, reason, study, lab)
-        sinks.emit(ended(study, reason, wanted, settings.budget.kframes, time.monotonic() - began, command))
-    return 130 if reason == "interrupted" else 0
-
-
-class Refused(ValueError):
-    """The study exists and was made for something else."""
-
-
-def open_study(
-    settings: "Settings", space: "Space", corpus: "Corpus", donor: "Donor | None", storage: "optuna.storages.BaseStorage"
-) -> tuple["optuna.Study", list[str]]:
-    """Create the study with its recipes enqueued, or load it. Raises Refused where its values would not be comparable."""
-    import optuna
-
-    from model.config import Config
-    from objective.data import fingerprint
-
-    name = settings.study.name
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
-    except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name)
-        _await_identity(study)
-    identity = {
-        "space": space.fingerprint(),
-        "profile": settings.profile,
-        "score": settings.objective.score,
-        "budget_kframes": settings.budget.kframes,
-        "reports": settings.budget.reports,
-        "seed": settings.study.seed,
-        "corpus": fingerprint(corpus),
-        "warm_start": donor and donor.digest,
-        "targets": asdict(settings.health.targets),
-        **_flat(asdict(settings.config())),
-    }
-    known = study.user_attrs.get("identity")
-    if known is None:
-        notes = _enqueue_recipes(study, settings, space)
-        study.set_user_attr("settings", settings.dump())
-        study.set_user_attr("identity", identity)  # last: it says that the study is ready
-        return study, notes
-    known = _flat(asdict(Config())) | known  # a knob that did not exist when the study was made had the effect of its default
-    differences = space.diff(known["space"])
-    differences += [
-        f"{name} was {known.get(name)}, it is now {new}"
-        for name, new in identity.items()
-        if name != "space" and known.get(name) != new
-    ]
-    if differences:
-        listed = "\n".join(f"  {sentence}" for sentence in differences)
-        raise Refused(
-            f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
-            "choose another --study, or type the command it was made with"
-        )
-    return study, []
-
-
-def _await_identity(study: "optuna.Study") -> None:
-    """Give the worker that may have made the study a moment ago two seconds to enqueue its recipes."""
-    from optuna.trial import TrialState
-
-    for _ in range(20):
-        if "identity" in study.user_attrs:
-            return
-        time.sleep(0.1)
-    if any(trial.state != TrialState.WAITING for trial in study.trials):
-        raise Refused(f"study {study.study_name} was made by another program: choose another --study")
-
-
-def _flat(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    flat = {f"{group}.{name}": value for group, knobs in config.items() for name, value in knobs.items()}
-    del flat["network.recurrence"]  # how fast, with equal results
-    return flat
-
-
-def _enqueue_recipes(study: "optuna.Study", settings: "Settings", space: "Space") -> list[str]:
-    from search_spaces.recipes import load_recipes
-
-    notes = []
-    recipes = load_recipes()
-    for name in settings.study.recipes:
-        params, changes = space.to_trial_params(recipes[name])
-        known = {"k": len(study.get_trials(deepcopy=False)), "origin": f"recipe {name}", "changes": changes}
-        study.enqueue_trial(params, user_attrs=known, skip_if_exists=True)
-        if changes:
-            notes.append(f"recipe {name} as the space allows it: {'; '.join(changes)}")
-    return notes
+    known = Material.of(settings, space)
+    with joined(known) as group:
+        if group is not None and group.rank > 0:
+            return follow(settings, known, group)
+        storage = open_storage(settings.storage_url, settings.study.database_s)
+        identity, moved = identity_of(settings, space, known.corpus, known.donor), []
+        if settings.study.migrate is not None:
+            _, migration = migrate(storage, settings.study.name, settings.study.migrate, space, identity)
+            settings, moved = settings.migrated(), migration.told()
+        study, notes = open_study(settings, space, identity, storage)
+        devices = gpus() if known.device.type == "cuda" else []
+        count = 1 if group else how_many(settings, devices)
+        with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
+            about, machine = f"space {space.name}: {space.about}", _device_note(known.device, settings, count, group)
+            notes = [*_corpus_notes(known.corpus), about, *moved, *notes, *_donor_notes(known, settings), machine]
+            done, wanted = len(finished(study)), settings.study.trials
+            best = best_trial(study)
+            leader = None if best is None or best.value is None else (best.value, best.number)
+            url = mask_url(settings.storage_url)
+            sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), leader))
+            interruption.patient = True
+            interruption.also = lambda: hurry(storage)
+            interruption.allow(settings.study.timeout_s)
+            if group is not None or (settings.study.workers is None and count == 1):
+                end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
+            else:
+                end = supervise(settings, count, devices, sinks, interruption)
+            command = _next_command(words, end.early, study, settings)
+            sinks.emit(ended(study, end.why, wanted, settings.budget.kframes, time.monotonic() - began, command))
+    return end.code
 
 
 def _settings(parsed: argparse.Namespace) -> "Settings":
@@ -225,41 +132,47 @@ def _corpus_notes(corpus: "Corpus") -> list[str]:
     return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
-def _donor_notes(donor: "Donor", config: "Config", corpus: "Corpus") -> list[str]:
-    """What a network of `config` has of the checkpoint."""
+def _donor_notes(known: "Material", settings: "Settings") -> tuple[str, ...]:
+    """What a network of the settings has of the checkpoint."""
+    if known.donor is None:
+        return ()
     import torch
 
     from model.tacotron2 import Tacotron2
     from model.text.symbols import symbols
     from model.warmstart import told, warm_start
 
-    table = symbols(corpus.language)
+    table = symbols(known.corpus.language)
+    config = settings.config(known.space.fixed)
     with torch.device("meta"):
         network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return list(told(donor, warm_start(network, table, donor)))
+    return tuple(told(known.donor, warm_start(network, table, known.donor)))
 
 
-def _device_note(device: Any, settings: "Settings") -> str:
+def _device_note(device: Any, settings: "Settings", count: int, group: "Group | None") -> str:
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    return f"{name}, profile {settings.profile}, {settings.budget.kframes} kframes a trial"
+    workers = f"{group.size} ranks for each trial, " if group else f"{count} workers, " if count > 1 else ""
+    return f"{workers}{name}, profile {settings.profile}, {settings.budget.kframes} kframes a trial"
 
 
-def _next_command(words: list[str], why: str, study: "optuna.Study", lab: "Lab") -> str:
-    """What to type next: the same again after an interruption, more trials after the end, or a look at the best one."""
+def _next_command(words: list[str], early: bool, study: "optuna.Study", settings: "Settings") -> str:
+    """What to type next: the same again where trials were released, more trials after the end, or a look at the best one."""
     import shlex
 
     from objective.board import best_trial
     from objective.settings import mask_url
 
     words = [mask_url(word) for word in words]
-    if why != "finished":
-        return f"{_typed('python')} -m objective.study {shlex.join(words)}".rstrip()
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    program = f"{_typed('torchrun')} --nproc-per-node {ranks}" if int(ranks) > 1 else _typed("python")
+    if early:
+        return f"{program} -m objective.study {shlex.join(words)}".rstrip()
     if best_trial(study) is None:
-        kept = [w for i, w in enumerate(words) if not (w.startswith("--trials") or (i and words[i - 1] == "--trials"))]
-        return f"{_typed('python')} -m objective.study {shlex.join([*kept, '--trials', str(lab.settings.study.trials * 2)])}"
-    return f"{_typed('optuna-dashboard')} {shlex.quote(mask_url(lab.settings.storage_url))}"
+        kept = [w for i, w in enumerate(words) if not (w.partition("=")[0] == "--trials" or (i and words[i - 1] == "--trials"))]
+        return f"{program} -m objective.study {shlex.join([*kept, '--trials', str(settings.study.trials * 2)])}"
+    return f"{_typed('optuna-dashboard')} {shlex.quote(mask_url(settings.storage_url))}"
 
 
 def _typed(program: str) -> str:

@@ -1,51 +1,31 @@
 """One trial: the only place where Optuna meets training. It follows the trainer's reports and says how the trial ended."""
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 import yaml
 
 from model.config import Config
-from model.data.corpus import Corpus
 from model.files import whole
 from model.report import Report
+from model.snapshot import Snapshot
 from model.text.symbols import symbols
-from model.trainer import Speech, Trainer, out_of_memory
-from model.warmstart import Donor, warm_start
-from objective.events import Progressed, Reported
-from objective.interruption import Interruption
+from model.trainer import Trainer, out_of_memory
+from objective.course import Course, forget, newest
+from objective.events import Progressed, Reported, Resumed
+from objective.lab import Lab
 from objective.pictures import curves
+from objective.ranks import Task, built, led
 from objective.score import Speaking, better, misses, value, violations
-from objective.settings import Settings
-from objective.sinks.fan import Sinks
-from objective.sinks.jsonl import trial_folder
 from objective.speaking import sentences, show, speak
 from pruners.levels import Levels
-from pruners.record import empty, extended, point
-from pruners.rules import Rule, judge, status
-from search_spaces.space import Space
+from pruners.record import empty
+from pruners.rules import judge, status
 from storage import checkpoints
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """What all trials of a study share."""
-
-    settings: Settings
-    space: Space
-    corpus: Corpus
-    speech: Speech
-    device: torch.device
-    judges: tuple[Rule, ...]
-    sinks: Sinks
-    interruption: Interruption
-    donor: Donor | None = None  # every trial starts from it
-
-    def folder(self, number: int) -> Path:
-        return trial_folder(self.settings.folder, number)
+from storage.folders import BEST
+from storage.leases import Lease
 
 
 @dataclass(slots=True)
@@ -58,28 +38,30 @@ class Ending:
     pruned_by: str | None = None
     severity: float = 0.0
     violations: dict[str, float] = field(default_factory=dict)
-    reports: list[Report] = field(default_factory=list)
+    last: Report | None = None
     best: Report | None = None
     speaking: Speaking | None = None
-
-    @property
-    def last(self) -> Report | None:
-        return self.reports[-1] if self.reports else None
+    seconds: float = 0.0  # of all workers that this point had
 
 
-def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Ending:
-    """Train `config` within the budget, or until a pruner says why not. Raises Interrupted, and whatever the machine does."""
+def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int, lease: Lease, line: Sequence[int]) -> Ending:
+    """Train `config` within the budget, or until a pruner says why not.
+
+    `line` are the trials whose point this one is again, the newest first: it goes on from the newest good snapshot of theirs.
+    Raises Interrupted, UpdateFinishedTrialError where somebody else ended the trial, and whatever the machine does.
+    """
     folder = lab.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
+    forget(folder)
     _write_config(folder / "config.yaml", trial, config, lab, seed)
-    ending = Ending()
+    alphabet = {"symbols": list(symbols(lab.corpus.language))}  # a file of weights says what they are for
+    course, start = _taken_up(trial, lab, {"params": dict(trial.params), "seed": seed}, line, alphabet)
+    budget, ending = lab.settings.budget, Ending()
     try:
-        budget = lab.settings.budget
-        trainer = Trainer(config, lab.speech, budget.kframes, budget.reports, lab.device, seed)
-        if lab.donor is not None:
-            warm_start(trainer.network, symbols(lab.corpus.language), lab.donor)
-        _follow(trainer, trial, lab, ending)
-        curves(folder / "curves.png", ending.reports, _levels(lab.settings.health), f"trial {trial.number}")
+        trainer = built(Task(config, budget, seed, start), lab.known, lab.speech, lab.group)
+        _follow(trainer, trial, lab, ending, lease, course, alphabet)
+        ending.last, ending.best = course.last, course.kept
+        curves(folder / "curves.png", course.reports, _levels(lab.settings.health), f"trial {trial.number}")
         if ending.last is not None and ending.last.val_loss is not None:  # a network that says NaN says nothing
             _finish(trainer, trial.number, lab, ending)
     except (RuntimeError, MemoryError) as why:
@@ -88,46 +70,82 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int) -> Endin
         ending.state, ending.pruned_by, ending.severity = "PRUNED", "out_of_memory", 1.0
         r = config.network.reduction
         ending.reason = f"out of memory on {lab.device.type} at r = {r}, even with the batch in parts"
+    ending.seconds = course.seconds
     return ending
 
 
-def _follow(trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending) -> None:
-    """Consume the trainer's reports: record, show, keep the best snapshot, ask the pruner."""
-    folder = lab.folder(trial.number)
-    record = empty(lab.settings.budget.kframes)
-    alphabet = {"symbols": list(symbols(lab.corpus.language))}  # a file of weights says what they are for
-    with closing(trainer.steps()) as steps:
+def _taken_up(
+    trial: optuna.Trial, lab: Lab, point: dict[str, Any], line: Sequence[int], alphabet: dict[str, Any]
+) -> tuple[Course, Snapshot | None]:
+    """The course of a trial so far; of a new one, an empty one. The study is told what an earlier trial told it up to there."""
+    found = newest([lab.folder(number) for number in line], point, lab.warn)
+    if found is None:
+        return Course(point, empty(lab.settings.budget.kframes)), None
+    course, snapshot, folder = found
+    course.bring_best(folder, lab.folder(trial.number), snapshot, alphabet)
+    for report in course.reports:
+        if report.val_loss is not None:
+            trial.report(report.val_loss, round(report.kframes))
+    trial.set_user_attr("health", course.record)
+    lab.sinks.emit(Resumed(trial.number, line[0], snapshot.cursor.frames / 1_000, tuple(course.reports)))
+    return course, snapshot
+
+
+def _follow(
+    trainer: Trainer, trial: optuna.Trial, lab: Lab, ending: Ending, lease: Lease, course: Course, alphabet: dict[str, Any]
+) -> None:
+    """Consume the trainer's reports: record, show, keep snapshots, ask the pruner."""
+    folder, every = lab.folder(trial.number), lab.settings.budget.snapshot_kframes
+    kept = trainer.cursor.frames / 1_000
+    with led(trainer, lab.group) as steps:
+        if course.last is not None and _stopped(trial, course.last, course, lab, ending):
+            return  # it was stopped here before, and its worker died before it could say so
         for report in steps:
-            lab.interruption.check()
-            cursor = trainer.cursor
+            kframes = trainer.cursor.frames / 1_000
+            lease.moved(kframes)
+            better_one = False
             if report is None:
-                lab.sinks.emit(Progressed(trial.number, cursor.frames / 1_000, cursor.updates))
-                continue
-            ending.reports.append(report)
-            record = extended(record, point(report))
-            trial.set_user_attr("health", record)
-            if report.val_loss is not None:
-                trial.report(report.val_loss, round(report.kframes))
-            found = judge(record, lab.judges)
-            sentences = tuple(decision.evidence for decision in found)
-            lab.sinks.emit(Reported(trial.number, report, status(found), sentences))
-            if better(report, ending.best, lab.settings.health.targets):
-                ending.best = report
-                weights = {"weights": trainer.network.state_dict(), "kframes": report.kframes}
-                checkpoints.save(folder / "best.pt", weights | alphabet)
-            checkpoints.save(folder / "last.pt", trainer.snapshot().as_dict() | alphabet)
-            if trial.should_prune():
-                attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
-                ending.pruned_by, ending.reason = attributes["pruned_by"], attributes["pruned_reason"]
-                ending.severity = attributes["pruned_severity"]
-                if ending.pruned_by == "nonfinite" and report.gradients.culprit:
-                    ending.reason += f"; the first term that was not: {report.gradients.culprit}"
-            elif report.val_loss is None:  # whoever prunes, or nobody: there is nothing to go on with
-                worst = found[0]
-                ending.pruned_by, ending.reason, ending.severity = worst.rule, worst.evidence, worst.severity
-            if ending.pruned_by is not None:
-                ending.state = "PRUNED"
+                lab.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
+            else:
+                better_one = better(report, course.kept, lab.settings.health.targets)
+                course.add(report)
+                if better_one:
+                    course.best = len(course.reports) - 1
+                _tell(trial, report, course, lab)
+            due = report is not None if every is None else kframes // every > kept // every
+            if due or better_one or lab.interruption.why is not None:
+                course.save(folder, trainer.snapshot(), alphabet)
+                kept = kframes
+            if better_one:
+                course.save_best(folder, trainer.network.state_dict(), alphabet)
+            if report is not None and _stopped(trial, report, course, lab, ending):
                 return
+            lab.interruption.check()
+
+
+def _tell(trial: optuna.Trial, report: Report, course: Course, lab: Lab) -> None:
+    """A report to the study and to whoever watches."""
+    trial.set_user_attr("health", course.record)
+    if report.val_loss is not None:
+        trial.report(report.val_loss, round(report.kframes))
+    found = judge(course.record, lab.judges)
+    lab.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
+
+
+def _stopped(trial: optuna.Trial, report: Report, course: Course, lab: Lab, ending: Ending) -> bool:
+    """Whether the trial ends here, and in `ending` why."""
+    if trial.should_prune():
+        attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
+        ending.pruned_by, ending.reason = attributes["pruned_by"], attributes["pruned_reason"]
+        ending.severity = attributes["pruned_severity"]
+        if ending.pruned_by == "nonfinite" and report.gradients.culprit:
+            ending.reason += f"; the first term that was not: {report.gradients.culprit}"
+    elif report.val_loss is None:  # whoever prunes, or nobody: there is nothing to go on with
+        worst = judge(course.record, lab.judges)[0]
+        ending.pruned_by, ending.reason, ending.severity = worst.rule, worst.evidence, worst.severity
+    if ending.pruned_by is not None:
+        ending.state = "PRUNED"
+    return ending.pruned_by is not None
 
 
 def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
@@ -136,7 +154,7 @@ def _finish(trainer: Trainer, number: int, lab: Lab, ending: Ending) -> None:
     targets = lab.settings.health.targets
     if ending.state == "COMPLETE":
         assert ending.best is not None
-        trainer.network.load_state_dict(checkpoints.load(folder / "best.pt")["weights"])
+        trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
     asked = sentences(lab.corpus, lab.speech)
     spoken, ending.speaking = speak(trainer.network, asked, lab.device)
     if ending.speaking is None:
@@ -166,7 +184,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, lab: Lab, see
         "seed": seed,
         "language": lab.corpus.language,
         "budget_kframes": lab.settings.budget.kframes,
-        **({"warm_start": {"file": str(lab.donor.path), "digest": lab.donor.digest}} if lab.donor else {}),
+        **({"warm_start": {"file": str(lab.known.donor.path), "digest": lab.known.donor.digest}} if lab.known.donor else {}),
         "params": dict(trial.params),
         **asdict(config),
     }

@@ -1,9 +1,11 @@
 """Ask, run, tell: one loop of our own, until the study has the wanted number of finished trials.
 
 COMPLETE is a result, PRUNED a fact about the point, FAIL a fact about the machine. Finished means COMPLETE or PRUNED. The
-point of a trial that fails is enqueued again with its ordinal k, and the seed of trial k depends on the study's seed and k
-alone, so that an interrupted study tries what an undisturbed one would have tried.
+point of a trial that fails comes again with its ordinal k and goes on from its last snapshot, and the seed of trial k depends
+on the study's seed and k alone, so that an interrupted study tries what an undisturbed one would have tried.
 """
+import os
+import sys
 import time
 from dataclasses import asdict
 from typing import Any
@@ -14,87 +16,121 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import best_trial, finished, point, reason
-from objective.events import TrialEnded, TrialStarted, Warned
+from objective.board import best_trial, finished, reason
+from objective.ends import End, Ends
+from objective.events import TrialEnded, TrialStarted
 from objective.failures import MACHINE, machine_failure
 from objective.interruption import Interrupted
+from objective.lab import Lab
 from objective.notes import note, save
 from objective.repair import depth, owed
-from objective.trial import Ending, Lab, run_trial
+from objective.sinks.words import duration
+from objective.trial import Ending, run_trial
 from pruners.record import point as measured
 from search_spaces.space import Space
-from storage.leases import beside, orphans, owner
+from storage.leases import Lease
+from storage.lineage import ancestors, doubled, drop, enqueue_owed, ordinal, release
+from storage.retention import Keep, tidy
 
 LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
+FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker whose machine failed tries again, by setting
 SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
-_KEPT = ("k", "changes", "repair_of", "repair_depth", "repair_why")  # attributes of a point that comes again
 
 
-def work(study: optuna.Study, lab: Lab) -> str:
-    """Runs trials until the study is done; returns the sentence why it stopped. Raises what the machine does."""
-    settings = lab.settings
-    reclaim(study, lab)
-    started = time.monotonic()
+def work(study: optuna.Study, lab: Lab) -> End:
+    """Runs trials until the study is done; returns why it stopped. Raises what the machine does, unless it should wait."""
+    ends, wait = Ends(study, lab.settings), FIRST_WAIT_S
     while True:
-        done = len(finished(study))
-        if done >= settings.study.trials:
-            return "finished"
-        limit = settings.study.timeout_s
-        if limit is not None and time.monotonic() - started >= limit:
-            return f"time is up after {limit:g} s"
         try:
+            beside = reclaim(study, lab)
             lab.interruption.check()
-            if done + len(beside(study)) >= settings.study.trials:
-                time.sleep(LOOK_S)  # the last ones run already; should one be released, its point is ours
-                reclaim(study, lab)
+            end = ends.end()
+            if end is not None:
+                return end
+            if len(finished(study)) + beside >= lab.settings.study.trials:
+                lab.interruption.wait(LOOK_S)  # the last ones run already; should one be released, its point is ours
             else:
-                run_one(study, lab, done + 1)
-        except Interrupted:
-            return "interrupted"
+                run_one(study, lab, len(finished(study)) + beside + 1)
+                wait = FIRST_WAIT_S
+        except Interrupted as why:
+            return End(str(why), 130 if lab.interruption.asked.is_set() else 0, early=True)
+        except MACHINE as why:
+            sentence = machine_failure(why)
+            if sentence is None or lab.settings.study.on_failure == "stop":
+                raise
+            lab.warn(f"{sentence}: tried again in {duration(wait)}")
+            lab.interruption.wait(wait)
+            wait = min(2 * wait, LAST_WAIT_S)
 
 
-def run_one(study: optuna.Study, lab: Lab, ordinal: int) -> None:
-    """One trial from ask to tell."""
+def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
+    """One trial from ask to tell; `place` is its k of "trial k of N"."""
     settings = lab.settings
+    enqueue_owed(study)
     enqueue_repair(study, lab.space, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
+
+    def hung(sentence: str) -> None:
+        """In the thread of the lease, the other one being stuck somewhere: there is no cleaner end for this process."""
+        release(study, trial.number, sentence, died=True)
+        print(f"trial {trial.number}: {sentence}: this worker ends", file=sys.stderr, flush=True)
+        os._exit(1)
+
     try:
-        trial.set_user_attr("owner", owner())
-        earlier = [other for other in beside(study) if other.number < trial.number]
-        if len(finished(study)) + len(earlier) >= settings.study.trials:
-            release(study, trial.number, "another worker runs the last trial")  # both saw room for one more
+        with Lease(study, trial, lab.watch, settings.study.hang_s, hung) as lease:
+            ending = _run(study, trial, lab, place, lease)
+        if ending is None:
             return
-        if twin(study, trial):
-            study.tell(trial, state=TrialState.FAIL)
-            return
-        k = trial.user_attrs["k"] if "k" in trial.user_attrs else _ordinal(study, trial.number)
-        trial.set_user_attr("k", k)
-        study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
-        config = settings.config(lab.space.suggest(trial))
-        origin = _origin(trial.user_attrs)
-        lab.sinks.emit(TrialStarted(trial.number, ordinal, dict(trial.params), origin, settings.budget.kframes))
-        ending = run_trial(trial, config, lab, seed(settings.study.seed, k, TRAINER))
-        tell(study, trial, ending, settings.study.sampler, time.monotonic() - began)
+        tell(study, trial, ending, settings.study.sampler)
     except UpdateFinishedTrialError:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
-        ending = Ending("FAIL", reason="ended from outside while it ran")
+        ending = Ending("FAIL", reason="ended from outside while it ran", seconds=time.monotonic() - began)
     except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
         try:
             release(study, trial.number, _cause(why))
         except MACHINE as more:  # the database itself may be what failed
             if machine_failure(more) is None:
                 raise
-        lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why)), lab, time.monotonic() - began, False))
+        lab.sinks.emit(_ended(trial.number, Ending("FAIL", reason=_cause(why), seconds=time.monotonic() - began), lab, False))
         raise
+    _after(study, trial, lab, ending)
+
+
+def _run(study: optuna.Study, trial: optuna.Trial, lab: Lab, place: int, lease: Lease) -> Ending | None:
+    """A trial that was asked for, unless another worker has done so first."""
+    settings = lab.settings
+    earlier = [other for other in lab.watch.look(study)[0] if other.number < trial.number]
+    if len(finished(study)) + len(earlier) >= settings.study.trials:
+        release(study, trial.number, "another worker runs the last trial")  # both saw room for one more
+        return None
+    if doubled(study, trial):
+        drop(study, trial, "another worker runs the same point")
+        return None
+    trials = study.get_trials(deepcopy=False)
+    k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
+    trial.set_user_attr("k", k)
+    study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
+    config = settings.config(lab.space.suggest(trial))
+    line = [other.number for other in ancestors(trials, trials[trial.number])]
+    origin = _origin(trial.user_attrs)
+    lab.sinks.emit(TrialStarted(trial.number, place, dict(trial.params), origin, settings.budget.kframes))
+    return run_trial(trial, config, lab, seed(settings.study.seed, k, TRAINER), lease, line)
+
+
+def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -> None:
+    """What follows an ending that the study knows of: it is shown, noted, and its snapshots make room."""
+    settings = lab.settings
     if lab.device.type == "cuda":
         torch.cuda.empty_cache()  # the next trial's shapes are others, and workers beside this one need the memory, too
     best = best_trial(study)
     is_best = best is not None and best.number == trial.number
-    lab.sinks.emit(_ended(trial.number, ending, lab, time.monotonic() - began, is_best))
+    lab.sinks.emit(_ended(trial.number, ending, lab, is_best))
     if ending.state != "FAIL":
-        body = note(study._storage.get_trial(trial._trial_id), settings.budget.kframes)
-        save(trial, body, lambda sentence: lab.sinks.emit(Warned(sentence)))
+        save(trial, note(study._storage.get_trial(trial._trial_id), settings.budget.kframes), lab.warn)
+    made = tidy(study, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
+    if made.note:
+        lab.warn(made.note)
 
 
 def enqueue_repair(study: optuna.Study, space: Space, deepest: int) -> None:
@@ -119,20 +155,13 @@ def enqueue_repair(study: optuna.Study, space: Space, deepest: int) -> None:
         study.enqueue_trial(repair.params, user_attrs=lineage)
 
 
-def twin(study: optuna.Study, trial: optuna.Trial) -> bool:
-    """Whether another worker enqueued the same repair at the same moment, and first."""
-    parent = trial.user_attrs.get("repair_of")
-    earlier = study.get_trials(deepcopy=False)[: trial.number] if parent is not None else []
-    return any(other.user_attrs.get("repair_of") == parent and other.state != TrialState.FAIL for other in earlier)
-
-
-def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str, seconds: float) -> None:
+def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str) -> None:
     """Attributes first, which a finished trial no longer takes, then the state."""
     last, speaking = ending.last, ending.speaking
     shown = ending.best if ending.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
         **(measured(shown) | asdict(shown.health) if shown else {}),
-        "seconds": seconds,
+        "seconds": ending.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": ending.pruned_by,
         "pruned_reason" if ending.pruned_by else "sick_reason": ending.reason,
@@ -157,25 +186,14 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
     study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
-def release(study: optuna.Study, number: int, why: str) -> None:
-    """End a trial that the machine stopped as FAIL, and enqueue its point again if it had one."""
-    frozen = study.get_trials(deepcopy=False)[number]
-    try:
-        study._storage.set_trial_user_attr(frozen._trial_id, "released", why)
-        study._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
-    except UpdateFinishedTrialError:  # somebody else ended it, and enqueued its point
-        return
-    if point(frozen) and "k" in frozen.user_attrs:
-        kept = {name: frozen.user_attrs[name] for name in _KEPT if name in frozen.user_attrs}
-        study.enqueue_trial(point(frozen), user_attrs=kept | {"origin": f"again after trial {number}"})
-
-
-def reclaim(study: optuna.Study, lab: Lab) -> None:
-    """Release the trials whose worker died on this machine, and remove the files that it was writing."""
-    for trial in orphans(study):
-        release(study, trial.number, "its worker died")
+def reclaim(study: optuna.Study, lab: Lab) -> int:
+    """Release the trials whose worker died, and remove what it was writing; returns how many run beside this worker."""
+    alive, dead = lab.watch.look(study)
+    for trial in dead:
+        release(study, trial.number, "its worker died", died=True)
         for part in lab.folder(trial.number).glob(".*.part"):
             part.unlink(missing_ok=True)
+    return len(alive)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -191,15 +209,10 @@ def seed(base: int, k: int, stream: int) -> int:
     return int(np.random.SeedSequence([base, k, stream]).generate_state(1)[0])
 
 
-def _ordinal(study: optuna.Study, number: int) -> int:
-    """The k of a new trial: its number without those that were released and come again, or repair one, under another's k."""
-    earlier = study.get_trials(deepcopy=False)[:number]
-    return number - sum("released" in trial.user_attrs or "repair_of" in trial.user_attrs for trial in earlier)
-
-
 def _origin(known: dict[str, Any]) -> str:
     origin = str(known.get("origin", "sampled"))
-    return f"{origin}: {', '.join(known['changes'])}" if "repair_of" in known else origin
+    changed = f"{origin}: {', '.join(known['changes'])}" if "repair_of" in known else origin
+    return f"{changed}, again after trial {known['again_of']}" if "again_of" in known else changed
 
 
 def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
@@ -209,14 +222,14 @@ def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
 
 def _cause(why: BaseException) -> str:
     if isinstance(why, Interrupted | KeyboardInterrupt):
-        return "interrupted"
+        return str(why) or "interrupted"
     if sentence := machine_failure(why):
         return sentence
     text = str(why).strip()
     return f"{type(why).__name__}: {text.splitlines()[0]}" if text else type(why).__name__
 
 
-def _ended(number: int, ending: Ending, lab: Lab, seconds: float, is_best: bool) -> TrialEnded:
+def _ended(number: int, ending: Ending, lab: Lab, is_best: bool) -> TrialEnded:
     budget = lab.settings.budget.kframes
     kframes = ending.last.kframes if ending.last else 0.0
     return TrialEnded(
@@ -226,7 +239,7 @@ def _ended(number: int, ending: Ending, lab: Lab, seconds: float, is_best: bool)
         reason=ending.reason,
         pruned_by=ending.pruned_by,
         violations=ending.violations,
-        seconds=seconds,
+        seconds=ending.seconds,
         kframes=kframes,
         saved_kframes=budget - kframes if ending.state == "PRUNED" else 0.0,
         folder=lab.folder(number),

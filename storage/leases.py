@@ -1,50 +1,139 @@
-"""Who runs a trial: host, process and boot, so that a trial whose owner died on this machine is noticed at once."""
+"""Who runs a trial, and whether it still does: a signature (host, process, boot), and a beat that its worker raises."""
 import os
 import socket
-from datetime import datetime, timedelta
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
 
-SIGNED_WITHIN = timedelta(seconds=10)  # between the asking for a trial and its owner's signature
+from storage.studies import FAILURES
+
+BEAT_S = 5.0  # between two beats
+SLOWEST_S = 60.0  # the same, while the database does not answer
+SIGNED_S = 30.0  # from the asking for a trial to its owner's signature
 
 
 def owner() -> dict[str, Any]:
-    """This process, told apart from one that gets the same number after a reboot."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "boot": _boot(), "started": _started(os.getpid())}
+    """This process, told apart from one that gets the same number after a reboot, or in another container of this machine."""
+    here = {"host": socket.gethostname(), "machine": _text("/etc/machine-id"), "boot": _text("/proc/sys/kernel/random/boot_id")}
+    return here | {"pids": _link("/proc/self/ns/pid"), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def orphans(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """RUNNING trials whose owner was a process of this machine that is gone. What runs elsewhere is left alone."""
-    here = owner()
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [trial for trial in running if _gone(trial.user_attrs.get("owner"), here)]
+class Watch:
+    """Tells the trials of a study that run from those whose worker is dead.
+
+    Of a process of this machine that is gone, it knows at once; of any other, when its beat has stood still for `grace_s`
+    seconds. They are this process's own seconds, and count only while it looks: a clock that jumps, clocks that differ, and a
+    database that was away for an hour make nobody dead.
+    """
+
+    def __init__(self, grace_s: float) -> None:
+        self.grace_s = grace_s
+        self._stood: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and for how long it has been that
+        self._looked = time.monotonic()
+        self._lock = threading.Lock()
+
+    def look(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """RUNNING trials: those of living workers other than this process, and those whose worker is dead."""
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        here = owner()
+        with self._lock:
+            now = time.monotonic()
+            passed, self._looked = min(now - self._looked, 2 * BEAT_S), now
+            self._stood = {trial.number: self._counted(trial, passed) for trial in running}
+            dead = [trial for trial in running if self._dead(trial, here)]
+        alive = [trial for trial in running if trial not in dead and trial.user_attrs.get("owner") != here]
+        return alive, dead
+
+    def _counted(self, trial: FrozenTrial, passed: float) -> tuple[Any, float]:
+        beat, known = trial.user_attrs.get("beat"), self._stood.get(trial.number)
+        return (beat, known[1] + passed) if known and known[0] == beat else (beat, 0.0)
+
+    def _dead(self, trial: FrozenTrial, here: dict[str, Any]) -> bool:
+        signed = trial.user_attrs.get("owner")
+        stood = self._stood[trial.number][1]
+        if signed is None:
+            return stood >= SIGNED_S
+        return signed != here and (_gone(signed, here) or stood >= self.grace_s)
 
 
-def beside(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """RUNNING trials of other living processes of this machine, or asked for a moment ago by nobody knows whom."""
-    here, now = owner(), datetime.now()
+class Lease:
+    """This process's hold on a trial that it has asked for. A context manager: signed at entry, then a thread beats.
 
-    def lives(trial: optuna.trial.FrozenTrial) -> bool:
-        lease = trial.user_attrs.get("owner")
-        if lease is None:
-            return trial.datetime_start is not None and now - trial.datetime_start < SIGNED_WITHIN
-        return bool(lease["host"] == here["host"] and lease != here and not _gone(lease, here))
+    The thread survives a database that does not answer. It sets `lost` where somebody else ended the trial, and calls `hung`
+    with a sentence, in the thread, where `moved` has not been called for `hang_s` seconds.
+    """
 
-    return [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if lives(trial)]
+    def __init__(
+        self, study: optuna.Study, trial: optuna.Trial, watch: Watch, hang_s: float, hung: Callable[[str], None]
+    ) -> None:
+        self.study, self.trial, self.watch = study, trial, watch
+        self.hang_s, self.hung = hang_s, hung
+        self.lost = False
+        self._moved, self._kframes = time.monotonic(), 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.trial.set_user_attr("owner", owner())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=1)  # it may wait for a database that is away: a beat too late does no harm
+
+    def moved(self, kframes: float) -> None:
+        """The work goes on; with it, whether the trial is still ours: UpdateFinishedTrialError where it is not."""
+        if self.lost:
+            raise UpdateFinishedTrialError(f"trial {self.trial.number} was ended by somebody else")
+        self._moved, self._kframes = time.monotonic(), kframes
+
+    def _beat(self) -> None:
+        wait, beats = BEAT_S, 0
+        while not self._done.wait(min(wait, self.hang_s)):
+            stood = time.monotonic() - self._moved
+            if stood >= self.hang_s:
+                self.hung(f"no progress for {stood:.0f} s at {self._kframes:.0f} kframes")
+                return
+            try:
+                beats += 1
+                self.study._storage.set_trial_user_attr(self.trial._trial_id, "beat", beats)
+                self.watch.look(self.study)  # its seconds count while somebody looks
+                wait = BEAT_S
+            except UpdateFinishedTrialError:
+                self.lost = True
+                return
+            except (OSError, *FAILURES):  # the training goes on without the database until it has something to report
+                wait = min(2 * wait, SLOWEST_S)
 
 
-def _gone(lease: dict[str, Any] | None, here: dict[str, Any]) -> bool:
-    if lease is None or lease["host"] != here["host"]:
+def _gone(signed: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether this machine can say that the process is no more. Machines may share a name, and containers even a boot."""
+    if any(signed.get(name) != here[name] for name in ("host", "machine")):
         return False
-    return bool(lease["boot"] != here["boot"] or _started(lease["pid"]) != lease["started"])
+    if signed.get("boot") != here["boot"]:
+        return bool(here["machine"])  # it was started anew; without a number of its own, it may be another machine
+    return bool(signed.get("pids") == here["pids"] and _started(signed["pid"]) != signed["started"])
 
 
-def _boot() -> str:
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text().strip() if file.exists() else ""
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _started(pid: int) -> str:
@@ -57,8 +146,6 @@ def _started(pid: int) -> str:
         except PermissionError:
             pass
         return "alive"
-    try:
-        # The name, in parentheses, may hold spaces; the start time is the 20th field after it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+    # The name, in parentheses, may hold spaces; the start time is the 20th field after it.
+    state = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return state[19] if len(state) > 19 and state[0] != "Z" else ""

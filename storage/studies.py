@@ -1,4 +1,4 @@
-"""Open the database that holds the studies. SQLite runs in WAL with a busy timeout, so that a dashboard may read along."""
+"""Open the database that holds the studies, whichever it is, so that many may share it and a short outage ends no trial."""
 import errno
 import os
 import sqlite3
@@ -7,61 +7,146 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
+from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from storage.patience import OUTAGES, first_line, origin, patient
+
 BUSY_SECONDS = 30
+OPENING_SECONDS = 5
+EXAMPLES = "sqlite:///runs/studies.db, postgres-local:runs/postgres, postgresql://user@host/name or grpc://host:13000"
+LOCAL = "postgres-local"
+LOCAL_FOLDER = "runs/postgres"
+SECRETS = ("password", "sslpassword")
 _FAILURES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# A server that is gone, and a connection that a firewall forgot, are noticed within half a minute. Nothing is prepared on the
+# server: a pooler such as PgBouncer may give the next transaction another connection, which knows nothing of it.
+POSTGRESQL: dict[str, int | None] = {"connect_timeout": OPENING_SECONDS, "tcp_user_timeout": 20_000, "prepare_threshold": None}
+POSTGRESQL |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 class StorageError(ValueError):
     """The database cannot be used. The message says why, without passwords, and the way out."""
 
 
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """`sqlite:///FILE` or another URL that SQLAlchemy reads (`postgresql://...`). Creates what is missing.
-
-    Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's; what
-    `database_failure` knows where the file is right and the machine fails: the disk is full, somebody locks the database.
-    """
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError as why:
-        raise StorageError("need a storage URL such as sqlite:///runs/studies.db or postgresql://user@host/name") from why
-    shown = parsed.render_as_string(hide_password=True)
-    try:
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite(url, parsed.database)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        pooled = {"pool_pre_ping": True, "pool_recycle": 1_800}
-        return optuna.storages.get_storage(_tables(parsed.render_as_string(hide_password=False), pooled))
-    except (SQLAlchemyError, sqlite3.Error, StorageInternalError, ImportError) as why:
-        if getattr(_origin(why), "sqlite_errorcode", 0) & 0xFF in _FAILURES:
-            raise
-        way_out = "check that it is there and that you may write to it"
-        raise StorageError(f"cannot open {shown}: {_first_line(why)}: {way_out}") from why
-    except OSError as why:
-        raise StorageError(f"cannot open {shown}: {why.strerror or why}: choose a folder that can be written to") from why
-    except RuntimeError as why:  # Optuna's word for tables of another version, with the way out
-        raise StorageError(f"cannot use {shown}: {_first_line(why)}") from why
-
-
-FAILURES = (StorageInternalError, SQLAlchemyError, sqlite3.Error, KeyError)  # of which `database_failure` may know
+FAILURES = (*OUTAGES, KeyError)  # of which `database_failure` may know
 
 
 def database_failure(why: BaseException) -> str | None:
     """One sentence where the database failed under a running study: locked, full, damaged, deleted. None for anything else."""
-    if isinstance(why, StorageInternalError | SQLAlchemyError | sqlite3.Error):
-        return f"the database: {_first_line(why)}"
-    if isinstance(why, KeyError) and why.args == ("Record does not exist.",):  # Optuna's, of a study or a trial
+    if isinstance(why, OUTAGES):
+        return f"the database: {first_line(why)}"
+    missing = isinstance(why, KeyError) and (why.args == ("Record does not exist.",) or isinstance(why.__cause__, OUTAGES))
+    if missing:  # Optuna's words, for a study or a trial; a proxy's client has none
         return "the study was deleted from its database"
     return None
 
 
-def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
+def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStorage:
+    """Open, and make where it is missing, a database whose operations wait `patience_s` seconds for it (storage/patience.py).
+
+    `sqlite:///FILE`; `postgres-local[:DIR]`, a PostgreSQL server of this machine's own (storage/postgres.py);
+    `postgresql://...`, or what else SQLAlchemy reads; `grpc://HOST:PORT`, a proxy (storage/proxy.py).
+
+    Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's; what
+    `database_failure` knows where the file is right and the machine fails: the disk is full, somebody locks the database.
+    """
+    kind, colon, rest = url.partition(":")
+    if kind == "grpc":
+        from storage.proxy import connect
+
+        return connect(rest, patience_s)
+    parsed, secrets = (None, {}) if kind == LOCAL else _read(url)
+    shown = url if parsed is None else parsed.render_as_string()
+    try:
+        if parsed is None:
+            parsed = _local(rest if colon else LOCAL_FOLDER)
+        if parsed.get_backend_name() == "sqlite":
+            return _database(_sqlite(url, parsed.database), patience_s)
+        return _database(_server(parsed, secrets), patience_s)
+    except (SQLAlchemyError, sqlite3.Error, StorageInternalError, ImportError) as why:
+        if getattr(origin(why), "sqlite_errorcode", 0) & 0xFF in _FAILURES:
+            raise
+        way_out = "check that it is there and that you may write to it"
+        raise StorageError(f"cannot open {shown}: {first_line(why)}: {way_out}") from why
+    except OSError as why:
+        raise StorageError(f"cannot open {shown}: {why.strerror or why}: choose a folder that can be written to") from why
+    except RuntimeError as why:  # Optuna's word for tables of another version, with the way out
+        raise StorageError(f"cannot use {shown}: {first_line(why)}") from why
+
+
+def hurry(storage: optuna.storages.BaseStorage) -> None:
+    """Let its operations wait no longer: somebody wants to end."""
+    storage.patience_s = 1.0  # type: ignore[attr-defined]
+
+
+class Tables(optuna.storages.RDBStorage):
+    """Optuna's tables, closed where they cannot be opened."""
+
+    def __init__(self, url: str, engine: dict[str, Any]) -> None:
+        try:
+            super().__init__(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=engine)  # Optuna formats it
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
+
+
+@patient
+class Database(_CachedStorage):
+    """Optuna's tables behind its cache."""
+
+    patience_s = 60.0
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        if trial_id in self._trial_id_to_study_id_and_number:
+            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        else:  # the cache has not seen it: it began before this proxy was started again
+            self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+
+def _database(tables: Tables, patience_s: float) -> Database:
+    database = Database(tables)
+    database.patience_s = patience_s
+    return database
+
+
+def _local(folder: str) -> URL:
+    if not folder:
+        raise StorageError(f"need a folder after {LOCAL}: write {LOCAL}:{LOCAL_FOLDER}")
+    from storage.postgres import start
+
+    return start(Path(folder))
+
+
+def _read(url: str) -> tuple[URL, dict[str, str]]:
+    """The URL, and apart from it the secrets of its query, which SQLAlchemy would show."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise StorageError(f"need a storage URL such as {EXAMPLES}") from None  # what could not be read may be a password
+    if parsed.get_backend_name() != "sqlite" and url.count("@") > 1:
+        raise StorageError("need a storage URL with one @: write %40 for those of a user's name, a password or an option")
+    secrets = {name: value[-1] for name, value in parsed.normalized_query.items() if name in SECRETS}
+    return parsed.difference_update_query(secrets), secrets
+
+
+def _server(parsed: URL, secrets: dict[str, str]) -> Tables:
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    lively = POSTGRESQL if parsed.drivername == "postgresql+psycopg" else {}
+    more = {name: value for name, value in lively.items() if name not in parsed.query}
+    engine = {"pool_pre_ping": True, "pool_recycle": 1_800, "connect_args": {**more, **secrets}}
+    return _tables(parsed.render_as_string(hide_password=False), engine)
+
+
+def _sqlite(url: str, database: str | None) -> Tables:
     if not database or database == ":memory:":
         raise StorageError(f"need a file for the study to survive in, got {url}: write sqlite:///FILE")
     path = Path(database)
@@ -90,28 +175,16 @@ def _sqlite(url: str, database: str | None) -> optuna.storages.BaseStorage:
             raise FileNotFoundError(errno.ENOENT, "the database was deleted or moved while the study ran", str(path))
 
     rdb.engine.dispose()  # the connection from before the listeners
-    return optuna.storages.get_storage(rdb)
+    return rdb
 
 
-def _tables(url: str, engine: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _tables(url: str, engine: dict[str, Any]) -> Tables:
     """Optuna makes missing tables without a lock: of workers that start at once, one may meet what another has half made."""
     for _ in range(20):
         try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+            return Tables(url, engine)
         except SQLAlchemyError as why:
             if not isinstance(why, IntegrityError) and "already exists" not in str(why):
                 raise
             time.sleep(0.1)
-    return optuna.storages.RDBStorage(url, engine_kwargs=engine)
-
-
-def _first_line(why: BaseException) -> str:
-    origin = _origin(why)
-    text = str(origin).strip()
-    return text.splitlines()[0] if text else type(origin).__name__
-
-
-def _origin(why: BaseException) -> BaseException:
-    """The driver's own error behind Optuna's and SQLAlchemy's."""
-    cause = why.__cause__ if isinstance(why, StorageInternalError) and why.__cause__ else why
-    return getattr(cause, "orig", None) or cause
+    return Tables(url, engine)

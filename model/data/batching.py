@@ -1,4 +1,4 @@
-"""Utterances -> batches of indices: seeded, length-bucketed, endless."""
+"""Utterances -> batches of indices: seeded, length-bucketed, endless; and a batch -> shares of ranks."""
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -53,3 +53,17 @@ class Batches(Iterator[list[int]]):
                 batches.append([])
             batches[-1].append(utterance)
         return batches
+
+
+def shares(batch: Sequence[int], lengths: np.ndarray, ranks: int) -> list[list[int]]:
+    """A batch dealt out: the longest utterance first, each to the rank with the fewest frames so far, of equals the lowest.
+
+    So the first min(ranks, utterances) ranks have a share.
+    """
+    dealt: list[list[int]] = [[] for _ in range(ranks)]
+    frames = [0] * ranks
+    for index in sorted(batch, key=lambda index: -int(lengths[index])):
+        rank = frames.index(min(frames))
+        dealt[rank].append(index)
+        frames[rank] += int(lengths[index])
+    return dealt

@@ -1,12 +1,15 @@
 """The mel cache: every sound file is decoded and analysed once, under a hash of the audio settings and the file's content.
 
-A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the facts about the sound, written last; and
-`paths/`, which maps a path with its size and time of change to a KEY, so that a warm start reads no sound. Any number of
-processes may fill it at once: files appear whole, and who comes second writes the same. What is torn is computed anew.
+A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the facts about the sound with the mel's checksum,
+written last; and `paths/`, which maps a path with its size and time of change to a KEY, so that a warm start reads no sound.
+Any number of processes may fill it at once: files appear whole, and who comes second writes the same. What does not fit its
+checksum is computed anew.
 """
+import errno
 import hashlib
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +39,7 @@ class Sound:
     channels: int  # of the file
     mel_mean: float  # over frames and bands
     mel_square: float  # mean of squares over frames and bands
+    mel_crc: int  # CRC-32 of the mel's bytes
 
 
 def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
@@ -59,9 +63,18 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
 
 
 def open_mel(sound: Sound) -> Floats:
-    """(T, M) float32, memory-mapped and read-only. It holds a file descriptor: copy what you need and let go of it."""
-    with _HEADER:
-        mel: Floats = np.load(sound.mel_path, mmap_mode="r")
+    """(T, M) float32, memory-mapped and read-only. It holds a file descriptor: copy what you need and let go of it.
+
+    Raises OSError where the file is not what was written: `prepare` computes it anew.
+    """
+    try:
+        with _HEADER:
+            mel: Floats = np.load(sound.mel_path, mmap_mode="r")
+        whole = zlib.crc32(np.ascontiguousarray(mel).data) == sound.mel_crc
+    except (ValueError, EOFError):  # shorter than its header says, or without one
+        whole = False
+    if not whole:
+        raise OSError(errno.EIO, "the mel cache is damaged, the next start mends it", str(sound.mel_path))
     return mel
 
 
@@ -73,8 +86,8 @@ def _digest(audio: Audio, content: bytes) -> str:
 def _cached(cache: Path, key: str) -> Sound | None:
     try:
         sound = Sound(mel_path=cache / f"{key}.npy", **json.loads((cache / f"{key}.json").read_bytes()))
-        open_mel(sound)  # fails where the file is shorter than its header says
-    except (OSError, ValueError, TypeError, EOFError):  # absent or torn, either file
+        open_mel(sound)
+    except (OSError, ValueError, TypeError):  # absent or damaged, either file
         return None
     return sound
 
@@ -93,6 +106,7 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
         channels=source.channels,
         mel_mean=float(mel.mean(dtype=np.float64)),
         mel_square=float(np.square(mel, dtype=np.float64).mean()),
+        mel_crc=zlib.crc32(np.ascontiguousarray(mel).data),
     )
     cache.mkdir(parents=True, exist_ok=True)
     file = BytesIO()  # of a full disk numpy's writer says "5120 requested and 0 written", a plain write what it is

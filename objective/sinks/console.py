@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import StringIO
 from statistics import median
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,6 +19,7 @@ from objective.events import (
     Event,
     Progressed,
     Reported,
+    Resumed,
     Sink,
     StudyEnded,
     StudyStarted,
@@ -44,15 +45,22 @@ def console(quiet: bool, stream: TextIO | None = None) -> Sink:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """A trial that runs now."""
+
+    trial: TrialStarted
+    began: float  # clock at its start, s
+    first: tuple[float, float] | None = None  # clock and kframes of its first progress, from which its pace is counted
+    kframes: float = 0.0
+    latest: Reported | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """All that the live view shows, as one value: the redrawing thread sees the old one or the new one, never a mixture."""
 
     study: StudyStarted
-    trial: TrialStarted | None = None
-    began: float = 0.0  # clock at the trial's start, s
-    first: tuple[float, float] | None = None  # clock and kframes of its first progress, from which its pace is counted
-    kframes: float = 0.0
-    latest: Reported | None = None
+    running: tuple[Running, ...] = ()  # in the order in which they began
     seconds: tuple[float, ...] = ()  # of the trials finished here
     best: tuple[float, int] | None = None  # value and number
 
@@ -108,53 +116,93 @@ def after(scene: Scene, event: Event, now: float) -> Scene:
     """The scene once `event` has happened."""
     match event:
         case TrialStarted():
-            return replace(scene, trial=event, began=now, first=None, kframes=0.0, latest=None)
+            return replace(scene, running=(*_others(scene, event.number), Running(event, now)))
+        case Resumed():
+            return _changed(scene, event.number, kframes=event.kframes)
         case Progressed():
-            return replace(scene, kframes=event.kframes, first=scene.first or (now, event.kframes))
+            return _changed(scene, event.number, now, kframes=event.kframes)
         case Reported():
-            seen = event.report.kframes
-            return replace(scene, latest=event, kframes=seen, first=scene.first or (now, seen))
+            return _changed(scene, event.number, now, kframes=event.report.kframes, latest=event)
         case TrialEnded():
             counts = () if event.state == "FAIL" else (event.seconds,)
             best = (event.value, event.number) if event.is_best and event.value is not None else scene.best
-            return replace(scene, trial=None, seconds=scene.seconds + counts, best=best)
+            return replace(scene, running=_others(scene, event.number), seconds=scene.seconds + counts, best=best)
     return scene
 
 
-def remaining(scene: Scene, now: float) -> tuple[float | None, float | None]:
-    """Seconds until the trial ends at its own pace, and until the study does at the median of its finished trials.
+def _others(scene: Scene, number: int) -> tuple[Running, ...]:
+    return tuple(known for known in scene.running if known.trial.number != number)
 
-    None where nothing is known yet. Before any trial has finished, the others are taken to last as long as this one.
+
+def _changed(scene: Scene, number: int, now: float | None = None, **values: Any) -> Scene:
+    """With something new about one of the running trials; `now` where it has seen frames."""
+
+    def new(known: Running) -> Running:
+        first = known.first if now is None else known.first or (now, values["kframes"])
+        return replace(known, first=first, **values)
+
+    return replace(scene, running=tuple(new(it) if it.trial.number == number else it for it in scene.running))
+
+
+def left(running: Running, now: float) -> float | None:
+    """Seconds until a trial ends at its own pace; None where nothing is known yet."""
+    if running.first is None:
+        return None
+    began, start = running.first
+    done, rest = running.kframes - start, max(0.0, running.trial.budget_kframes - running.kframes)
+    return None if done <= 0 or now <= began else rest * (now - began) / done
+
+
+def study_left(scene: Scene, now: float) -> float | None:
+    """Seconds until the study ends at the median of its finished trials; before there is one, as its running ones go.
+
+    None where nothing is known yet.
     """
-    if scene.trial is None or scene.first is None:
-        return None, None
-    began, start = scene.first
-    done, left = scene.kframes - start, max(0.0, scene.trial.budget_kframes - scene.kframes)
-    if done <= 0 or now <= began:
-        return None, None
-    trial = left * (now - began) / done
-    each = median(scene.seconds) if scene.seconds else now - scene.began + trial
-    return trial, trial + each * max(0, scene.study.wanted - scene.trial.ordinal)
+    known = [(running, rest) for running in scene.running if (rest := left(running, now)) is not None]
+    if not known:
+        return None
+    each = median(scene.seconds) if scene.seconds else median(now - running.began + rest for running, rest in known)
+    to_come = max(0, scene.study.wanted - max(running.trial.ordinal for running in scene.running))
+    return max(rest for _, rest in known) + each * to_come / len(scene.running)
 
 
 def view(scene: Scene, now: float, ascii_only: bool) -> RenderableType:
     """The live area. Fits 60 columns."""
     rule = Rule(characters="-" if ascii_only else "─", style="dim")
     best = Text("none yet" if scene.best is None else f"{number(scene.best[0])} by trial {scene.best[1]}")
-    if scene.trial is None:
-        return Group(rule, Text("between two trials", style="dim"), Text.assemble(("best       ", "dim"), best))
-    latest = scene.latest
-    status = Text("no report yet", style="dim") if latest is None else Text(latest.status, style=STATUS_STYLE[latest.status])
-    lines: list[RenderableType] = [rule, _title(scene, scene.trial, status), _bar(scene, scene.trial), _times(scene, now)]
+    best = Text.assemble(("best       ", "dim"), best)
+    if not scene.running:
+        return Group(rule, Text("between two trials", style="dim"), best)
+    if len(scene.running) > 1:
+        lines = [line for running in scene.running for line in _briefly(scene, running)]
+        rest = study_left(scene, now)
+        return Group(rule, *lines, Text("" if rest is None else f"study ends in {duration(rest)}", style="dim"), best)
+    (running,) = scene.running
+    latest = running.latest
+    lines = [rule, _title(scene, running), _bar(running), _times(scene, running, now)]
     if latest is not None:
         lines.append(_measured(latest))
-    lines.append(Text.assemble(("best       ", "dim"), best))
+    lines.append(best)
     if latest is not None:
         lines += [_finding(one_line(sentence), STATUS_STYLE[latest.status]) for sentence in latest.findings]
     return Group(*lines)
 
 
-def _title(scene: Scene, trial: TrialStarted, status: Text) -> RenderableType:
+def _briefly(scene: Scene, running: Running) -> list[RenderableType]:
+    """One of several trials: its title, its bar and its numbers."""
+    latest = running.latest
+    lines = [_title(scene, running), _bar(running)]
+    if latest is not None:
+        health = latest.report.health
+        shares = {"diag": health.diagonality, "align": health.alignment_score, "gate": health.gate_accuracy}
+        said = "  ".join([f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())])
+        lines.append(Text(said, style="dim"))
+    return lines
+
+
+def _title(scene: Scene, running: Running) -> RenderableType:
+    latest, trial = running.latest, running.trial
+    status = Text("no report yet", style="dim") if latest is None else Text(latest.status, style=STATUS_STYLE[latest.status])
     grid = Table.grid(expand=True, padding=(0, 1))
     grid.add_column(ratio=1, overflow="fold")
     grid.add_column(justify="right", no_wrap=True)
@@ -163,18 +211,19 @@ def _title(scene: Scene, trial: TrialStarted, status: Text) -> RenderableType:
     return grid
 
 
-def _bar(scene: Scene, trial: TrialStarted) -> RenderableType:
+def _bar(running: Running) -> RenderableType:
     grid = Table.grid(expand=True, padding=(0, 2))
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)
-    bar = ProgressBar(trial.budget_kframes, scene.kframes, complete_style="cyan", finished_style="green")
-    grid.add_row(bar, f"{kframes(scene.kframes)}/{kframes(trial.budget_kframes)} kframes")
+    budget = running.trial.budget_kframes
+    bar = ProgressBar(budget, running.kframes, complete_style="cyan", finished_style="green")
+    grid.add_row(bar, f"{kframes(running.kframes)}/{kframes(budget)} kframes")
     return grid
 
 
-def _times(scene: Scene, now: float) -> Text:
-    trial, study = remaining(scene, now)
-    spent = f"running {duration(now - scene.began)}"
+def _times(scene: Scene, running: Running, now: float) -> Text:
+    trial, study = left(running, now), study_left(scene, now)
+    spent = f"running {duration(now - running.began)}"
     if trial is None or study is None:
         return Text(spent, style="dim")
     return Text(f"{spent}, trial ends in {duration(trial)}, study in {duration(study)}", style="dim")

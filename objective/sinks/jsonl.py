@@ -7,17 +7,13 @@ workers may share one.
 import json
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from objective.events import Event, Progressed, Reported
-
-
-def trial_folder(study: Path, number: int) -> Path:
-    """`runs/<study>/trial-00012`, where everything of one trial lies."""
-    return study / f"trial-{number:05d}"
+from objective.events import Event, Progressed, Reported, Resumed
+from storage.folders import trial_folder
 
 
 class JsonLines:
@@ -31,8 +27,12 @@ class JsonLines:
     def emit(self, event: Event) -> None:
         if isinstance(event, Progressed):
             return
-        if isinstance(event, Reported):
-            append(trial_folder(self.folder, event.number) / "reports.jsonl", event.report.as_dict())
+        if isinstance(event, Reported | Resumed):
+            file = trial_folder(self.folder, event.number) / "reports.jsonl"
+            for report in event.reports if isinstance(event, Resumed) else (event.report,):
+                append(file, report.as_dict())
+        if isinstance(event, Resumed):
+            event = replace(event, reports=())  # they stand in that file, and among the events of the trial before
         at = datetime.now(UTC).isoformat(timespec="seconds")
         append(self.folder / "events.jsonl", {"event": type(event).__name__, "at": at, **asdict(event)})
 

@@ -4,7 +4,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from objective.events import Event, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+from objective.events import Event, Reported, Resumed, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 from objective.sinks.closing import closing
 from objective.sinks.words import ended, header, kframes, norm, number, one_line, settings, share
 
@@ -31,6 +31,9 @@ class PlainLines:
                 self.budget_kframes = event.budget_kframes
                 if not self.quiet:
                     self._line(started(event, self.wanted))
+            case Resumed():
+                if not self.quiet:
+                    self._line(resumed(event))
             case Reported():
                 if not self.quiet:
                     self._line(reported(event, self.budget_kframes))
@@ -52,6 +55,10 @@ class PlainLines:
 def started(event: TrialStarted, wanted: int) -> str:
     head = f"trial {event.number}  starts as {event.ordinal} of {wanted}, {one_line(event.origin)}"
     return f"{head}: {settings(event.params)}" if event.params else head
+
+
+def resumed(event: Resumed) -> str:
+    return f"trial {event.number}  goes on at {kframes(event.kframes)} kframes, where trial {event.of} was"
 
 
 def reported(event: Reported, budget_kframes: float) -> str:

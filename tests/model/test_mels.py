@@ -116,6 +116,19 @@ def test_a_torn_entry_is_computed_anew(suffix: str, left: float | None, known: b
     assert_whole(first, wav)
 
 
+@pytest.mark.parametrize("place", [20, -1], ids=["header", "mel"])
+def test_a_bit_that_flipped_is_seen_when_it_is_read_and_mended_at_the_next_start(place: int, wav: Path, cache: Path) -> None:
+    first = prepare(wav, AUDIO, cache)
+    content = bytearray(first.mel_path.read_bytes())
+    content[place] ^= 1
+    first.mel_path.write_bytes(content)
+    with pytest.raises(OSError, match="the mel cache is damaged") as caught:
+        open_mel(first)
+    assert caught.value.filename == str(first.mel_path)
+    assert prepare(wav, AUDIO, cache) == first
+    assert_whole(first, wav)
+
+
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"frames": 3}', b"\xff\x00"], ids=str)
 def test_facts_that_are_none_are_computed_anew(content: bytes, wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)

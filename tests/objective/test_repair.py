@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial, TrialState
 
-from objective.board import ENDS, ended, finished, point
+from objective.board import ENDS, ended, finished
 from objective.repair import MOVES, neighbour, owed
-from objective.worker import enqueue_repair, twin
+from objective.worker import enqueue_repair
 from pruners.compose import rules
 from pruners.levels import Levels
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
+from storage.lineage import doubled, point
 from tests.objective.test_study import SMALL, command, running, study
 
 RATE, CLIP, WARMUP, DECAY = (f"training.{name}" for name in ("learning_rate", "clip_norm", "warmup_share", "weight_decay"))
@@ -191,16 +192,14 @@ def test_a_repair_comes_after_every_point_that_waits() -> None:
 
 
 def test_of_two_workers_with_one_repair_the_first_tries_it() -> None:
-    """Both saw that it was due before either had enqueued it. One that was released before counts for neither."""
+    """Both saw that it was due before either had enqueued it."""
     ill, space = empty(), SPACES["demo"]
     ill.enqueue_trial(space.to_trial_params({GUIDED: 0.1})[0])
     tried(ill, space, "diagonality")
     assert enqueued(ill, space, 2) == 0
-    tried(ill, space, "diagonality", TrialState.FAIL)
-    for _ in range(2):
-        ill.enqueue_trial(ill.trials[1].params, user_attrs=ill.trials[1].user_attrs)
+    ill.enqueue_trial(point(ill.trials[1]), user_attrs=ill.trials[1].user_attrs)
     first, second, sampled = ill.ask(), ill.ask(), ill.ask()
-    assert [twin(ill, trial) for trial in (first, second, sampled)] == [False, True, False]
+    assert [doubled(ill, trial) for trial in (first, second, sampled)] == [False, True, False]
 
 
 def test_the_healthy_the_failed_and_the_slow_have_no_repair() -> None:
@@ -325,6 +324,7 @@ def test_parts_and_interruptions_change_nothing(spoken: Path) -> None:
     assert study(spoken, "parts").trials[1].state == TrialState.FAIL
     assert command(spoken, *more, "4") == 0
     again = study(spoken, "parts").trials[2].user_attrs
-    assert (again["origin"], again["repair_of"]) == ("again after trial 1", 0)
-    assert told(spoken, "parts", "TrialStarted")[2]["origin"] == f"again after trial 1: {GUIDED} 1 -> 2"
+    assert (again["origin"], again["repair_of"], again["again_of"]) == ("repair of trial 0", 0, 1)
+    origin = f"repair of trial 0: {GUIDED} 1 -> 2, again after trial 1"
+    assert told(spoken, "parts", "TrialStarted")[2]["origin"] == origin
     assert run(spoken, "parts") == run(spoken, "one")

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from model.report import Gradients, Losses, Report
-from objective.events import Event, Progressed, Sink
-from objective.sinks.console import LiveDisplay, Scene, after, console, remaining, view
+from objective.events import Event, Progressed, Resumed, Sink
+from objective.sinks.console import LiveDisplay, Scene, after, console, left, study_left, view
 from objective.sinks.fan import Sinks
 from objective.sinks.jsonl import JsonLines, append
 from objective.sinks.plain import PlainLines
@@ -264,14 +264,13 @@ def test_a_live_view_without_unicode_is_ascii() -> None:
 
 def test_a_steady_trial_ends_when_its_pace_says() -> None:
     now = scene(samples.trial_started(), Progressed(3, 100.0, 1), Progressed(3, 200.0, 2), clock=(0.0, 10.0, 20.0))
-    trial, _ = remaining(now, 20.0)
-    assert trial == pytest.approx(30.0)
+    assert left(now.running[0], 20.0) == pytest.approx(30.0)
 
 
 def test_a_resumed_trial_is_not_thought_fast_for_the_frames_of_before() -> None:
-    now = scene(samples.trial_started(), Progressed(3, 400.0, 1), Progressed(3, 410.0, 2), clock=(0.0, 1.0, 11.0))
-    trial, _ = remaining(now, 11.0)
-    assert trial == pytest.approx(90.0)
+    resumed = Resumed(3, 1, 390.0, ())
+    now = scene(samples.trial_started(), resumed, Progressed(3, 400.0, 1), Progressed(3, 410.0, 2), clock=(0.0, 0.5, 1.0, 11.0))
+    assert left(now.running[0], 11.0) == pytest.approx(90.0)
 
 
 def test_the_study_ends_after_the_median_of_its_finished_trials() -> None:
@@ -279,12 +278,25 @@ def test_the_study_ends_after_the_median_of_its_finished_trials() -> None:
     failed = samples.trial_ended(9, state="FAIL", seconds=1.0)
     trial = (samples.trial_started(1), Progressed(1, 100.0, 1), Progressed(1, 200.0, 2))
     now = scene(*ends, failed, *trial, clock=(0.0, 0.0, 0.0, 0.0, 0.0, 10.0, 20.0))
-    assert remaining(now, 20.0) == pytest.approx((30.0, 30.0 + 3 * 60.0)), "trial 2 of 5 runs, 3 are to come"
+    assert left(now.running[0], 20.0) == pytest.approx(30.0)
+    assert study_left(now, 20.0) == pytest.approx(30.0 + 3 * 60.0), "trial 2 of 5 runs, 3 are to come"
 
 
 def test_nothing_is_foretold_before_the_trial_moves() -> None:
-    assert remaining(scene(samples.trial_started()), 5.0) == (None, None)
-    assert remaining(scene(samples.trial_started(), Progressed(3, 10.0, 1)), 5.0) == (None, None)
+    for now in (scene(samples.trial_started()), scene(samples.trial_started(), Progressed(3, 10.0, 1))):
+        assert left(now.running[0], 5.0) is None
+        assert study_left(now, 5.0) is None
+
+
+def test_several_trials_stand_one_below_the_other() -> None:
+    """Each with its bar and its own numbers, in the order in which they began; one that ends makes room."""
+    two = (samples.trial_started(3), samples.trial_started(4), samples.reported(4), Progressed(3, 50.0, 1))
+    text = drawn(scene(*two))
+    assert text.index("number 3") < text.index(" 50/500 kframes") < text.index("number 4") < text.index("diag")
+    assert max(map(len, text.splitlines())) <= 60
+    one = drawn(scene(*two, samples.trial_ended(3)))
+    assert "number 3" not in one
+    assert "diagonality" in one, "alone, it is shown in full"
 
 
 def test_the_measurements_of_one_trial_are_not_shown_for_the_next() -> None:

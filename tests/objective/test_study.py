@@ -11,9 +11,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 
 from objective.board import best_trial, finished
 from objective.study import main
+from storage.checkpoints import load
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
@@ -49,7 +51,7 @@ def study(out: Path, name: str) -> optuna.Study:
 
 def test_a_trial_leaves_what_a_person_looks_at(spoken: Path) -> None:
     folder = spoken / "first" / "trial-00000"
-    names = {"config.yaml", "reports.jsonl", "last.pt", "best.pt", "alignment.png", "mel.png", "curves.png", "sample.wav"}
+    names = {"config.yaml", "reports.jsonl", "best.pt", "alignment.png", "mel.png", "curves.png", "sample.wav"}
     assert {file.name for file in folder.iterdir()} == names
     reports = [json.loads(line) for line in (folder / "reports.jsonl").read_text().splitlines()]
     assert [report["kframes"] for report in reports] == [3.0, 6.0, 9.0, 12.0]
@@ -99,46 +101,68 @@ def points(out: Path, name: str) -> list[tuple[dict[str, object], float | None, 
     return [(trial.params, trial.value, trial.intermediate_values) for trial in trials]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_two_runs_with_one_seed_are_the_same_bit_for_bit(spoken: Path, sampler: str) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spoken: Path) -> list[tuple[dict[str, object], float | None, dict[int, float]]]:
+    """Five trials in one go."""
+    assert command(spoken, "--study", "one-tpe", "--trials", "5", "--seed", "7") == 0
+    return points(spoken, "one-tpe")
+
+
+def test_two_runs_with_one_seed_are_the_same_bit_for_bit(spoken: Path, undisturbed: list[object]) -> None:
+    assert command(spoken, "--study", "other-tpe", "--trials", "5", "--seed", "7") == 0
+    assert points(spoken, "other-tpe") == undisturbed
     for name in ("one", "other"):
-        assert command(spoken, "--study", f"{name}-{sampler}", "--trials", "4", "--sampler", sampler, "--seed", "7") == 0
-    one = points(spoken, f"one-{sampler}")
-    assert one == points(spoken, f"other-{sampler}")
+        assert command(spoken, "--study", f"{name}-random", "--trials", "4", "--sampler", "random", "--seed", "7") == 0
+    one = points(spoken, "one-random")
+    assert one == points(spoken, "other-random")
     assert len({str(point) for point, _, _ in one}) == 4
 
 
-def test_parts_give_the_same_list_as_one_go(spoken: Path) -> None:
-    for trials in ("1", "2", "4"):
+def test_parts_give_the_same_list_as_one_go(spoken: Path, undisturbed: list[object]) -> None:
+    for trials in ("1", "2", "5"):
         assert command(spoken, "--study", "parts", "--trials", trials, "--seed", "7") == 0
-    assert points(spoken, "parts") == points(spoken, "one-tpe")
+    assert points(spoken, "parts") == undisturbed
 
 
-def test_ctrl_c_ends_cleanly_and_the_command_goes_on(spoken: Path) -> None:
-    """Interrupted in a recipe while another waits; typed again, it ends with exactly five, each what it would have been."""
-    with running(spoken, "trial 1  3.0/12", "--study", "stopped", "--trials", "5", "--seed", "7") as process:
-        process.send_signal(signal.SIGINT)
+def events(out: Path, name: str, kind: str) -> list[dict[str, object]]:
+    lines = (out / name / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_trial_goes_on_where_it_was_stopped(spoken: Path, undisturbed: list[object], number: signal.Signals) -> None:
+    """In a recipe while another waits. Typed again, the command ends with exactly five, bit for bit the undisturbed ones."""
+    name = f"stopped-{number.name}"
+    with running(spoken, "trial 1  9.0/12", "--study", name, "--trials", "5", "--seed", "7") as process:
+        process.send_signal(number)
         rest = process.stdout.read()
-        assert process.wait(timeout=30) == 130
-    assert "interrupted" in rest
-    stopped = study(spoken, "stopped")
+        code = process.wait(timeout=10)
+    stopped = study(spoken, name)
     assert len(finished(stopped)) == 1
-    assert stopped.trials[1].state.name == "FAIL"
-    assert command(spoken, "--study", "stopped", "--trials", "5", "--seed", "7") == 0
-    stopped = study(spoken, "stopped")
-    assert len(finished(stopped)) == 5
-    again = [trial for trial in stopped.trials if trial.user_attrs.get("origin") == "again after trial 1"]
-    assert [trial.params for trial in again] == [stopped.trials[1].params]
-    assert points(spoken, "stopped")[:4] == points(spoken, "one-tpe")
-
-
-def test_a_killed_worker_leaves_no_zombie(spoken: Path) -> None:
-    with running(spoken, "trial 0  3.0/12", "--study", "killed", "--trials", "2") as process:
-        process.kill()
-    assert study(spoken, "killed").trials[0].state.name == "RUNNING"
-    assert command(spoken, "--study", "killed", "--trials", "2") == 0
-    states = [trial.state.name for trial in study(spoken, "killed").trials]
-    assert sorted(states) == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"], "the third recipe waits, nothing runs"
+    if number == signal.SIGKILL:
+        assert stopped.trials[1].state.name == "RUNNING", "nobody was there to say it"
+    else:
+        assert code == 130
+        assert "interrupted" in rest
+        assert stopped.trials[1].user_attrs["released"] == "interrupted"
+    assert command(spoken, "--study", name, "--trials", "5", "--seed", "7") == 0
+    stopped = study(spoken, name)
+    assert points(spoken, name) == undisturbed
+    assert {trial.state.name for trial in stopped.trials} == {"COMPLETE", "FAIL"}
+    (again,) = (trial for trial in stopped.trials if trial.user_attrs.get("again_of") == 1)
+    (resumed,) = events(spoken, name, "Resumed")
+    assert (resumed["number"], resumed["of"]) == (again.number, 1)
+    assert resumed["kframes"] >= (6.0 if number == signal.SIGKILL else 9.0), "what was reported before is not trained again"
+    whole = spoken / "one-tpe" / "trial-00001"
+    folder = spoken / name / f"trial-{again.number:05d}"
+    one, other = (load(place / "best.pt")["weights"] for place in (whole, folder))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (whole / "sample.wav").read_bytes() == (folder / "sample.wav").read_bytes()
+    told = [[json.loads(line) for line in (place / "reports.jsonl").read_text().splitlines()] for place in (whole, folder)]
+    for report in told[0] + told[1]:
+        del report["seconds"]  # which is not the training's
+    assert told[0] == told[1]
+    assert again.user_attrs["health"] == study(spoken, "one-tpe").trials[1].user_attrs["health"]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
@@ -224,27 +248,3 @@ def test_a_password_is_written_nowhere(tmp_path: Path, spoken: Path) -> None:
     for file in (spoken / "secret").rglob("*"):
         written += file.read_bytes().decode("latin-1") if file.is_file() else ""
     assert "geheim" not in written
-
-
-@pytest.mark.slow
-def test_trials_side_by_side_on_one_device(spoken: Path) -> None:
-    """Two processes, one study: exactly as many trials as asked for, each run by one, and the second's display in a file."""
-    assert command(spoken, "--trials", "5", "--study", "pair", "--trials-per-gpu", "2") == 0
-    trials = study(spoken, "pair").get_trials(deepcopy=False)
-    assert len(finished(study(spoken, "pair"))) == 5
-    assert len({trial.user_attrs["owner"]["pid"] for trial in trials if "owner" in trial.user_attrs}) == 2
-    assert "trial" in (spoken / "pair" / "worker-1.log").read_text()
-
-
-@pytest.mark.slow
-def test_ctrl_c_reaches_the_trials_beside(spoken: Path) -> None:
-    """The second worker ends as cleanly as the first: nothing stays RUNNING, and every released point waits to come again."""
-    with running(spoken, "trial 5", "--study", "pair-stopped", "--trials", "60", "--trials-per-gpu", "2") as process:
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-        assert process.returncode == 130
-    trials = study(spoken, "pair-stopped").get_trials(deepcopy=False)
-    released = [trial for trial in trials if trial.user_attrs.get("released") == "interrupted"]
-    assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL", "WAITING"}
-    assert len({trial.user_attrs["owner"]["pid"] for trial in trials if "owner" in trial.user_attrs}) == 2
-    assert {f"again after trial {trial.number}" for trial in released} <= {trial.user_attrs.get("origin") for trial in trials}

@@ -1,12 +1,13 @@
 """Opening a database: what is missing is made, what is wrong is said, and no password is shown."""
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from threading import Barrier
 
 import optuna
+import psycopg
 import pytest
 import sqlalchemy as sa
+from optuna.storages import BaseStorage
 
 from storage.studies import StorageError, open_storage
 
@@ -33,6 +34,12 @@ def test_sqlite_is_made_in_wal_with_a_busy_timeout(tmp_path: Path) -> None:
         ("sqlite:///:memory:", "need a file for the study to survive in"),
         ("postgresql://me:geheim@127.0.0.1:1/x", "cannot open postgresql"),
         ("postgresql://me:geheim@127.0.0.1:1/x", "://me:***@127.0.0.1:1/x"),
+        ("postgres://me@127.0.0.1:1/x?password=geheim&sslpassword=geheim", "cannot open postgres://me@127.0.0.1:1/x: "),
+        ("postgresql://me:geheim@127.0.0.1:1/x?foo=bar", 'invalid connection option "foo"'),
+        ("postgresql://me:{geheim}@127.0.0.1:1/x", "Connection refused"),
+        ("postgresql://me:p@geheim/x@127.0.0.1/x", "write %40 for those of a user's name, a password or an option"),
+        ("postgresql://me:geheim", "need a storage URL such as sqlite:///"),
+        ("mysql://me:geheim@127.0.0.1/x", "cannot open mysql://me:***@127.0.0.1/x: "),
         ("foo://bar", "cannot open foo://bar"),
         ("sqlite:////dev/null/x.db", "choose a folder that can be written to"),
     ],
@@ -41,8 +48,11 @@ def test_what_is_wrong_is_said_without_the_password(url: str, words: str) -> Non
     with pytest.raises(StorageError) as caught:
         open_storage(url)
     assert words in str(caught.value)
-    assert "geheim" not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    why: BaseException | None = caught.value
+    assert "\n" not in str(why)
+    while why is not None:
+        assert "geheim" not in f"{why} {why!r}"
+        why = why.__cause__
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -51,32 +61,37 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/x.db")
 
 
+AGE = "UPDATE alembic_version SET version_num = 'v0.9.0.a'", "UPDATE version_info SET schema_version = 3"
+
+
 def test_a_database_of_another_version(tmp_path: Path) -> None:
     open_storage(f"sqlite:///{tmp_path}/x.db")
     with sqlite3.connect(tmp_path / "x.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
-        connection.execute("UPDATE version_info SET schema_version = 3")
+        for statement in AGE:
+            connection.execute(statement)
     with pytest.raises(StorageError, match="optuna storage upgrade"):
         open_storage(f"sqlite:///{tmp_path}/x.db")
 
 
-def test_workers_that_ask_at_once_never_get_the_same_trial(tmp_path: Path) -> None:
-    """Recipes, repairs and released points wait for whoever asks first. Each thread has a database connection of its own."""
-    url = f"sqlite:///{tmp_path}/study.db"
-    rounds, workers = 20, 3
-    waiting = optuna.create_study(storage=open_storage(url), study_name="s")
-    for i in range(rounds * workers):
-        waiting.enqueue_trial({"x": i})
-    together = Barrier(workers)
+def test_a_postgres_of_another_version_without_rights_or_without_the_database(
+    postgres: Path, psql: psycopg.Connection, opened: Callable[..., BaseStorage]
+) -> None:
+    psql.execute("CREATE DATABASE old")
+    psql.execute("CREATE ROLE guest LOGIN")
+    url = f"postgresql://postgres@:5432/old?host={postgres}/data"
+    opened(url)
+    with psycopg.connect(host=f"{postgres}/data", port=5432, user="postgres", dbname="old") as connection:
+        for statement in AGE:
+            connection.execute(statement)
+    for wrong, words in (
+        (url, "optuna storage upgrade"),
+        (url.replace("/old", "/none"), 'database "none" does not exist: check that it is there'),
+        (url.replace("postgres@", "guest@"), "permission denied for .*: check that it is there and that you may write to it"),
+    ):
+        with pytest.raises(StorageError, match=words):
+            opened(wrong)
 
-    def ask() -> list[int]:
-        study = optuna.load_study(storage=open_storage(url), study_name="s")
-        numbers = []
-        for _ in range(rounds):
-            together.wait(timeout=60)
-            numbers.append(study.ask().number)
-        return numbers
 
-    with ThreadPoolExecutor(workers) as pool:
-        asked = [number for future in [pool.submit(ask) for _ in range(workers)] for number in future.result()]
-    assert sorted(asked) == list(range(rounds * workers))
+def test_a_file_may_have_any_name(tmp_path: Path, opened: Callable[..., BaseStorage]) -> None:
+    optuna.create_study(storage=opened(f"sqlite:///{tmp_path}/run{{1}} @home.db"))
+    assert (tmp_path / "run{1} @home.db").exists()

@@ -1,0 +1,302 @@
+"""What the database costs a study: `python -m benchmarks.storage [--sizes 100 1000 10000] [--workers 1 8 32] [--json OUT]`.
+
+First the cost of every step of a trial (ask, report, prune, tell, and the looks in between) in studies that already hold so
+many finished trials of 24 reports, on SQLite and on a PostgreSQL server of this machine's own. Then how many trials simulated
+workers get done beside each other on PostgreSQL: they are the real worker, whose training is a recorded curve that takes its
+time. A worker is busy while it trains; ideal would be always.
+"""
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+import torch
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from model.report import Gradients, Health, Losses, Report
+from objective import worker
+from objective.board import finished
+from objective.course import Course
+from objective.interruption import Interruption
+from objective.lab import Lab, Material
+from objective.settings import Settings
+from objective.sinks.fan import Sinks
+from objective.trial import Ending
+from objective.worker import SAMPLER, enqueue_repair, sampler, seed, tell, work
+from pruners.archive import Curve, read
+from pruners.compose import rules
+from pruners.record import empty
+from pruners.shipped import shipped
+from search_spaces.space import Space, load
+from storage.leases import Lease, Watch
+from storage.lineage import enqueue_owed
+from storage.studies import open_storage
+
+ARCHIVE = Path(__file__).with_name("curves.jsonl")
+NAME = "benchmark"
+TRIALS = 20  # measured for each size
+
+
+def report_of(point: dict[str, Any]) -> Report:
+    """A recorded point as the report that it was."""
+    losses = {name: point.get(name) for name in ("mel_before", "mel_after", "gate", "guided")}
+    measured = {name: point.get(name) for name in Health.__slots__}
+    norms = {name.removeprefix("grad_norm_"): point[name] for name in ("grad_norm_median", "grad_norm_p95")}
+    gradients = Gradients(**norms, nonfinite=point["nonfinite"], streak=point["streak"], clipped=point.get("clipped"))
+    # Of the training losses the archive has the sum alone; nothing here reads the terms.
+    train = Losses(point["train_loss"], 0.0, 0.0, 0.0)
+    health = Health(**measured)
+    return Report(point["kframes"], 0, 0.0, 0.0, 0.0, train, Losses(**losses), gradients, health, health)
+
+
+def settings_of(url: str, out: Path) -> Settings:
+    study = {"name": NAME, "storage": url, "space": "record", "trials": 1_000_000}
+    return Settings.model_validate({"profile": "demo", "out": out, "study": study, "budget": {"kframes": 400}})
+
+
+def lab_of(settings: Settings, space: Space, study: optuna.Study) -> Lab:
+    """A worker's lab without a corpus, a device and a network."""
+    study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health)
+    watch, none = Watch(settings.study.grace_s), Sinks([])
+    known = Material(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
+    return Lab(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
+
+
+def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:
+    """Finished trials up to `count`, written into the tables at once: one at a time, 10,000 would take half an hour.
+
+    Each is a curve of the archive, in turn: COMPLETE with its constraints, its health record and its measured numbers.
+    """
+    template = study.ask()
+    known = len(study.get_trials(deepcopy=False))
+    study.tell(template, state=TrialState.FAIL)
+    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    rows: dict[Any, list[dict[str, Any]]] = {}
+    with engine.begin() as connection:
+        first = connection.execute(sa.select(sa.func.max(models.TrialModel.trial_id))).scalar() + 1
+        for number in range(known, count):
+            _add(rows, first + number - known, number, study._study_id, curves[number % len(curves)], space)
+        for table, lines in rows.items():
+            for start in range(0, len(lines), 5_000):
+                connection.execute(sa.insert(table), lines[start : start + 5_000])
+        if engine.dialect.name == "postgresql":  # its counters do not see numbers that were written
+            for table in rows:
+                key = next(iter(table.primary_key.columns)).name
+                if key in {column.name for column in table.columns if column.autoincrement is True or column.name == key}:
+                    sequence = f"pg_get_serial_sequence('{table.name}', '{key}')"
+                    connection.execute(sa.text(f"SELECT setval({sequence}, (SELECT max({key}) FROM {table.name}))"))
+            connection.execute(sa.text("ANALYZE"))
+
+
+def _add(rows: dict[Any, list[dict[str, Any]]], trial_id: int, number: int, study_id: int, curve: Curve, space: Space) -> None:
+    def row(model: Any, **values: Any) -> None:
+        rows.setdefault(model.__table__, []).append(values)
+
+    when = datetime.now()
+    row(
+        models.TrialModel, trial_id=trial_id, number=number, study_id=study_id, state=TrialState.COMPLETE,
+        datetime_start=when, datetime_complete=when,
+    )  # fmt: skip
+    kind = models.TrialValueModel.TrialValueType.FINITE
+    row(models.TrialValueModel, trial_id=trial_id, objective=0, value=curve.value or 9.0, value_type=kind)
+    recorder = Recorder(space.to_trial_params(curve.params)[0])
+    space.suggest(recorder)
+    for name, (value, distribution) in recorder.asked.items():
+        internal = distribution.to_internal_repr(value)
+        text = optuna.distributions.distribution_to_json(distribution)
+        row(models.TrialParamModel, trial_id=trial_id, param_name=name, param_value=internal, distribution_json=text)
+    for step, loss in zip(curve.prefixes[-1]["kframes"], curve.val_losses, strict=True):
+        if loss is not None:
+            finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+            row(
+                models.TrialIntermediateValueModel, trial_id=trial_id, step=round(step), intermediate_value=loss,
+                intermediate_value_type=finite,
+            )  # fmt: skip
+    attributes = {
+        "k": number, "owner": {"host": "h", "pid": number}, "beat": 12, "origin": "sampled", "health": curve.prefixes[-1],
+        "kframes": curve.full_kframes, "seconds": curve.seconds, "free_overrun_rate": 0.0, "free_premature_rate": 0.0,
+        **{name: values[-1] for name, values in curve.prefixes[-1].items() if isinstance(values, list)},
+    }  # fmt: skip
+    for name, value in attributes.items():
+        row(models.TrialUserAttributeModel, trial_id=trial_id, key=name, value_json=json.dumps(value))
+    for name, amount in curve.violations.items():
+        key = f"constraints:health/{name}"
+        row(models.TrialSystemAttributeModel, trial_id=trial_id, key=key, value_json=json.dumps(amount))
+
+
+class Recorder:
+    """Takes what a space suggests at a given point, with its distributions."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params, self.asked = params, {}  # type: ignore[var-annotated]
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:
+        return float(self._keep(name, optuna.distributions.FloatDistribution(low, high, log, step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._keep(name, optuna.distributions.IntDistribution(low, high, log, step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._keep(name, optuna.distributions.CategoricalDistribution(choices))
+
+    def _keep(self, name: str, distribution: Any) -> Any:
+        self.asked[name] = self.params[name], distribution
+        return self.params[name]
+
+
+def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, float]:
+    """Median milliseconds of each step in a study of `size` finished trials, and of all that a trial of 24 reports pays."""
+    settings = settings_of(url, out)
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage, study_name=NAME, direction="minimize", load_if_exists=True)
+    space = load("record", settings.config())
+    fill(study, size, curves, space)
+    study = optuna.load_study(storage=open_storage(url), study_name=NAME)
+    lab = lab_of(settings, space, study)
+    began = time.perf_counter()
+    finished(study)
+    opening = 1e3 * (time.perf_counter() - began)
+    times: dict[str, list[float]] = {}
+
+    def timed(label: str, call: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = call()
+        times.setdefault(label, []).append(1e3 * (time.perf_counter() - start))
+        return result
+
+    wholes = []
+    for count in range(TRIALS):
+        curve = curves[count]
+        start = time.perf_counter()
+        timed("look", lambda: (worker.reclaim(study, lab), finished(study), finished(study)))
+        timed("owed", partial(_enqueue, study, space))
+        trial = timed("ask", study.ask)
+        study.sampler = sampler("tpe", seed(0, size + count, SAMPLER))
+        with Lease(study, trial, lab.watch, 600.0, print):
+            trial.set_user_attr("k", size + count)
+            timed("suggest", partial(space.suggest, trial))
+            course = Course({}, empty(curve.budget_kframes))
+            for point in curve.more["points"]:
+                course.add(report_of(point))
+                timed("report", partial(_report, trial, course))
+                timed("prune", trial.should_prune)
+        timed("tell", partial(tell, study, trial, _ending(course, curve), "tpe"))
+        timed("after", partial(worker._after, study, trial, lab, _ending(course, curve)))
+        wholes.append(1e3 * (time.perf_counter() - start))
+    return {"opening": opening} | {label: median(known) for label, known in times.items()} | {"a trial": median(wholes)}
+
+
+def _enqueue(study: optuna.Study, space: Space) -> None:
+    enqueue_owed(study)
+    enqueue_repair(study, space, Settings().repair.max_per_trial)
+
+
+def _report(trial: optuna.Trial, course: Course) -> None:
+    trial.set_user_attr("health", course.record)
+    if course.last is not None and course.last.val_loss is not None:
+        trial.report(course.last.val_loss, round(course.last.kframes))
+
+
+def _ending(course: Course, curve: Curve) -> Ending:
+    return Ending(value=curve.value or 9.0, last=course.last, best=course.last, violations=curve.violations, seconds=60.0)
+
+
+def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, gate: Any, results: Any) -> None:
+    """One worker for `seconds`, whose whole trials take `trial_s` seconds; puts how long it trained, and its trials."""
+    settings = settings_of(url, out)
+    space = load("record", settings.config())
+    study = optuna.load_study(storage=open_storage(url), study_name=NAME)
+    lab = lab_of(settings, space, study)
+    curves = read(ARCHIVE)
+    busy, trials = 0.0, 0
+
+    def replayed(trial: optuna.Trial, config: Any, lab: Lab, seed: int, lease: Lease, line: Sequence[int]) -> Ending:
+        nonlocal busy, trials
+        curve = curves[trial.number % len(curves)]
+        course, pace = Course({}, empty(curve.budget_kframes)), trial_s / len(curve.prefixes)
+        for point in curve.more["points"]:
+            time.sleep(pace)  # the training
+            busy += pace
+            lease.moved(point["kframes"])
+            course.add(report_of(point))
+            _report(trial, course)
+            if trial.should_prune():
+                known = study._storage.get_trial(trial._trial_id).user_attrs
+                trials += 1
+                stopped = {name: known[f"pruned_{name}"] for name in ("reason", "severity")}
+                return Ending("PRUNED", pruned_by=known["pruned_by"], last=course.last, seconds=trial_s, **stopped)
+            lab.interruption.check()
+        trials += 1
+        return _ending(course, curve)
+
+    vars(worker)["run_trial"] = replayed
+    finished(study)
+    gate.wait()
+    began = time.monotonic()
+    lab.interruption.allow(seconds)
+    work(study, lab)
+    results.put((place, busy, time.monotonic() - began, trials))
+
+
+def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) -> dict[str, float]:
+    """The share of their time that `count` workers beside each other train."""
+    context = get_context("spawn")
+    gate, results = context.Barrier(count), context.Queue()
+    crew = [
+        context.Process(target=simulate, args=(url, out, place, seconds, trial_s, gate, results)) for place in range(count)
+    ]
+    for process in crew:
+        process.start()
+    found = [results.get() for _ in crew]
+    for process in crew:
+        process.join()
+    busy, wall = sum(it[1] for it in found), sum(it[2] for it in found)
+    return {"share": busy / wall, "trials": sum(it[3] for it in found), "busy_s": busy, "wall_s": wall}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100, 1_000, 10_000], help="finished trials in the study")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 32], help="simulated workers beside each other")
+    parser.add_argument("--seconds", type=float, default=150.0, help="for which they work (default 150)")
+    parser.add_argument("--trial-seconds", type=float, default=60.0, help="that a whole trial takes (default 60)")
+    parser.add_argument("--json", type=Path, default=None, metavar="OUT")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    results: dict[str, Any] = {"machine": f"{os.cpu_count()} CPUs, {platform.machine()}, optuna {optuna.__version__}"}
+    print(results["machine"], flush=True)
+    curves = [curve for curve in read(ARCHIVE) if curve.value is not None and len(curve.more["points"]) == 24]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        out.chmod(0o755)  # PostgreSQL refuses root, and then runs as another user
+        urls = {"SQLite": f"sqlite:///{out}/studies.db", "PostgreSQL": f"postgres-local:{out}/postgres"}
+        for kind, url in urls.items():
+            for size in sorted(arguments.sizes):
+                row = results[f"{kind}, {size} trials"] = costs(url, out, size, curves)
+                parts = "  ".join(f"{label} {amount:.1f}" for label, amount in row.items())
+                print(f"{kind:12}{size:7} trials, ms:  {parts}  = {row['a trial'] / 600:.2f} % of a minute", flush=True)
+        url = f"postgres-local:{out}/workers"
+        storage = open_storage(url)
+        optuna.create_study(storage=storage, study_name=NAME, direction="minimize")
+        for count in arguments.workers:
+            row = results[f"{count} workers"] = throughput(url, out, count, arguments.seconds, arguments.trial_seconds)
+            said = f"{row['trials']:.0f} trials, training {row['share']:.1%} of their time"
+            print(f"PostgreSQL  {count:3} workers, {arguments.seconds:.0f} s:  {said}", flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

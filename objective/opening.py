@@ -1,0 +1,83 @@
+"""Create a study with its recipes enqueued, or load it where its values can be compared with those to come."""
+import time
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from model.data.corpus import Corpus
+from model.warmstart import Donor
+from objective.data import fingerprint
+from objective.migrate import Refused, differences, flat
+from objective.settings import Settings
+from search_spaces.recipes import load_recipes
+from search_spaces.space import Space
+from storage.lineage import ordinal
+
+
+def identity_of(settings: Settings, space: Space, corpus: Corpus, donor: Donor | None) -> dict[str, Any]:
+    """What makes the values of two trials comparable."""
+    return {
+        "space": space.fingerprint(),
+        "profile": settings.profile,
+        "score": settings.objective.score,
+        "budget_kframes": settings.budget.kframes,
+        "reports": settings.budget.reports,
+        "seed": settings.study.seed,
+        "corpus": fingerprint(corpus),
+        "warm_start": donor and donor.digest,
+        "targets": asdict(settings.health.targets),
+        **flat(settings.config()),
+    }
+
+
+def open_study(
+    settings: Settings, space: Space, identity: dict[str, Any], storage: optuna.storages.BaseStorage
+) -> tuple[optuna.Study, list[str]]:
+    """Create the study with its recipes enqueued, or load it. Raises Refused where its values would not be comparable."""
+    name = settings.study.name
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name)
+        _await_identity(study)
+    known = study.user_attrs.get("identity")
+    if known is None:
+        notes = _enqueue_recipes(study, settings, space)
+        study.set_user_attr("settings", settings.dump())
+        study.set_user_attr("identity", identity)  # last: it says that the study is ready
+        return study, notes
+    in_space, others = differences(known, identity, space)
+    if in_space or others:
+        listed = "\n".join(f"  {sentence}" for sentence in [*in_space, *others])
+        along = "" if others else ", or --migrate NEW to take the trials along that the new space still holds"
+        raise Refused(
+            f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
+            f"choose another --study, or type the command it was made with{along}"
+        )
+    return study, []
+
+
+def _await_identity(study: optuna.Study) -> None:
+    """Give the worker that may have made the study a moment ago two seconds to enqueue its recipes."""
+    for _ in range(20):
+        if "identity" in study.user_attrs:
+            return
+        time.sleep(0.1)
+    mine = (trial.state == TrialState.WAITING or "migrated_from" in trial.user_attrs for trial in study.trials)
+    if not all(mine):
+        raise Refused(f"study {study.study_name} was made by another program: choose another --study")
+
+
+def _enqueue_recipes(study: optuna.Study, settings: Settings, space: Space) -> list[str]:
+    notes = []
+    recipes = load_recipes()
+    for name in settings.study.recipes:
+        params, changes = space.to_trial_params(recipes[name])
+        trials = study.get_trials(deepcopy=False)
+        known = {"k": ordinal(trials, len(trials)), "origin": f"recipe {name}", "changes": changes}
+        study.enqueue_trial(params, user_attrs=known, skip_if_exists=True)
+        if changes:
+            notes.append(f"recipe {name} as the space allows it: {'; '.join(changes)}")
+    return notes

@@ -1,0 +1,101 @@
+"""A trial that a machine stopped is released, and its point comes again as a new trial of the same lineage.
+
+Released is: the attribute `released` with the sentence why, then FAIL. The state is the fence: it can be set once, so that of
+two workers that find a dead one's trial only one releases it, and a worker that was thought dead learns that the trial is no
+longer its own. Which points are owed follows from the study alone, so whoever dies between two writes loses nothing. A FAIL
+without `released` was somebody's wish, and does not come again.
+"""
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+KEPT = ("k", "origin", "changes", "repair_of", "repair_depth", "repair_why")  # what a point is; rungs and constraints are not
+DEATHS = 5  # of workers in a row, at the same report: a point that does this would do it for ever
+
+
+def point(trial: FrozenTrial) -> dict[str, Any]:
+    """Its parameters, those included that were enqueued and not yet asked for."""
+    return dict(trial.system_attrs.get("fixed_params", {}) | trial.params)
+
+
+def release(study: optuna.Study, number: int, why: str, died: bool = False) -> bool:
+    """End a trial that the machine stopped, so that its point comes again. False where somebody else has ended it.
+
+    `died` says that its worker did not come back: a point that stops DEATHS workers at the same report is given up.
+    """
+    trials = study.get_trials(deepcopy=False)
+    trial, storage = trials[number], study._storage
+    marks: dict[str, Any] = {"released": why}
+    if died:
+        marks["died"] = True
+        before = ancestors(trials, trial)[: DEATHS - 1]
+        if len(before) == DEATHS - 1 and all(it.user_attrs.get("died") and it.last_step == trial.last_step for it in before):
+            marks["given_up"] = f"its point stopped {DEATHS} workers in a row, at the same place: it does not come again"
+    try:
+        for name, value in marks.items():
+            storage.set_trial_user_attr(trial._trial_id, name, value)
+        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def drop(study: optuna.Study, trial: optuna.Trial, why: str) -> None:
+    """End a trial that should not have been asked for; its point does not come again."""
+    trial.set_user_attr("dropped", why)
+    study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def enqueue_owed(study: optuna.Study) -> None:
+    """Enqueue the points of released trials that have no successor yet. Two workers may do so at once: see `doubled`."""
+    trials = study.get_trials(deepcopy=False)
+    followed = {trial.user_attrs.get("again_of") for trial in trials}
+    for trial in trials:
+        known = trial.user_attrs
+        if trial.state != TrialState.FAIL or "released" not in known or "given_up" in known or trial.number in followed:
+            continue
+        if "k" in known and point(trial):  # else it had no point yet, and nothing is lost
+            kept = {name: known[name] for name in KEPT if name in known}
+            study.enqueue_trial(point(trial), user_attrs=kept | {"again_of": trial.number})
+
+
+def doubled(study: optuna.Study, trial: optuna.Trial) -> bool:
+    """Whether another worker enqueued the same point again, or the same repair, at the same moment and first."""
+    mine = _task(trial.user_attrs)
+    earlier = study.get_trials(deepcopy=False)[: trial.number] if mine is not None else []
+    return any(_task(other.user_attrs) == mine for other in earlier)
+
+
+def ancestors(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenTrial]:
+    """The trials whose point this one is again, the newest first."""
+    line: list[FrozenTrial] = []
+    number = trial.user_attrs.get("again_of")
+    while number is not None:
+        line.append(trials[number])
+        number = trials[number].user_attrs.get("again_of")
+    return line
+
+
+def ordinal(trials: Sequence[FrozenTrial], number: int) -> int:
+    """The k of a new trial: how many points of their own came before it. Unique, so that no two points share their seeds."""
+    earlier = trials[:number]
+    k = sum(_is_new(trial) for trial in earlier)
+    used = {trial.user_attrs["k"] for trial in earlier if "k" in trial.user_attrs}
+    return k if k not in used else max(used) + 1
+
+
+def _is_new(trial: FrozenTrial) -> bool:
+    known = trial.user_attrs
+    nameless = "released" in known and "k" not in known  # it ended before it had a point
+    return not nameless and not known.keys() & {"again_of", "repair_of", "dropped"}
+
+
+def _task(known: dict[str, Any]) -> tuple[str, int] | None:
+    """What may be enqueued twice: again a point, or a repair; None for any other trial."""
+    for name in ("again_of", "repair_of"):
+        if name in known:
+            return name, known[name]
+    return None

@@ -1,0 +1,141 @@
+"""Make room: `python -m storage.prune --study NAME --dry-run` lists the snapshots that a study does not need; without, they go.
+
+Never what a trial uses that runs or is to go on (storage/retention.py). Exit codes: 0 done, 1 the machine failed, 2 bad input.
+Nothing heavy is imported before it is needed.
+"""
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from storage.retention import File, Plan
+
+
+class Refused(ValueError):
+    """What was typed cannot be meant, as a sentence."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    from storage.studies import FAILURES, StorageError, database_failure
+
+    try:
+        return run(parsed)
+    except (StorageError, Refused) as why:
+        print(why, file=sys.stderr)
+        return 2
+    except (OSError, *FAILURES) as why:
+        failure = str(why) if isinstance(why, OSError) else database_failure(why)
+        if failure is None:
+            raise
+        print(f"the machine failed: {failure}: mend that and type it again", file=sys.stderr)
+        return 1
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Plan or tidy, and print what that was. Raises Refused, StorageError, and what the machine does."""
+    from storage.retention import Keep, removable, tidy
+
+    try:
+        keep = Keep.of(parsed.top_k, parsed.quota_gb, parsed.keep_pruned)
+    except ValueError as why:
+        raise Refused(str(why)) from why
+    study = _study(parsed.storage or _default(parsed.out), parsed.study)
+    folder = parsed.out / parsed.study
+    if not folder.is_dir():
+        raise Refused(f"need the folder of the study, got {folder}, which is none: say --out, the folder of all studies")
+    trials = study.get_trials(deepcopy=False)
+    plan = removable(trials, folder, keep) if parsed.dry_run else tidy(study, folder, keep)
+    print("\n".join(_told(plan, trials, parsed.dry_run)))
+    return 0
+
+
+def _study(url: str, name: str) -> "optuna.Study":
+    """The study, which must be there: nothing is made."""
+    import optuna
+
+    from storage.studies import open_storage
+
+    place = _place(url)
+    if place is not None and not place.exists():
+        raise Refused(f"need the database of the study, got {place}, which is not there: say --storage, or --out")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(url)
+    names = sorted(optuna.get_all_study_names(storage))
+    if name not in names:
+        there = f"say one of {', '.join(names)}" if names else "its database holds none"
+        raise Refused(f"need the name of a study, got {name}: {there}")
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def _place(url: str) -> Path | None:
+    """Where a database of this machine lies, which opening would make. None for one of a server, or for no URL at all."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    kind, _, rest = url.partition(":")
+    if kind == "postgres-local":
+        return Path(rest or "runs/postgres")
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        return None
+    return Path(parsed.database) if parsed.database and parsed.get_backend_name() == "sqlite" else None
+
+
+def _default(out: Path) -> str:
+    """Where objective.study keeps its studies, unless it is told otherwise."""
+    file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
+    return f"sqlite:///{file}"
+
+
+def _told(plan: "Plan", trials: "Sequence[FrozenTrial]", dry: bool) -> list[str]:
+    """A table of what goes, its sum, and what stays by its reasons."""
+    from storage.retention import size
+
+    rows = [("trial", "state", "file", "size", "why")]
+    for file in plan.removals:
+        rows.append((str(file.number), trials[file.number].state.name, file.path.name, size(file.bytes), file.why))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = []
+    if plan.removals:
+        for number, state, name, amount, why in rows:
+            left = f"{number:>{widths[0]}}  {state:<{widths[1]}}  {name:<{widths[2]}}  {amount:>{widths[3]}}"
+            lines.append(f"{left}  {why}")
+    went = "would be deleted: type it without --dry-run" if dry else "deleted"
+    lines.append(f"{_sum(plan.removals)} {went}")
+    lines.append(f"{_sum(plan.kept)} kept{':' if plan.kept else ''}")
+    for why in dict.fromkeys(file.why for file in plan.kept):
+        lines.append(f"  {_sum([file for file in plan.kept if file.why == why])}: {why}")
+    return [*lines, plan.note] if plan.note else lines
+
+
+def _sum(files: "Sequence[File]") -> str:
+    from storage.retention import size
+
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size(sum(file.bytes for file in files))}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m storage.prune",
+        description="Delete the snapshots that a study does not need. Never touches what runs or is to go on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--study", default="tacotron2", metavar="NAME", help="name of the study (default tacotron2)")
+    parser.add_argument("--storage", metavar="URL", help="its database (default: the SQLite file tacotune.db under --out)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder of all studies (default runs)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="keep the weights of the K best trials (default: of all)")
+    parser.add_argument("--quota-gb", type=float, metavar="GB", help="delete the worst weights until all snapshots fit")
+    parser.add_argument("--keep-pruned", action="store_true", help="keep the weights of pruned trials, too")
+    parser.add_argument("--dry-run", action="store_true", help="delete nothing, say what would go")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""One trial on two processes that torchrun starts: rank 0 tells, the other follows, and a stop is invisible here, too."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.objective.test_study import ROOT, SMALL, command, events, finished, points, study, words
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder whose corpus and mels are there already, and a study without a trial."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "small.yaml").write_text(SMALL)
+    assert command(out, "--study", "first", "--trials", "1", "--timeout", "1e-9") == 0
+    return out
+
+
+def torchrun(out: Path, *more: str) -> "subprocess.Popen[str]":
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "objective.study"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*line, *words(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_two_ranks_train_one_trial_and_a_stop_is_invisible(spoken: Path) -> None:
+    with torchrun(spoken, "--study", "whole", "--trials", "1") as process:
+        said, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert "2 ranks for each trial" in said
+    assert said.count("trial 0  12/12 kframes") == 1, "one of them speaks"
+    assert len(finished(study(spoken, "whole"))) == 1
+
+    with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:
+        assert process.stdout is not None
+        assert any(line.startswith("trial 0  9.0/12") for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    stopped = study(spoken, "stopped")
+    assert stopped.trials[0].user_attrs["released"] == "interrupted"
+    with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    (resumed,) = events(spoken, "stopped", "Resumed")
+    assert resumed["kframes"] >= 9.0
+    assert points(spoken, "stopped") == points(spoken, "whole")
+
+
+def test_a_network_that_does_not_fit_is_pruned_by_all_ranks(spoken: Path) -> None:
+    """What one rank raises all raise, and the study goes on with the next point."""
+    huge = ["--set", "network.decoder_rnn=2000000", "--study", "huge", "--trials", "1"]
+    with torchrun(spoken, *huge) as process:
+        said, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    (trial,) = study(spoken, "huge").trials
+    assert trial.user_attrs["pruned_by"] == "out_of_memory"
+    assert "out of memory on cpu" in said
+
+
+def test_bad_input_is_said_once(spoken: Path) -> None:
+    with torchrun(spoken, "--study", "bad", "--trials", "many") as process:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode != 0
+    assert errors.count("--trials: study.trials: need a valid integer") == 1, errors
+
+
+def test_a_rank_that_dies_costs_the_trial_and_not_its_point(spoken: Path) -> None:
+    with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
+        assert process.stdout is not None
+        assert any(line.startswith("trial 0  6.0/12") for line in process.stdout)
+        (leader,) = {trial.user_attrs["owner"]["pid"] for trial in study(spoken, "lost").trials}
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (follower,) = (int(pid) for pid in children if int(pid) != leader)
+        os.kill(follower, signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert points(spoken, "lost") == points(spoken, "whole")
+    kinds = [json.loads(line)["event"] for line in (spoken / "lost" / "events.jsonl").read_text().splitlines()]
+    assert "Resumed" in kinds

@@ -4,13 +4,16 @@ TRIALS ?= 5
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: study test lint setup lock bench clean
+.PHONY: study test faults lint setup lock bench clean
 
 study: setup
 	$(BIN)/python -m objective.study --trials $(TRIALS) $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: setup
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """What a machine does to a study, told from a bug of ours."""
 from model.data.demo import SpeakingError
 from model.distributed import RankLost
-from storage.studies import FAILURES, database_failure
+from storage.failures import FAILURES, database_failure
 
 MACHINE = (OSError, SpeakingError, RankLost, *FAILURES)  # of which `machine_failure` may know
 

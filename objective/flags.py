@@ -17,6 +17,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--sampler": ("study.sampler", "tpe, gp or random (default tpe)"),
     "--pruner": ("pruner.name", "health, peers, both or none (default health: the rules alone)"),
     "--workers": ("study.workers", "worker processes (default: one for each GPU, times --trials-per-gpu)"),
+    "--ray": ("study.ray", "place the workers on a Ray cluster: HOST:PORT of its head, or nothing for the one that runs here"),
     "--trials-per-gpu": ("study.trials_per_gpu", "trials that run side by side on the device (default 1)"),
     "--seed": ("study.seed", "the seed from which every trial's follows (default 0)"),
     "--timeout": ("study.timeout_s", "seconds after which the study stops; the same command goes on"),
@@ -24,3 +25,5 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--migrate": ("study.migrate", "name of a new study: takes the trials of --study along that the present space still holds"),
     "--out": ("out", "folder for everything that is written (default runs)"),
 }
+
+BARE = {"--ray": "auto"}  # what a flag without a value means

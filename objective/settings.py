@@ -44,6 +44,7 @@ class Study(_Group):
     seed: Annotated[int, Field(ge=0)] = 0
     migrate: str | None = None  # the study to copy the trials to that the present space still holds, and to go on with
     workers: Count | None = None  # processes, each with a trial; None: one for each GPU, times `trials_per_gpu`
+    ray: str | None = None  # HOST:PORT of the head of a Ray cluster, or `auto`: the workers are placed there; None: here
     trials_per_gpu: Count = 1  # side by side on one device, a process each
     timeout_s: Seconds | None = None  # after so many seconds the running trials are released; None: no limit
     until: float | None = None  # a healthy trial of this value or less ends the study; None: no such value

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objective.flags import FLAGS
+from objective.flags import BARE, FLAGS
 from objective.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _judged(why: Exception) -> tuple[int, str | None]:
         return 2, str(why)
     from objective.failures import machine_failure  # imports Optuna
     from objective.migrate import Refused
-    from storage.studies import StorageError
+    from storage.failures import StorageError
 
     if isinstance(why, StorageError | Refused):
         return 2, str(why)
@@ -68,6 +68,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.lab import Lab, Material
     from objective.migrate import migrate
     from objective.opening import identity_of, open_study
+    from objective.placement import place
     from objective.ranks import follow, joined
     from objective.settings import mask_url
     from objective.sinks.console import console
@@ -100,7 +101,10 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             interruption.patient = True
             interruption.also = lambda: hurry(storage)
             interruption.allow(settings.study.timeout_s)
-            if group is not None or (settings.study.workers is None and count == 1):
+            if settings.study.ray is not None:
+                head = None if settings.study.ray == "auto" else settings.study.ray
+                end = place(settings, settings.study.workers, head, sinks, interruption)
+            elif group is not None or (settings.study.workers is None and count == 1):
                 end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
             else:
                 end = supervise(settings, count, devices, sinks, interruption)
@@ -193,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for flag, (key, text) in FLAGS.items():
-        parser.add_argument(flag, dest=key, default=None, help=text, metavar=flag.lstrip("-").upper().replace("-", "_"))
+        bare: dict[str, Any] = {"nargs": "?", "const": BARE[flag]} if flag in BARE else {}
+        metavar = flag.lstrip("-").upper().replace("-", "_")
+        parser.add_argument(flag, dest=key, default=None, help=text, metavar=metavar, **bare)
     parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help="YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--quiet", action="store_true", help="finished trials and the closing table only")

@@ -11,7 +11,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.studies import FAILURES
+from storage.failures import FAILURES
 
 BEAT_S = 5.0  # between two beats
 SLOWEST_S = 60.0  # the same, while the database does not answer

@@ -25,6 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError, PendingRollbackError, SQLAlchemyError
 
+OPENING_SECONDS = 5  # for which a server that is not there is waited for, when it is opened
 FIRST_S, LONGEST_S = 0.1, 5.0  # between two attempts, doubling
 OUTAGES = (StorageInternalError, SQLAlchemyError, sqlite3.Error, grpc.RpcError)  # of which some pass
 PASSING_STATES = ("08", "40", "57P", "53300", "55P03")  # PostgreSQL's: connection, deadlock, shutdown, too many, locked

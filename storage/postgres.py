@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from sqlalchemy.engine import URL
 
-from storage.studies import LOCAL, StorageError
+from storage.failures import LOCAL, StorageError
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's path, says the kernel
 SOCKET = ".s.PGSQL.5432"

@@ -22,7 +22,7 @@ class Refused(ValueError):
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    from storage.studies import FAILURES, StorageError, database_failure
+    from storage.failures import FAILURES, StorageError, database_failure
 
     try:
         return run(parsed)

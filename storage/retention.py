@@ -194,10 +194,10 @@ def _complete(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and "pruned_by" not in trial.user_attrs
 
 
-def _rank(trial: FrozenTrial) -> tuple[bool, bool, float, int]:
-    """Feasible ones first, then by value; those that did not complete at the end."""
-    sick = any(amount > 0 for amount in trial.constraints.values())
-    return not _complete(trial), sick, math.inf if trial.value is None else trial.value, trial.number
+def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:
+    """As the closing table: the healthy by value, the sick by what they miss, those that did not complete at the end."""
+    missed = sum(max(0.0, amount) for amount in trial.constraints.values())
+    return not _complete(trial), missed, math.inf if trial.value is None else trial.value, trial.number
 
 
 def _ended(trial: FrozenTrial, successors: Mapping[int, int]) -> str:

@@ -14,12 +14,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from storage.patience import OUTAGES, first_line, origin, patient
+from storage.failures import LOCAL, StorageError
+from storage.patience import OPENING_SECONDS, first_line, origin, patient
 
 BUSY_SECONDS = 30
-OPENING_SECONDS = 5
 EXAMPLES = "sqlite:///runs/studies.db, postgres-local:runs/postgres, postgresql://user@host/name or grpc://host:13000"
-LOCAL = "postgres-local"
 LOCAL_FOLDER = "runs/postgres"
 SECRETS = ("password", "sslpassword")
 _FAILURES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -29,35 +28,18 @@ POSTGRESQL: dict[str, int | None] = {"connect_timeout": OPENING_SECONDS, "tcp_us
 POSTGRESQL |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
-class StorageError(ValueError):
-    """The database cannot be used. The message says why, without passwords, and the way out."""
-
-
-FAILURES = (*OUTAGES, KeyError)  # of which `database_failure` may know
-
-
-def database_failure(why: BaseException) -> str | None:
-    """One sentence where the database failed under a running study: locked, full, damaged, deleted. None for anything else."""
-    if isinstance(why, OUTAGES):
-        return f"the database: {first_line(why)}"
-    missing = isinstance(why, KeyError) and (why.args == ("Record does not exist.",) or isinstance(why.__cause__, OUTAGES))
-    if missing:  # Optuna's words, for a study or a trial; a proxy's client has none
-        return "the study was deleted from its database"
-    return None
-
-
 def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStorage:
     """Open, and make where it is missing, a database whose operations wait `patience_s` seconds for it (storage/patience.py).
 
     `sqlite:///FILE`; `postgres-local[:DIR]`, a PostgreSQL server of this machine's own (storage/postgres.py);
-    `postgresql://...`, or what else SQLAlchemy reads; `grpc://HOST:PORT`, a proxy (storage/proxy.py).
+    `postgresql://...`, or what else SQLAlchemy reads; `grpc://HOST:PORT`, a proxy (storage/remote.py).
 
     Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's; what
     `database_failure` knows where the file is right and the machine fails: the disk is full, somebody locks the database.
     """
     kind, colon, rest = url.partition(":")
     if kind == "grpc":
-        from storage.proxy import connect
+        from storage.remote import connect
 
         return connect(rest, patience_s)
     parsed, secrets = (None, {}) if kind == LOCAL else _read(url)

@@ -28,19 +28,10 @@ from objective.settings import Settings
 from objective.study import main
 from storage.leases import owner
 from storage.studies import open_storage
-from tests.objective.test_study import ROOT, SMALL, study, words
+from tests.objective.test_study import ROOT, study, words
 
 CORPUS = "corpora/demo-en-0-24-v1"
 QUICK = ["--budget-kframes", "4", "--set", "budget.reports=1", "--set", "study.recipes=[tacotune, nvidia]"]
-
-
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder whose corpus and mels are there already, and a study without a trial."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "small.yaml").write_text(SMALL)
-    assert command(out, "--study", "first", "--trials", "1", "--timeout", "1e-9") == 0
-    return out
 
 
 def command(out: Path, *more: str) -> int:

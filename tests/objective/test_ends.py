@@ -9,7 +9,7 @@ import pytest
 
 from objective.ends import Ends
 from objective.settings import Settings
-from tests.objective.test_study import ROOT, SMALL, command, finished, running, study, words
+from tests.objective.test_study import ROOT, finished, running, study, words
 
 
 def ends(made: optuna.Study, **wanted: object) -> Ends:
@@ -78,15 +78,6 @@ def test_one_that_lived_breaks_the_row(spared: dict[str, object]) -> None:
     for _ in range(3):
         tell(made, by="grad_norm")
         assert asked.end() is None
-
-
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder whose corpus and mels are there already, and a study without a trial."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "small.yaml").write_text(SMALL)
-    assert command(out, "--study", "first", "--trials", "1", "--timeout", "1e-9") == 0
-    return out
 
 
 def test_time_that_is_up_stops_a_running_trial_and_loses_nothing(spoken: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 import objective.migrate
-from model.config import Config, Training
+from model.config import Config, Network, Training
 from objective.migrate import Refused, differences, flat, migrate
 from search_spaces.knobs import values
 from search_spaces.space import Space
@@ -251,13 +251,15 @@ def test_what_stays_is_told_with_its_reason(storage: optuna.storages.BaseStorage
     space = space_of(changed(batch_size=None, reduction={"int": [1, 2]}))
     _, done = migrate(storage, "old", "new", space, identity_of(space))
     old = load(storage, "old").trials
-    both = next(trial for trial in old if trial.state in FINISHED and trial.params["training.batch_size"] == 16
-                and trial.params["network.reduction"] == 3)  # fmt: skip
+    finished = [trial for trial in old if trial.state in FINISHED]
+    both = next(it for it in finished if it.params["training.batch_size"] == 16 and it.params["network.reduction"] == 3)
     assert done.left[both.number] == (
-        "training.batch_size 16 -> 32 (not searched here); network.reduction 3 -> 2 (highest in the space)"
-    ) or done.left[both.number] == (
         "network.reduction 3 -> 2 (highest in the space); training.batch_size 16 -> 32 (not searched here)"
     )
+    shifted = space_of(changed(prenet_dropout={"float": [0.0, 0.8], "step": 0.1}, learning_rate={"float": [3e-4, 1e-3]}))
+    _, shifting = migrate(storage, "old", "shifted", shifted, identity_of(shifted))
+    assert any("learning_rate" in why for why in shifting.left.values())
+    assert not any("prenet" in why for why in shifting.left.values()), "a last bit is no reason"
     assert done.left[0] == "FAIL is no result"
     assert done.left[40] == "RUNNING is no result"
     first, *reasons = done.told()
@@ -328,6 +330,38 @@ def test_several_at_once_copy_each_trial_once(tmp_path: Path, storage: optuna.st
     assert sorted(said) == sorted([[str(len(finished) - 3), "3"], *[["0", str(len(finished))]] * 2])
     marks = [trial.user_attrs["migrated_from"] for trial in load(storage, "new").trials]
     assert marks == [f"old trial {number}" for number in finished]
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_whoever_was_overtaken_copies_no_more(
+    dies: bool, storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes over after three copies and makes two. Only if it dies then, the first one goes on after those."""
+    monkeypatch.setattr(objective.migrate, "PATIENCE_S", 0.3)
+    add, calls = optuna.Study.add_trial, []
+    finished = [trial for trial in load(storage, "old").trials if trial.state in FINISHED]
+
+    def add_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+        calls.append(trial)
+        add(study, trial)
+        if len(calls) == 3:
+            other_one = {**owner(), "started": "long ago", **({} if dies else {"host": "elsewhere"})}
+            study.set_user_attr("migration", study.user_attrs["migration"] | {"owner": other_one})
+            for other in finished[3:5]:
+                known = {"migrated_from": f"old trial {other.number}"}
+                values = {"params": other.params, "distributions": other.distributions, "value": other.value}
+                add(study, optuna.trial.create_trial(state=other.state, user_attrs=known, **values))
+
+    monkeypatch.setattr(optuna.Study, "add_trial", add_trial)
+    space = space_of(CHANGES["wider"])
+    if dies:
+        _, done = migrate(storage, "old", "new", space, identity_of(space))
+        assert (done.before, len(done.copied)) == (5, len(finished) - 5)
+    else:
+        with pytest.raises(Refused, match="is being made by process"):
+            migrate(storage, "old", "new", space, identity_of(space))
+    marks = [trial.user_attrs["migrated_from"] for trial in load(storage, "new").trials]
+    assert marks == [f"old trial {trial.number}" for trial in finished[: None if dies else 5]]
 
 
 def test_a_study_that_is_ready_is_left_as_it_is(storage: optuna.storages.BaseStorage) -> None:
@@ -440,4 +474,6 @@ def test_more_than_the_space_must_not_differ(storage: optuna.storages.BaseStorag
     assert differences(known, identity_of(plain), plain)[1] == []
     louder = replace(plain, base=Config(training=Training(clip_norm=2.0)))
     assert differences(known, identity_of(louder), louder)[1] == ["training.clip_norm was 1.0, it is now 2.0"]
+    quicker = replace(plain, base=Config(network=Network(recurrence="deferred")))
+    assert differences(known, identity_of(quicker), quicker)[1] == []
     assert differences(known, identity_of(plain), plain)[0] == plain.diff(space_of(OLD).fingerprint()) != []

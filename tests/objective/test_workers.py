@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from objective.board import finished
-from tests.objective.test_study import ROOT, SMALL, command, events, running, study, words
+from tests.objective.test_study import ROOT, command, events, running, study, words
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder whose corpus and mels are there already, and a study without a trial."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "small.yaml").write_text(SMALL)
-    assert command(out, "--study", "first", "--trials", "1", "--timeout", "1e-9") == 0
-    return out
 
 
 def pids(out: Path, name: str) -> set[int]:

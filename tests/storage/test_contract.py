@@ -13,7 +13,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from storage.studies import database_failure
+from storage.failures import database_failure
 
 Open = Callable[..., BaseStorage]
 UNICODE = "ёлка 🎄 \u2028 'quoted' \\ %s {x}"

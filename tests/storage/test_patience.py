@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 import storage.studies
-from storage.studies import StorageError, database_failure
+from storage.failures import StorageError, database_failure
 from tests.storage.servers import Proxy, Wire
 
 Open = Callable[..., BaseStorage]

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from optuna.storages import BaseStorage
 
-from storage.studies import StorageError
+from storage.failures import StorageError
 
 postgres = pytest.importorskip("storage.postgres", reason="PostgreSQL's socket and its locks need Unix")
 Open = Callable[..., BaseStorage]

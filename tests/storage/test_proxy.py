@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 
+from storage.failures import StorageError
 from storage.proxy import main
-from storage.studies import StorageError
 from tests.storage.servers import Proxy
 
 Open = Callable[..., BaseStorage]

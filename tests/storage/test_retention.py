@@ -226,7 +226,7 @@ def test_a_worker_that_does_not_know_of_the_end_keeps_its_files_a_while(state: s
 RANKED = [
     trial(0, "PRUNED", 0.1),
     trial(1, "COMPLETE", 0.9, sick=-0.1),
-    trial(2, "COMPLETE", 0.2, sick=0.1),
+    trial(2, "COMPLETE", 0.5, sick=0.1),
     trial(3, "COMPLETE", 0.8),
     trial(4, "COMPLETE", 0.3, sick=0.4),
     trial(5, "RUNNING"),
@@ -236,7 +236,7 @@ BEST_FIRST = [3, 1, 2, 4, 0]
 
 
 def test_of_the_finished_the_best_keep_their_weights(tmp_path: Path) -> None:
-    """Feasible ones first, then by value, pruned ones last; running and owed trials do not count."""
+    """Healthy ones first, then those that miss little, pruned ones last; running and owed trials do not count."""
     for number in range(len(RANKED)):
         put(tmp_path, number, "best.pt")
     for k in range(1, 6):

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from optuna.storages import BaseStorage
 
-from storage.studies import StorageError, open_storage
+from storage.failures import StorageError
+from storage.studies import open_storage
 
 
 def test_sqlite_is_made_in_wal_with_a_busy_timeout(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What all trials of a worker share, and how it comes from the settings."""
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -63,6 +63,7 @@ class Lab:
     sinks: Sinks
     interruption: Interruption
     group: Group | None = None  # the other ranks that train along
+    warned: set[str] = field(default_factory=set)  # what was said already
 
     @classmethod
     def of(
@@ -91,4 +92,5 @@ class Lab:
         return trial_folder(self.settings.folder, number)
 
     def warn(self, sentence: str) -> None:
+        self.warned.add(sentence)
         self.sinks.emit(Warned(sentence))

@@ -23,11 +23,12 @@ from search_spaces.check import read_table
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
-from storage.leases import _gone, owner
+from storage.leases import gone, owner
 
 MADE_S = 2.0  # that another process may take from making a study to saying what it is for
 LOOK_S, SETTLE_S = 0.2, 1.0  # between two looks at what it does; before what was taken over is one's own
 PATIENCE_S = 10.0  # that it may take to copy one trial
+TOLD = 12  # reasons that are listed
 SAME = 1e-12  # relative: a step that is added up again gives the same value but for its last bit
 # What stays true of a trial in another study. Of owners, beats and rungs nothing does.
 KEPT = {"health", "k", "origin", "changes", "repair_depth", "repair_why", "sick_reason", "seconds", *SIGNALS, *Health.__slots__}
@@ -54,7 +55,9 @@ class Migration:
             by_reason.setdefault(why, []).append(str(number))
         earlier = f", {self.before} had been before" if self.before else ""
         counts = f"{len(self.copied)} trials of {self.old} are copied{earlier}, {len(self.left)} are not"
-        return [counts, *(f"not copied, {why}: trial {', '.join(by_reason[why])}" for why in sorted(by_reason))]
+        reasons = [f"not copied, {why}: trial {', '.join(by_reason[why])}" for why in sorted(by_reason)]
+        more = [f"and {len(reasons) - TOLD} other reasons"] if len(reasons) > TOLD else []
+        return [counts, *reasons[:TOLD], *more]
 
 
 def differences(known: Mapping[str, Any], identity: Mapping[str, Any], space: Space) -> tuple[list[str], list[str]]:
@@ -138,7 +141,7 @@ def _claimed(new: optuna.Study, made: bool, old_name: str, identity: dict[str, A
         if count > grown:
             grown, since = count, time.monotonic()
         stood, wait = time.monotonic() - since, LOOK_S
-        if made or (_gone(claim["owner"], here) if claim else stood >= MADE_S):
+        if made or (gone(claim["owner"], here) if claim else stood >= MADE_S):
             new.set_user_attr("migration", {"from": old_name, "identity": identity, "owner": here})
             wait = SETTLE_S  # of several that take over at once, the last to say so is the one
         elif claim and stood >= PATIENCE_S:

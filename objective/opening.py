@@ -13,6 +13,7 @@ from objective.migrate import Refused, differences, flat
 from objective.settings import Settings
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
+from storage.leases import owner
 from storage.lineage import ordinal
 
 
@@ -62,12 +63,19 @@ def open_study(
 def _await_identity(study: optuna.Study) -> None:
     """Give the worker that may have made the study a moment ago two seconds to enqueue its recipes."""
     for _ in range(20):
-        if "identity" in study.user_attrs:
+        if "identity" in study.user_attrs or _migration(study).get("owner") == owner():
             return
         time.sleep(0.1)
-    mine = (trial.state == TrialState.WAITING or "migrated_from" in trial.user_attrs for trial in study.trials)
-    if not all(mine):
+    if claim := _migration(study):
+        way_out = f"type --study {claim['from']} --migrate {study.study_name}"
+        raise Refused(f"study {study.study_name} is being migrated from {claim['from']}: {way_out}")
+    if any(trial.state != TrialState.WAITING for trial in study.trials):
         raise Refused(f"study {study.study_name} was made by another program: choose another --study")
+
+
+def _migration(study: optuna.Study) -> dict[str, Any]:
+    """Who copies trials into a study that is not ready, and from where."""
+    return dict(study.user_attrs.get("migration", {}))
 
 
 def _enqueue_recipes(study: optuna.Study, settings: Settings, space: Space) -> list[str]:

@@ -129,7 +129,7 @@ def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -
     if ending.state != "FAIL":
         save(trial, note(study._storage.get_trial(trial._trial_id), settings.budget.kframes), lab.warn)
     made = tidy(study, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
-    if made.note:
+    if made.note and made.note not in lab.warned:
         lab.warn(made.note)
 
 

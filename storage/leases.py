@@ -59,7 +59,7 @@ class Watch:
         stood = self._stood[trial.number][1]
         if signed is None:
             return stood >= SIGNED_S
-        return signed != here and (_gone(signed, here) or stood >= self.grace_s)
+        return signed != here and (gone(signed, here) or stood >= self.grace_s)
 
 
 class Lease:
@@ -113,7 +113,7 @@ class Lease:
                 wait = min(2 * wait, SLOWEST_S)
 
 
-def _gone(signed: dict[str, Any], here: dict[str, Any]) -> bool:
+def gone(signed: dict[str, Any], here: dict[str, Any]) -> bool:
     """Whether this machine can say that the process is no more. Machines may share a name, and containers even a boot."""
     if any(signed.get(name) != here[name] for name in ("host", "machine")):
         return False

@@ -54,12 +54,16 @@ def enqueue_owed(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     followed = {trial.user_attrs.get("again_of") for trial in trials}
     for trial in trials:
-        known = trial.user_attrs
-        if trial.state != TrialState.FAIL or "released" not in known or "given_up" in known or trial.number in followed:
-            continue
-        if "k" in known and point(trial):  # else it had no point yet, and nothing is lost
-            kept = {name: known[name] for name in KEPT if name in known}
+        if comes_again(trial) and trial.number not in followed:
+            kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
             study.enqueue_trial(point(trial), user_attrs=kept | {"again_of": trial.number})
+
+
+def comes_again(trial: FrozenTrial) -> bool:
+    """Whether its point is tried again. One that was released before it had a point has lost nothing."""
+    known = trial.user_attrs
+    released = trial.state == TrialState.FAIL and "released" in known and "given_up" not in known
+    return released and "k" in known and bool(point(trial))
 
 
 def doubled(study: optuna.Study, trial: optuna.Trial) -> bool:
@@ -82,7 +86,8 @@ def ancestors(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenT
 def ordinal(trials: Sequence[FrozenTrial], number: int) -> int:
     """The k of a new trial: how many points of their own came before it. Unique, so that no two points share their seeds."""
     earlier = trials[:number]
-    k = sum(_is_new(trial) for trial in earlier)
+    copies = [trial.user_attrs["k"] for trial in earlier if "migrated_from" in trial.user_attrs]
+    k = sum(map(_is_new, earlier)) + max(copies, default=-1) + 1
     used = {trial.user_attrs["k"] for trial in earlier if "k" in trial.user_attrs}
     return k if k not in used else max(used) + 1
 
@@ -90,7 +95,7 @@ def ordinal(trials: Sequence[FrozenTrial], number: int) -> int:
 def _is_new(trial: FrozenTrial) -> bool:
     known = trial.user_attrs
     nameless = "released" in known and "k" not in known  # it ended before it had a point
-    return not nameless and not known.keys() & {"again_of", "repair_of", "dropped"}
+    return not nameless and not known.keys() & {"again_of", "repair_of", "dropped", "migrated_from"}
 
 
 def _task(known: dict[str, Any]) -> tuple[str, int] | None:

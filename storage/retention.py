@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.folders import BEFORE, BEST, LAST, trial_folder
-from storage.lineage import ancestors, point
+from storage.lineage import ancestors, comes_again
 
 LINGER_S = 600.0  # a worker whose trial somebody else has ended, with the dashboard's button, may not know it yet
 _FOLDER = re.compile(r"trial-(\d{5,})")
@@ -171,9 +171,7 @@ def _goes_on(trial: FrozenTrial, successors: Mapping[int, int]) -> bool:
     """Whether it runs, waits, or was released and its point is still to come again."""
     if trial.state != TrialState.FAIL:
         return not trial.state.is_finished()
-    known = trial.user_attrs
-    released = "released" in known and "given_up" not in known and trial.number not in successors
-    return released and "k" in known and bool(point(trial))  # else it ended before it had a point that could come again
+    return comes_again(trial) and trial.number not in successors
 
 
 def _in_use(trial: FrozenTrial, files: Sequence[File], before: float) -> str | None:

@@ -18,6 +18,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 import objective.migrate
 from model.config import Config, Network, Training
 from objective.migrate import Refused, differences, flat, migrate
+from objective.opening import open_study
+from objective.settings import Settings
 from search_spaces.knobs import values
 from search_spaces.space import Space
 from storage.leases import owner
@@ -477,3 +479,16 @@ def test_more_than_the_space_must_not_differ(storage: optuna.storages.BaseStorag
     quicker = replace(plain, base=Config(network=Network(recurrence="deferred")))
     assert differences(known, identity_of(quicker), quicker)[1] == []
     assert differences(known, identity_of(plain), plain)[0] == plain.diff(space_of(OLD).fingerprint()) != []
+
+
+def test_a_half_copied_study_is_not_opened_as_one_of_its_own(storage: optuna.storages.BaseStorage) -> None:
+    """Its migration was killed; typed without --migrate, the command must not call it ready."""
+    half = optuna.create_study(storage=storage, study_name="half")
+    claim = {"from": "old", "identity": {}, "owner": {**owner(), "pid": 1}}
+    half.set_user_attr("migration", claim)
+    space = space_of(CHANGES["wider"])
+    settings = Settings.model_validate({"study": {"name": "half", "recipes": []}})
+    with pytest.raises(Refused, match="type --study old --migrate half"):
+        open_study(settings, space, identity_of(space), storage)
+    half.set_user_attr("migration", claim | {"owner": owner()})
+    assert open_study(settings, space, identity_of(space), storage)[0].user_attrs["identity"] == identity_of(space)

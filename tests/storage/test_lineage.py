@@ -130,3 +130,13 @@ def test_no_k_is_given_twice() -> None:
     assert study.trials[1].user_attrs["k"] == 1
     study.ask()
     assert ordinal(study.trials, 2) == 2
+
+
+def test_new_points_come_after_those_that_were_copied() -> None:
+    """Copies keep their k, with gaps; two workers that ask at once get two ks that nobody has."""
+    study = optuna.create_study()
+    for k in (0, 3, 7):
+        study.tell(asked(study, k=k, migrated_from=f"old trial {k}"), 1.0)
+    study.ask()
+    study.ask()
+    assert [ordinal(study.trials, number) for number in (3, 4)] == [8, 9]

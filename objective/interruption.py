@@ -16,11 +16,12 @@ class Interruption:
     """Remembers a signal until the work is at a point where it can stop. A context manager: it restores the handlers.
 
     Before `patient` is set nothing is at work that could be lost, so the first signal, too, raises KeyboardInterrupt; so does
-    any second one. `allow` sets a time after which the work should stop as well.
+    any second one, unless a supervisor is there to end who is `deaf` to it: a signal to a whole group reaches a worker twice.
+    `allow` sets a time after which the work should stop as well.
     """
 
-    def __init__(self) -> None:
-        self.patient = False
+    def __init__(self, deaf: bool = False) -> None:
+        self.patient = self.deaf = deaf
         self.asked = threading.Event()
         self.also: Callable[[], None] = lambda: None  # called at the first signal, in its handler
         self._deadline: tuple[float, float] | None = None  # clock, and the seconds that it was set to
@@ -56,7 +57,7 @@ class Interruption:
         self.asked.wait(seconds)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked.is_set() or not self.patient:
+        if not self.patient or (self.asked.is_set() and not self.deaf):
             raise KeyboardInterrupt
         self.asked.set()
         self.also()

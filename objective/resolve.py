@@ -92,7 +92,7 @@ def absent(settings: Settings) -> Iterator[str]:
         TemporaryFile(dir=out).close()
     except OSError as error:
         yield f"out: need a folder that can be written to, got {out.absolute()}: {_why(error)}"
-    if settings.device == "cuda":
+    if settings.device == "cuda" and settings.study.ray is None:  # Ray's workers may have what this machine lacks
         from objective.data import device_of  # imports torch, which takes seconds
 
         try:

@@ -29,6 +29,9 @@ class SettingsError(ValueError):
         self.mistakes = list(mistakes)
         super().__init__("\n".join(mistakes))
 
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return type(self), (self.mistakes,)  # or a copy in another process would take the message for the mistakes
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -167,6 +170,11 @@ class Settings(_Group):
             return f"postgres-local:{self.out / 'postgres'}"
         file = str(self.out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
         return self.study.storage or f"sqlite:///{file}"
+
+    @property
+    def head(self) -> str | None:
+        """HOST:PORT of the head of the Ray cluster, or None for the one that runs here."""
+        return None if self.study.ray == "auto" else self.study.ray
 
     def migrated(self) -> "Settings":
         """The same, to go on with the study that `study.migrate` names."""

@@ -68,7 +68,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.lab import Lab, Material
     from objective.migrate import migrate
     from objective.opening import identity_of, open_study
-    from objective.placement import place
+    from objective.placement import check, place
     from objective.ranks import follow, joined
     from objective.settings import mask_url
     from objective.sinks.console import console
@@ -78,7 +78,9 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.workers import gpus, how_many, supervise
     from storage.studies import hurry, open_storage
 
-    known = Material.of(settings, space)
+    if settings.study.ray is not None:
+        check(settings.head)
+    known = Material.of(settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space)
     with joined(known) as group:
         if group is not None and group.rank > 0:
             return follow(settings, known, group)
@@ -102,8 +104,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             interruption.also = lambda: hurry(storage)
             interruption.allow(settings.study.timeout_s)
             if settings.study.ray is not None:
-                head = None if settings.study.ray == "auto" else settings.study.ray
-                end = place(settings, settings.study.workers, head, sinks, interruption)
+                end = place(settings, settings.study.workers, settings.head, sinks, interruption)
             elif group is not None or (settings.study.workers is None and count == 1):
                 end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
             else:
@@ -156,6 +157,8 @@ def _donor_notes(known: "Material", settings: "Settings") -> tuple[str, ...]:
 def _device_note(device: Any, settings: "Settings", count: int, group: "Group | None") -> str:
     import torch
 
+    if settings.study.ray is not None:
+        return f"workers placed by Ray, profile {settings.profile}, {settings.budget.kframes} kframes a trial"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     workers = f"{group.size} ranks for each trial, " if group else f"{count} workers, " if count > 1 else ""
     return f"{workers}{name}, profile {settings.profile}, {settings.budget.kframes} kframes a trial"

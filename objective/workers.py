@@ -56,6 +56,10 @@ def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sin
                 asked = True
                 for worker in crew:
                     worker.stop()
+    except KeyboardInterrupt:  # the second Ctrl-C
+        for worker in crew:
+            worker.kill()
+        raise
     finally:
         _end(crew)
     if interruption.why is not None:
@@ -73,7 +77,7 @@ class _Worker:
         self.pipe: Connection | None = None
         self.end: End | None = None
         self.process: Any = None
-        self.due, self.wait, self.crashes = 0.0, FIRST_WAIT_S, 0
+        self.due, self.wait, self.crashes, self.stopping = 0.0, FIRST_WAIT_S, 0, False
 
     @property
     def wanted(self) -> bool:
@@ -110,17 +114,24 @@ class _Worker:
                 self.crashes, self.wait = 0, FIRST_WAIT_S
 
     def stop(self) -> None:
-        """Ask it to release its trial and end; one that is not there stays away."""
+        """Ask it to release its trial and end; one that is not there, or crashes now, stays away."""
+        self.stopping = True
         if self.pipe is None:
             self.end = self.end or End("interrupted", 130, early=True)
-        elif self.process.is_alive():
+        else:
             self.process.terminate()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
 
     def _gone(self, sinks: Sinks) -> None:
         assert self.pipe is not None
         self.pipe.close()
         self.pipe = None
         self.process.join()
+        if self.stopping and self.end is None:
+            self.end = End("interrupted", 130, early=True)
         if self.end is not None:
             return
         self.crashes += 1
@@ -189,8 +200,7 @@ def _serve(settings: Settings, device: str | None, log: Path, pipe: Connection) 
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
         os.dup2(file.fileno(), sys.stdout.fileno())
-    with Interruption() as interruption:
-        interruption.patient = True
+    with Interruption(deaf=True) as interruption:
         pipe.send(join(settings, Sinks([_Pipe(pipe, interruption)]), interruption))
 
 

@@ -31,17 +31,17 @@ from objective.board import finished
 from objective.course import Course
 from objective.interruption import Interruption
 from objective.lab import Lab, Material
+from objective.queue import fill as enqueue
 from objective.settings import Settings
 from objective.sinks.fan import Sinks
 from objective.trial import Ending
-from objective.worker import SAMPLER, enqueue_repair, sampler, seed, tell, work
+from objective.worker import SAMPLER, sampler, seed, tell, work
 from pruners.archive import Curve, read
 from pruners.compose import rules
 from pruners.record import empty
 from pruners.shipped import shipped
 from search_spaces.space import Space, load
 from storage.leases import Lease, Watch
-from storage.lineage import enqueue_owed
 from storage.studies import open_storage
 
 ARCHIVE = Path(__file__).with_name("curves.jsonl")
@@ -94,9 +94,8 @@ def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space)
         if engine.dialect.name == "postgresql":  # its counters do not see numbers that were written
             for table in rows:
                 key = next(iter(table.primary_key.columns)).name
-                if key in {column.name for column in table.columns if column.autoincrement is True or column.name == key}:
-                    sequence = f"pg_get_serial_sequence('{table.name}', '{key}')"
-                    connection.execute(sa.text(f"SELECT setval({sequence}, (SELECT max({key}) FROM {table.name}))"))
+                sequence = f"pg_get_serial_sequence('{table.name}', '{key}')"
+                connection.execute(sa.text(f"SELECT setval({sequence}, (SELECT max({key}) FROM {table.name}))"))
             connection.execute(sa.text("ANALYZE"))
 
 
@@ -199,8 +198,7 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
 
 
 def _enqueue(study: optuna.Study, space: Space) -> None:
-    enqueue_owed(study)
-    enqueue_repair(study, space, Settings().repair.max_per_trial)
+    enqueue(study, space, (), Settings().repair.max_per_trial)
 
 
 def _report(trial: optuna.Trial, course: Course) -> None:
@@ -259,7 +257,7 @@ def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) 
     ]
     for process in crew:
         process.start()
-    found = [results.get() for _ in crew]
+    found = [results.get(timeout=2 * seconds + 600) for _ in crew]  # queue.Empty where one crashed
     for process in crew:
         process.join()
     busy, wall = sum(it[1] for it in found), sum(it[2] for it in found)

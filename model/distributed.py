@@ -48,7 +48,8 @@ class Group:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
-        self.control = dist.new_group(backend="gloo", timeout=patience)
+        # Rank 0 may wait for hours, for a database or for the last trials of others; one that ended is noticed at once.
+        self.control = dist.new_group(backend="gloo", timeout=timedelta(days=30))
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def agree(self, value: T) -> T:

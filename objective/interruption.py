@@ -1,11 +1,12 @@
 """What ends a worker in the middle of a trial: Ctrl-C, SIGTERM, a closed terminal, and the time that it was given."""
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+NAP_S = 0.1  # between two looks whether somebody asked for a stop
 
 
 class Interrupted(Exception):
@@ -22,8 +23,8 @@ class Interruption:
 
     def __init__(self, deaf: bool = False) -> None:
         self.patient = self.deaf = deaf
-        self.asked = threading.Event()
-        self.also: Callable[[], None] = lambda: None  # called at the first signal, in its handler
+        self.asked = False
+        self.also: Callable[[], None] = lambda: None  # called when it is asked, also in a signal's handler
         self._deadline: tuple[float, float] | None = None  # clock, and the seconds that it was set to
 
     def __enter__(self) -> "Interruption":
@@ -42,7 +43,7 @@ class Interruption:
     @property
     def why(self) -> str | None:
         """The words in which the work should stop, or None where it may go on."""
-        if self.asked.is_set():
+        if self.asked:
             return "interrupted"
         if self._deadline is not None and time.monotonic() >= self._deadline[0]:
             return f"time is up after {self._deadline[1]:g} s"
@@ -53,11 +54,17 @@ class Interruption:
             raise Interrupted(self.why)
 
     def wait(self, seconds: float) -> None:
-        """Do nothing for so long, or until somebody asks for a stop."""
-        self.asked.wait(seconds)
+        """Do nothing for so long, or until the work should stop."""
+        until = time.monotonic() + seconds
+        while self.why is None and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, NAP_S))
+
+    def ask(self) -> None:
+        """Somebody wants the work to stop. Good for a signal's handler: nothing in here waits for a lock."""
+        self.asked = True
+        self.also()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self.patient or (self.asked.is_set() and not self.deaf):
+        if not self.patient or (self.asked and not self.deaf):
             raise KeyboardInterrupt
-        self.asked.set()
-        self.also()
+        self.ask()

@@ -1,4 +1,6 @@
 """What all trials of a worker share, and how it comes from the settings."""
+import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +64,7 @@ class Lab:
     watch: Watch
     sinks: Sinks
     interruption: Interruption
+    identity: str = ""  # of the study, as a hash: a snapshot of another one is of no use
     group: Group | None = None  # the other ranks that train along
     warned: set[str] = field(default_factory=set)  # what was said already
 
@@ -72,7 +75,9 @@ class Lab:
     ) -> "Lab":  # fmt: skip
         """Gives the study its pruner, too."""
         watch = Watch(settings.study.grace_s)
-        lab = cls(settings, known, speech_of(known.corpus), rules(settings.health), watch, sinks, interruption, group)
+        identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
+        judges = rules(settings.health)
+        lab = cls(settings, known, speech_of(known.corpus), judges, watch, sinks, interruption, identity, group)
         study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health, lab.warn)
         return lab
 

@@ -1,4 +1,4 @@
-"""Create a study with its recipes enqueued, or load it where its values can be compared with those to come."""
+"""Create a study, or load it where its values can be compared with those to come."""
 import time
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +14,6 @@ from objective.settings import Settings
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
-from storage.lineage import ordinal
 
 
 def identity_of(settings: Settings, space: Space, corpus: Corpus, donor: Donor | None) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, donor: Donor |
 def open_study(
     settings: Settings, space: Space, identity: dict[str, Any], storage: optuna.storages.BaseStorage
 ) -> tuple[optuna.Study, list[str]]:
-    """Create the study with its recipes enqueued, or load it. Raises Refused where its values would not be comparable."""
+    """Create the study, or load it. Raises Refused where its values would not be comparable."""
     name = settings.study.name
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
@@ -45,10 +44,9 @@ def open_study(
         _await_identity(study)
     known = study.user_attrs.get("identity")
     if known is None:
-        notes = _enqueue_recipes(study, settings, space)
         study.set_user_attr("settings", settings.dump())
         study.set_user_attr("identity", identity)  # last: it says that the study is ready
-        return study, notes
+        return study, _recipe_notes(settings, space)
     in_space, others = differences(known, identity, space)
     if in_space or others:
         listed = "\n".join(f"  {sentence}" for sentence in [*in_space, *others])
@@ -61,7 +59,7 @@ def open_study(
 
 
 def _await_identity(study: optuna.Study) -> None:
-    """Give the worker that may have made the study a moment ago two seconds to enqueue its recipes."""
+    """Give the worker that may have made the study a moment ago two seconds to say what it is for."""
     for _ in range(20):
         if "identity" in study.user_attrs or _migration(study).get("owner") == owner():
             return
@@ -78,14 +76,7 @@ def _migration(study: optuna.Study) -> dict[str, Any]:
     return dict(study.user_attrs.get("migration", {}))
 
 
-def _enqueue_recipes(study: optuna.Study, settings: Settings, space: Space) -> list[str]:
-    notes = []
-    recipes = load_recipes()
-    for name in settings.study.recipes:
-        params, changes = space.to_trial_params(recipes[name])
-        trials = study.get_trials(deepcopy=False)
-        known = {"k": ordinal(trials, len(trials)), "origin": f"recipe {name}", "changes": changes}
-        study.enqueue_trial(params, user_attrs=known, skip_if_exists=True)
-        if changes:
-            notes.append(f"recipe {name} as the space allows it: {'; '.join(changes)}")
-    return notes
+def _recipe_notes(settings: Settings, space: Space) -> list[str]:
+    """What the space changes of the recipes that are tried first (objective/queue.py)."""
+    changed = {name: space.to_trial_params(load_recipes()[name])[1] for name in settings.study.recipes}
+    return [f"recipe {name} as the space allows it: {'; '.join(changes)}" for name, changes in changed.items() if changes]

@@ -19,12 +19,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from objective.ends import End
-from objective.events import Event, Progressed, TrialEnded, Warned
+from objective.events import Event, Progressed, TrialEnded, TrialStarted, Warned
 from objective.interruption import Interruption
 from objective.settings import Settings, SettingsError
 from objective.sinks.fan import Sinks
 from objective.sinks.words import duration
-from objective.workers import CRASHES, FIRST_WAIT_S, LAST_WAIT_S, PATIENCE_S, PROGRESS_S, join
+from objective.workers import CRASHES, FIRST_WAIT_S, LAST_WAIT_S, PATIENCE_S, PROGRESS_S, followed, join, lost
 
 ANSWER_S = 5.0  # that the head of a cluster has to answer
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -167,7 +167,7 @@ def _run(crew: Sequence["_Worker"], sinks: Sinks, interruption: Interruption) ->
         for worker in crew:
             worker.leave()
     if interruption.why is not None:
-        return End(interruption.why, 130 if interruption.asked.is_set() else 0, early=True)
+        return End(interruption.why, 130 if interruption.asked else 0, early=True)
     ends = [worker.end for worker in crew if worker.end is not None]
     return next((end for end in ends if end.code == 0), ends[0])
 
@@ -181,6 +181,7 @@ class _Worker:
         self.news: Any = None  # what it will say next
         self.host: str | None = None  # known once it has a place
         self.end: End | None = None
+        self.running: TrialStarted | None = None
         self.due, self.wait, self.crashes = 0.0, FIRST_WAIT_S, 0
 
     def start_if_due(self) -> None:
@@ -209,6 +210,7 @@ class _Worker:
                 self._gone(str(said), sinks)
             else:
                 sinks.emit(said)
+                self.running = followed(self.running, said)
                 if isinstance(said, TrialEnded) and said.state != "FAIL":
                     self.crashes, self.wait = 0, FIRST_WAIT_S
 
@@ -233,6 +235,9 @@ class _Worker:
         log = self.settings.folder / f"worker-{self.number}.log"
         said = f"worker {self.number} ended{f' on {self.host}' if self.host else ''}: {why}: see {log}"
         self.leave()
+        if self.running is not None:
+            sinks.emit(lost(self.running, self.settings))
+            self.running = None
         self.crashes += 1
         if self.crashes >= CRASHES:
             self.end = End(f"{said}: it crashed {CRASHES} times without finishing a trial", 1)
@@ -272,8 +277,7 @@ class _Actor:
         return [first, *(self.said.get() for _ in range(self.said.qsize()))]
 
     def stop(self) -> None:
-        self.interruption.asked.set()
-        self.interruption.also()
+        self.interruption.ask()
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Progressed):

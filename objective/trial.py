@@ -55,7 +55,7 @@ def run_trial(trial: optuna.Trial, config: Config, lab: Lab, seed: int, lease: L
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, lab, seed)
     alphabet = {"symbols": list(symbols(lab.corpus.language))}  # a file of weights says what they are for
-    course, start = _taken_up(trial, lab, {"params": dict(trial.params), "seed": seed}, line, alphabet)
+    course, start = _taken_up(trial, lab, {"params": dict(trial.params), "seed": seed, "study": lab.identity}, line, alphabet)
     budget, ending = lab.settings.budget, Ending()
     try:
         trainer = built(Task(config, budget, seed, start), lab.known, lab.speech, lab.group)
@@ -83,6 +83,10 @@ def _taken_up(
         return Course(point, empty(lab.settings.budget.kframes)), None
     course, snapshot, folder = found
     course.bring_best(folder, lab.folder(trial.number), snapshot, alphabet)
+    if course.kept is None and snapshot.cursor.frames >= 1_000 * lab.settings.budget.kframes:
+        lab.warn(f"trial {trial.number} begins again: the weights of its best report are damaged, and no report is to come")
+        return Course(point, empty(lab.settings.budget.kframes)), None
+    trial.set_user_attr("from_kframes", snapshot.cursor.frames / 1_000)
     for report in course.reports:
         if report.val_loss is not None:
             trial.report(report.val_loss, round(report.kframes))

@@ -4,6 +4,7 @@ COMPLETE is a result, PRUNED a fact about the point, FAIL a fact about the machi
 point of a trial that fails comes again with its ordinal k and goes on from its last snapshot, and the seed of trial k depends
 on the study's seed and k alone, so that an interrupted study tries what an undisturbed one would have tried.
 """
+import errno
 import os
 import sys
 import time
@@ -16,20 +17,20 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import best_trial, finished, reason
+from objective.board import best_trial, finished
+from objective.data import load_data
 from objective.ends import End, Ends
 from objective.events import TrialEnded, TrialStarted
 from objective.failures import MACHINE, machine_failure
 from objective.interruption import Interrupted
 from objective.lab import Lab
 from objective.notes import note, save
-from objective.repair import depth, owed
+from objective.queue import fill
 from objective.sinks.words import duration
 from objective.trial import Ending, run_trial
 from pruners.record import point as measured
-from search_spaces.space import Space
-from storage.leases import Lease
-from storage.lineage import ancestors, doubled, drop, enqueue_owed, ordinal, release
+from storage.leases import Lease, gone, owner
+from storage.lineage import ancestors, doubled, drop, ordinal, release
 from storage.retention import Keep, tidy
 
 LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
@@ -42,8 +43,8 @@ def work(study: optuna.Study, lab: Lab) -> End:
     ends, wait = Ends(study, lab.settings), FIRST_WAIT_S
     while True:
         try:
-            beside = reclaim(study, lab)
             lab.interruption.check()
+            beside = reclaim(study, lab)
             end = ends.end()
             if end is not None:
                 return end
@@ -53,7 +54,7 @@ def work(study: optuna.Study, lab: Lab) -> End:
                 run_one(study, lab, len(finished(study)) + beside + 1)
                 wait = FIRST_WAIT_S
         except Interrupted as why:
-            return End(str(why), 130 if lab.interruption.asked.is_set() else 0, early=True)
+            return End(str(why), 130 if lab.interruption.asked else 0, early=True)
         except MACHINE as why:
             sentence = machine_failure(why)
             if sentence is None or lab.settings.study.on_failure == "stop":
@@ -61,21 +62,24 @@ def work(study: optuna.Study, lab: Lab) -> End:
             lab.warn(f"{sentence}: tried again in {duration(wait)}")
             lab.interruption.wait(wait)
             wait = min(2 * wait, LAST_WAIT_S)
+            if isinstance(why, OSError) and why.errno == errno.EIO:
+                load_data(lab.settings.model_copy(update={"quiet": True}))  # what of the mel cache is damaged is made anew
 
 
 def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
     """One trial from ask to tell; `place` is its k of "trial k of N"."""
     settings = lab.settings
-    enqueue_owed(study)
-    enqueue_repair(study, lab.space, settings.repair.max_per_trial)
+    fill(study, lab.space, settings.study.recipes, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
 
     def hung(sentence: str) -> None:
         """In the thread of the lease, the other one being stuck somewhere: there is no cleaner end for this process."""
-        release(study, trial.number, sentence, died=True)
         print(f"trial {trial.number}: {sentence}: this worker ends", file=sys.stderr, flush=True)
-        os._exit(1)
+        try:
+            release(study, trial.number, sentence, died=True)
+        finally:
+            os._exit(1)
 
     try:
         with Lease(study, trial, lab.watch, settings.study.hang_s, hung) as lease:
@@ -87,8 +91,9 @@ def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
         ending = Ending("FAIL", reason="ended from outside while it ran", seconds=time.monotonic() - began)
     except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
+        ours = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:
-            release(study, trial.number, _cause(why))
+            release(study, trial.number, _cause(why), died=ours)  # a bug comes back with its point, but not for ever
         except MACHINE as more:  # the database itself may be what failed
             if machine_failure(more) is None:
                 raise
@@ -100,18 +105,19 @@ def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
 def _run(study: optuna.Study, trial: optuna.Trial, lab: Lab, place: int, lease: Lease) -> Ending | None:
     """A trial that was asked for, unless another worker has done so first."""
     settings = lab.settings
-    earlier = [other for other in lab.watch.look(study)[0] if other.number < trial.number]
-    if len(finished(study)) + len(earlier) >= settings.study.trials:
-        release(study, trial.number, "another worker runs the last trial")  # both saw room for one more
-        return None
     if doubled(study, trial):
         drop(study, trial, "another worker runs the same point")
         return None
+    # Numbers are given one after the other: who counts all before him that may still end never makes one too many.
+    before = [*study.get_trials(deepcopy=False, states=(TrialState.WAITING,)), *lab.watch.look(study)[0]]
+    if len(finished(study)) + sum(other.number < trial.number for other in before) >= settings.study.trials:
+        release(study, trial.number, "another worker runs the last trial")
+        return None
     trials = study.get_trials(deepcopy=False)
     k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
-    trial.set_user_attr("k", k)
     study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
     config = settings.config(lab.space.suggest(trial))
+    trial.set_user_attr("k", k)  # last: a trial without it has no point yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     origin = _origin(trial.user_attrs)
     lab.sinks.emit(TrialStarted(trial.number, place, dict(trial.params), origin, settings.budget.kframes))
@@ -131,28 +137,6 @@ def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -
     made = tidy(study, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if made.note and made.note not in lab.warned:
         lab.warn(made.note)
-
-
-def enqueue_repair(study: optuna.Study, space: Space, deepest: int) -> None:
-    """Enqueue the repair that is due, if any, once nothing else waits: recipes and points that come again go before.
-
-    It is decided when the next point is asked for, not when its parent ends, so a study that stopped in between owes it still.
-    """
-    trials = study.get_trials(deepcopy=False)
-    if any(trial.state == TrialState.WAITING for trial in trials):
-        return
-    due = owed(trials, space, deepest)
-    if due is not None:
-        parent, repair = due
-        lineage = {
-            "origin": f"repair of trial {parent.number}",
-            "k": parent.user_attrs["k"],  # the same seed: only what is named differs
-            "repair_of": parent.number,
-            "repair_depth": depth(parent) + 1,
-            "repair_why": reason(parent),
-            "changes": list(repair.changes),
-        }
-        study.enqueue_trial(repair.params, user_attrs=lineage)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str) -> None:
@@ -187,12 +171,14 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
 
 
 def reclaim(study: optuna.Study, lab: Lab) -> int:
-    """Release the trials whose worker died, and remove what it was writing; returns how many run beside this worker."""
-    alive, dead = lab.watch.look(study)
+    """Between two trials: release those whose worker died, and remove what it was writing; returns how many run beside."""
+    alive, dead, mine = lab.watch.look(study)
+    for trial in mine:
+        release(study, trial.number, "the database was away when it stopped")
     for trial in dead:
-        release(study, trial.number, "its worker died", died=True)
-        for part in lab.folder(trial.number).glob(".*.part"):
-            part.unlink(missing_ok=True)
+        if release(study, trial.number, "its worker died", died=True) and gone(trial.user_attrs.get("owner", {}), owner()):
+            for part in lab.folder(trial.number).glob(".*.part"):
+                part.unlink(missing_ok=True)
     return len(alive)
 
 

@@ -3,6 +3,7 @@
 A worker sends its events through a pipe, and at last why it stopped. One that is gone without a word has crashed, and is
 started again. All that the workers share is the study's storage, so workers of other machines may join.
 """
+import math
 import os
 import signal
 import sys
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from objective.ends import End
-from objective.events import Event, Progressed, TrialEnded, Warned
+from objective.events import Event, Progressed, TrialEnded, TrialStarted, Warned
 from objective.interruption import Interruption
 from objective.settings import Settings
 from objective.sinks.fan import Sinks
 from objective.sinks.words import duration
+from storage.folders import trial_folder
 
 PATIENCE_S = 30.0  # that a worker has to release its trial after it was asked to stop
 CRASHES = 5  # of a worker with no trial finished in between, after which it stays away
@@ -44,16 +46,16 @@ def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sin
     threads = settings.threads or (None if devices else max(1, (os.cpu_count() or 1) // count))
     settings = settings.model_copy(update={"threads": threads})
     crew = [_Worker(place, settings, devices[place % len(devices)] if devices else None) for place in range(count)]
-    asked = False
+    deadline = math.inf  # for those who were asked to stop
     try:
-        while any(worker.wanted for worker in crew):
+        while any(worker.wanted for worker in crew) and time.monotonic() < deadline:
             for worker in crew:
                 worker.start_if_due()
             pipes = {worker.pipe: worker for worker in crew if worker.pipe is not None}
             for ready in wait(list(pipes), timeout=0.5):
                 pipes[ready].read(sinks)  # type: ignore[index]
-            if interruption.why is not None and not asked:
-                asked = True
+            if interruption.why is not None and deadline == math.inf:
+                deadline = time.monotonic() + PATIENCE_S
                 for worker in crew:
                     worker.stop()
     except KeyboardInterrupt:  # the second Ctrl-C
@@ -63,7 +65,7 @@ def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sin
     finally:
         _end(crew)
     if interruption.why is not None:
-        return End(interruption.why, 130 if interruption.asked.is_set() else 0, early=True)
+        return End(interruption.why, 130 if interruption.asked else 0, early=True)
     ends = [worker.end for worker in crew if worker.end is not None]
     done = [end for end in ends if end.code == 0]
     return done[0] if done else ends[0]
@@ -77,6 +79,7 @@ class _Worker:
         self.pipe: Connection | None = None
         self.end: End | None = None
         self.process: Any = None
+        self.running: TrialStarted | None = None
         self.due, self.wait, self.crashes, self.stopping = 0.0, FIRST_WAIT_S, 0, False
 
     @property
@@ -110,6 +113,7 @@ class _Worker:
             self.end = said
         else:
             sinks.emit(said)
+            self.running = followed(self.running, said)
             if isinstance(said, TrialEnded) and said.state != "FAIL":
                 self.crashes, self.wait = 0, FIRST_WAIT_S
 
@@ -134,6 +138,9 @@ class _Worker:
             self.end = End("interrupted", 130, early=True)
         if self.end is not None:
             return
+        if self.running is not None:
+            sinks.emit(lost(self.running, self.settings))
+            self.running = None
         self.crashes += 1
         said = f"worker {self.place} ended with exit code {self.process.exitcode}: see {self.log}"
         if self.crashes >= CRASHES:
@@ -144,19 +151,32 @@ class _Worker:
         self.due, self.wait = time.monotonic() + self.wait, min(2 * self.wait, LAST_WAIT_S)
 
 
+def followed(running: TrialStarted | None, said: Event) -> TrialStarted | None:
+    """The trial that a worker runs, once it has said something."""
+    if isinstance(said, TrialStarted):
+        return said
+    return None if isinstance(said, TrialEnded) else running
+
+
+def lost(running: TrialStarted, settings: Settings) -> TrialEnded:
+    """The end of a trial whose worker can no longer say it."""
+    folder = trial_folder(settings.folder, running.number)
+    return TrialEnded(running.number, "FAIL", None, "its worker died", None, {}, 0.0, 0.0, 0.0, folder, last=None)
+
+
 def _end(crew: Sequence[_Worker]) -> None:
     """Leave no process behind, whatever happened."""
     living = [worker for worker in crew if worker.process is not None and worker.process.is_alive()]
     for worker in living:
-        worker.process.terminate()
+        if not worker.stopping:
+            worker.process.terminate()
     deadline = time.monotonic() + PATIENCE_S
     try:
         for worker in living:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.process.join(0.0 if worker.stopping else max(0.0, deadline - time.monotonic()))
     finally:
         for worker in living:
-            if worker.process.is_alive():
-                worker.process.kill()
+            worker.process.kill()
 
 
 @contextmanager
@@ -187,7 +207,7 @@ class _Pipe:
         try:
             self.pipe.send(event)
         except OSError:
-            self.interruption.asked.set()
+            self.interruption.ask()
 
     def close(self) -> None:
         """The pipe is the process's, and ends with it."""
@@ -212,6 +232,7 @@ def join(settings: Settings, sinks: Sinks, interruption: Interruption) -> End:
     from objective.lab import Lab, Material
     from objective.worker import work
     from search_spaces.space import load
+    from storage.failures import StorageError
     from storage.studies import hurry, open_storage
 
     quiet = settings.model_copy(update={"quiet": True})
@@ -221,9 +242,9 @@ def join(settings: Settings, sinks: Sinks, interruption: Interruption) -> End:
         study = optuna.load_study(storage=storage, study_name=settings.study.name)
         known = Material.of(quiet, load(settings.study.space, settings.config()))
         return work(study, Lab.of(settings, known, study, sinks, interruption))
-    except MACHINE as why:
-        sentence = machine_failure(why)
-        if sentence is None:
-            raise
+    except (StorageError, *MACHINE) as why:
+        sentence = str(why) if isinstance(why, StorageError) else machine_failure(why)
+        if sentence is None or (settings.study.on_failure == "wait" and not interruption.asked):
+            raise  # a supervisor starts a worker again that ends so
         sinks.emit(Warned(f"a worker stops, the machine failed: {sentence}"))
         return End(f"the machine failed: {sentence}", 1)

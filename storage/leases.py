@@ -38,8 +38,8 @@ class Watch:
         self._looked = time.monotonic()
         self._lock = threading.Lock()
 
-    def look(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-        """RUNNING trials: those of living workers other than this process, and those whose worker is dead."""
+    def look(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[FrozenTrial], list[FrozenTrial]]:
+        """RUNNING trials: those of other living workers, those whose worker is dead, and this process's own."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         here = owner()
         with self._lock:
@@ -47,8 +47,8 @@ class Watch:
             passed, self._looked = min(now - self._looked, 2 * BEAT_S), now
             self._stood = {trial.number: self._counted(trial, passed) for trial in running}
             dead = [trial for trial in running if self._dead(trial, here)]
-        alive = [trial for trial in running if trial not in dead and trial.user_attrs.get("owner") != here]
-        return alive, dead
+        mine = [trial for trial in running if trial.user_attrs.get("owner") == here]
+        return [trial for trial in running if trial not in dead and trial not in mine], dead, mine
 
     def _counted(self, trial: FrozenTrial, passed: float) -> tuple[Any, float]:
         beat, known = trial.user_attrs.get("beat"), self._stood.get(trial.number)
@@ -75,7 +75,7 @@ class Lease:
         self.study, self.trial, self.watch = study, trial, watch
         self.hang_s, self.hung = hang_s, hung
         self.lost = False
-        self._moved, self._kframes = time.monotonic(), 0.0
+        self._stood, self._kframes = 0.0, 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
@@ -92,14 +92,16 @@ class Lease:
         """The work goes on; with it, whether the trial is still ours: UpdateFinishedTrialError where it is not."""
         if self.lost:
             raise UpdateFinishedTrialError(f"trial {self.trial.number} was ended by somebody else")
-        self._moved, self._kframes = time.monotonic(), kframes
+        self._stood, self._kframes = 0.0, kframes
 
     def _beat(self) -> None:
-        wait, beats = BEAT_S, 0
+        wait, beats, looked = BEAT_S, 0, time.monotonic()
         while not self._done.wait(min(wait, self.hang_s)):
-            stood = time.monotonic() - self._moved
-            if stood >= self.hang_s:
-                self.hung(f"no progress for {stood:.0f} s at {self._kframes:.0f} kframes")
+            now = time.monotonic()
+            self._stood += min(now - looked, 2 * wait)  # a process that was stopped has not hung
+            looked = now
+            if self._stood >= self.hang_s:
+                self.hung(f"no progress for {self._stood:.0f} s at {self._kframes:.0f} kframes")
                 return
             try:
                 beats += 1

@@ -13,6 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 KEPT = ("k", "origin", "changes", "repair_of", "repair_depth", "repair_why")  # what a point is; rungs and constraints are not
+AGAIN = "again after trial "
 DEATHS = 5  # of workers in a row, at the same report: a point that does this would do it for ever
 
 
@@ -32,7 +33,7 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
     if died:
         marks["died"] = True
         before = ancestors(trials, trial)[: DEATHS - 1]
-        if len(before) == DEATHS - 1 and all(it.user_attrs.get("died") and it.last_step == trial.last_step for it in before):
+        if len(before) == DEATHS - 1 and all(it.user_attrs.get("died") and _place(it) == _place(trial) for it in before):
             marks["given_up"] = f"its point stopped {DEATHS} workers in a row, at the same place: it does not come again"
     try:
         for name, value in marks.items():
@@ -52,9 +53,13 @@ def drop(study: optuna.Study, trial: optuna.Trial, why: str) -> None:
 def enqueue_owed(study: optuna.Study) -> None:
     """Enqueue the points of released trials that have no successor yet. Two workers may do so at once: see `doubled`."""
     trials = study.get_trials(deepcopy=False)
-    followed = {trial.user_attrs.get("again_of") for trial in trials}
+    followed = {number for trial in trials for number in _follows(trial)}
+    tasks: set[tuple[str, Any]] = set()
     for trial in trials:
-        if comes_again(trial) and trial.number not in followed:
+        task = _task(trial.user_attrs)
+        twin = task in tasks
+        tasks |= {task} if task else set()
+        if comes_again(trial) and trial.number not in followed and not twin:
             kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
             study.enqueue_trial(point(trial), user_attrs=kept | {"again_of": trial.number})
 
@@ -67,7 +72,7 @@ def comes_again(trial: FrozenTrial) -> bool:
 
 
 def doubled(study: optuna.Study, trial: optuna.Trial) -> bool:
-    """Whether another worker enqueued the same point again, or the same repair, at the same moment and first."""
+    """Whether another worker enqueued the same point again, the same repair or recipe, at the same moment and first."""
     mine = _task(trial.user_attrs)
     earlier = study.get_trials(deepcopy=False)[: trial.number] if mine is not None else []
     return any(_task(other.user_attrs) == mine for other in earlier)
@@ -86,10 +91,29 @@ def ancestors(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenT
 def ordinal(trials: Sequence[FrozenTrial], number: int) -> int:
     """The k of a new trial: how many points of their own came before it. Unique, so that no two points share their seeds."""
     earlier = trials[:number]
-    copies = [trial.user_attrs["k"] for trial in earlier if "migrated_from" in trial.user_attrs]
-    k = sum(map(_is_new, earlier)) + max(copies, default=-1) + 1
-    used = {trial.user_attrs["k"] for trial in earlier if "k" in trial.user_attrs}
+    first = 1 + max((trial.user_attrs["k"] for trial in earlier if "migrated_from" in trial.user_attrs), default=-1)
+    used: list[int] = []
+    for trial in [trial for trial in earlier if _is_new(trial)]:
+        used.append(trial.user_attrs["k"] if "k" in trial.user_attrs else _free(first, used))  # it will take that one
+    return _free(first, used)
+
+
+def _free(first: int, used: Sequence[int]) -> int:
+    k = first + len(used)
     return k if k not in used else max(used) + 1
+
+
+def _place(trial: FrozenTrial) -> tuple[Any, Any]:
+    """How far it is known to have come: the frames from which it went on, and its last report."""
+    return trial.user_attrs.get("from_kframes"), trial.last_step
+
+
+def _follows(trial: FrozenTrial) -> tuple[int, ...]:
+    """The trial whose point this one is again, if any; earlier versions said so in its origin alone."""
+    origin = str(trial.user_attrs.get("origin", ""))
+    if "again_of" in trial.user_attrs:
+        return (trial.user_attrs["again_of"],)
+    return (int(origin.removeprefix(AGAIN)),) if origin.startswith(AGAIN) else ()
 
 
 def _is_new(trial: FrozenTrial) -> bool:
@@ -98,9 +122,10 @@ def _is_new(trial: FrozenTrial) -> bool:
     return not nameless and not known.keys() & {"again_of", "repair_of", "dropped", "migrated_from"}
 
 
-def _task(known: dict[str, Any]) -> tuple[str, int] | None:
-    """What may be enqueued twice: again a point, or a repair; None for any other trial."""
+def _task(known: dict[str, Any]) -> tuple[str, Any] | None:
+    """What may be enqueued twice: again a point, a repair, a recipe; None for any other trial."""
     for name in ("again_of", "repair_of"):
         if name in known:
             return name, known[name]
-    return None
+    origin = str(known.get("origin", ""))
+    return ("recipe", origin) if origin.startswith("recipe ") and "migrated_from" not in known else None

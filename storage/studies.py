@@ -64,10 +64,15 @@ def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStor
 def hurry(storage: optuna.storages.BaseStorage) -> None:
     """Let its operations wait no longer: somebody wants to end."""
     storage.patience_s = 1.0  # type: ignore[attr-defined]
+    tables = getattr(storage, "_backend", None)
+    if isinstance(tables, Tables):
+        tables.hurried = True
 
 
 class Tables(optuna.storages.RDBStorage):
     """Optuna's tables, closed where they cannot be opened."""
+
+    hurried = False  # somebody wants to end: a locked file is waited for no longer
 
     def __init__(self, url: str, engine: dict[str, Any]) -> None:
         try:
@@ -151,10 +156,12 @@ def _sqlite(url: str, database: str | None) -> Tables:
         connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")
 
     @event.listens_for(rdb.engine, "checkout")
-    def _still_there(*_: object) -> None:
+    def _still_there(connection: sqlite3.Connection, *_: object) -> None:
         # An open file outlives its name: without this, hours of trials would go into a database that nobody can open.
         if not path.exists() or not os.path.samestat(file, os.stat(path)):
             raise FileNotFoundError(errno.ENOENT, "the database was deleted or moved while the study ran", str(path))
+        if rdb.hurried:
+            connection.execute("PRAGMA busy_timeout=1000")
 
     rdb.engine.dispose()  # the connection from before the listeners
     return rdb

@@ -39,7 +39,7 @@ class Sound:
     channels: int  # of the file
     mel_mean: float  # over frames and bands
     mel_square: float  # mean of squares over frames and bands
-    mel_crc: int  # CRC-32 of the mel's bytes
+    file_crc: int  # CRC-32 of the mel's file
 
 
 def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
@@ -67,14 +67,10 @@ def open_mel(sound: Sound) -> Floats:
 
     Raises OSError where the file is not what was written: `prepare` computes it anew.
     """
-    try:
-        with _HEADER:
-            mel: Floats = np.load(sound.mel_path, mmap_mode="r")
-        whole = zlib.crc32(np.ascontiguousarray(mel).data) == sound.mel_crc
-    except (ValueError, EOFError):  # shorter than its header says, or without one
-        whole = False
-    if not whole:
+    if zlib.crc32(sound.mel_path.read_bytes()) != sound.file_crc:
         raise OSError(errno.EIO, "the mel cache is damaged, the next start mends it", str(sound.mel_path))
+    with _HEADER:
+        mel: Floats = np.load(sound.mel_path, mmap_mode="r")
     return mel
 
 
@@ -95,6 +91,8 @@ def _cached(cache: Path, key: str) -> Sound | None:
 def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
     wave, source = decode(content, audio)
     mel = log_mel(wave, audio)
+    file = BytesIO()  # of a full disk numpy's writer says "5120 requested and 0 written", a plain write what it is
+    np.save(file, mel)
     sound = Sound(
         mel_path=cache / f"{key}.npy",
         frames=len(mel),
@@ -106,11 +104,9 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
         channels=source.channels,
         mel_mean=float(mel.mean(dtype=np.float64)),
         mel_square=float(np.square(mel, dtype=np.float64).mean()),
-        mel_crc=zlib.crc32(np.ascontiguousarray(mel).data),
+        file_crc=zlib.crc32(file.getbuffer()),
     )
     cache.mkdir(parents=True, exist_ok=True)
-    file = BytesIO()  # of a full disk numpy's writer says "5120 requested and 0 written", a plain write what it is
-    np.save(file, mel)
     with whole(sound.mel_path) as part:
         part.write_bytes(file.getbuffer())
     facts = asdict(sound)

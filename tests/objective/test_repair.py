@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial, TrialState
 
 from objective.board import ENDS, ended, finished
+from objective.queue import fill
 from objective.repair import MOVES, neighbour, owed
-from objective.worker import enqueue_repair
 from pruners.compose import rules
 from pruners.levels import Levels
 from search_spaces.parameters import Choice
@@ -133,7 +133,7 @@ def tried(study: optuna.Study, space: Space, rule: str | None, state: TrialState
 def enqueued(study: optuna.Study, space: Space, deepest: int) -> int | None:
     """The parent's number of the repair that the worker enqueues now."""
     before = len(study.trials)
-    enqueue_repair(study, space, deepest)
+    fill(study, space, (), deepest)
     added = study.trials[before:]
     return int(added[0].user_attrs["repair_of"]) if added else None
 

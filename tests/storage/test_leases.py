@@ -69,10 +69,11 @@ def test_the_dead_of_this_machine_are_known_at_once(dead: dict[str, object]) -> 
     watch_here = {**here, "machine": "m"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "owner", lambda: here)
-        alive, ended = watch.look(study)
+        alive, ended, mine = watch.look(study)
         patch.setattr(leases, "owner", lambda: watch_here)
-        _, after_reboot = watch.look(study)
+        _, after_reboot, _ = watch.look(study)
     assert [names[trial.number] for trial in ended] == ["dead"]
+    assert [names[trial.number] for trial in mine] == ["me"]
     others = ["before a reboot", "of a machine of this name", "in another container", "elsewhere", "another process"]
     assert [names[trial.number] for trial in alive] == [*others, "nobody's yet"]
     assert "before a reboot" in [names[trial.number] for trial in after_reboot]

@@ -165,6 +165,16 @@ def test_a_trial_goes_on_where_it_was_stopped(spoken: Path, undisturbed: list[ob
     assert again.user_attrs["health"] == study(spoken, "one-tpe").trials[1].user_attrs["health"]
 
 
+def test_what_was_stopped_comes_before_what_was_not_begun(spoken: Path) -> None:
+    """Asked for one trial and stopped in the first recipe: typed again, it is that one which is finished, not the next."""
+    line = ["--study", "first-owed", "--trials", "1", "--seed", "7"]
+    with running(spoken, "trial 0  6.0/12", *line) as process:
+        process.kill()
+    assert command(spoken, *line) == 0
+    (trial,) = finished(study(spoken, "first-owed"))
+    assert (trial.user_attrs["origin"], trial.user_attrs["again_of"]) == ("recipe tacotune", 0)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sick_trial_is_pruned_and_the_sampler_told_the_truth(spoken: Path, sampler: str) -> None:
     """Levels that no young network meets: every trial is pruned, with a sentence that its own record bears out."""

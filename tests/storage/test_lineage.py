@@ -79,6 +79,43 @@ def test_of_two_that_enqueued_one_task_the_first_runs_it(task: str) -> None:
     assert not doubled(study, asked(study, k=1))
 
 
+def test_a_twin_that_was_released_does_not_come_again() -> None:
+    """It was asked for while the study had no room, or its worker died before it could be dropped."""
+    study = optuna.create_study()
+    asked(study, k=0)
+    release(study, 0, "interrupted")
+    for _ in range(2):
+        study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "again_of": 0})
+    for trial in (asked(study), asked(study)):
+        release(study, trial.number, "another worker runs the last trial")
+    enqueue_owed(study)
+    assert [trial.user_attrs["again_of"] for trial in waiting(study)] == [1]
+
+
+def test_a_recipe_that_two_workers_enqueued_is_run_by_one() -> None:
+    study = optuna.create_study()
+    for _ in range(2):
+        study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "origin": "recipe nvidia"})
+    first, second = asked(study), asked(study)
+    assert [doubled(study, trial) for trial in (first, second)] == [False, True]
+    release(study, 0, "interrupted")
+    enqueue_owed(study)
+    again = asked(study)
+    assert again.user_attrs["origin"] == "recipe nvidia"
+    assert not doubled(study, again), "it is the first one's own"
+
+
+def test_what_an_earlier_version_released_is_not_run_twice() -> None:
+    """It named the trial before in the origin alone."""
+    study = optuna.create_study()
+    asked(study, k=0)
+    release(study, 0, "interrupted")
+    study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "origin": "again after trial 0"})
+    study.tell(asked(study), 1.0)
+    enqueue_owed(study)
+    assert waiting(study) == []
+
+
 def test_a_point_that_kills_every_worker_is_given_up() -> None:
     study = optuna.create_study()
     asked(study, k=0)
@@ -92,14 +129,16 @@ def test_a_point_that_kills_every_worker_is_given_up() -> None:
     assert "given_up" in study.trials[-1].user_attrs
 
 
-@pytest.mark.parametrize("spared", ["interrupted", "moved"])
+@pytest.mark.parametrize("spared", ["interrupted", "moved", "further"])
 def test_a_point_that_gets_on_is_not_given_up(spared: str) -> None:
-    """One clean release among the deaths, or one report more, and it has its chances again."""
+    """One clean release among the deaths, one report or one snapshot more, and it has its chances again."""
     study = optuna.create_study()
     trial = asked(study, k=0)
     for death in range(DEATHS + 1):
         if death == 2 and spared == "moved":
             trial.report(1.0, 10)
+        if death == 2 and spared == "further":
+            trial.set_user_attr("from_kframes", 3.0)  # where it went on, between two reports
         release(study, death, "why", died=not (death == 2 and spared == "interrupted"))
         enqueue_owed(study)
         assert waiting(study), death
@@ -128,8 +167,9 @@ def test_no_k_is_given_twice() -> None:
     asked(study, k=ordinal(study.trials, 1))
     release(study, 0, "its worker died", died=True)
     assert study.trials[1].user_attrs["k"] == 1
-    study.ask()
-    assert ordinal(study.trials, 2) == 2
+    for _ in range(3):
+        study.ask()
+    assert [ordinal(study.trials, number) for number in (2, 3, 4)] == [2, 3, 4], "three workers that ask at once"
 
 
 def test_new_points_come_after_those_that_were_copied() -> None:

@@ -43,8 +43,8 @@ def work(study: optuna.Study, lab: Lab) -> End:
     ends, wait = Ends(study, lab.settings), FIRST_WAIT_S
     while True:
         try:
-            lab.interruption.check()
             beside = reclaim(study, lab)
+            lab.interruption.check()
             end = ends.end()
             if end is not None:
                 return end
@@ -54,16 +54,22 @@ def work(study: optuna.Study, lab: Lab) -> End:
                 run_one(study, lab, len(finished(study)) + beside + 1)
                 wait = FIRST_WAIT_S
         except Interrupted as why:
-            return End(str(why), 130 if lab.interruption.asked else 0, early=True)
+            return _early(lab, str(why))
         except MACHINE as why:
             sentence = machine_failure(why)
             if sentence is None or lab.settings.study.on_failure == "stop":
                 raise
             lab.warn(f"{sentence}: tried again in {duration(wait)}")
             lab.interruption.wait(wait)
+            if lab.interruption.why is not None:
+                return _early(lab, lab.interruption.why)
             wait = min(2 * wait, LAST_WAIT_S)
             if isinstance(why, OSError) and why.errno == errno.EIO:
                 load_data(lab.settings.model_copy(update={"quiet": True}))  # what of the mel cache is damaged is made anew
+
+
+def _early(lab: Lab, why: str) -> End:
+    return End(why, 130 if lab.interruption.asked else 0, early=True)
 
 
 def run_one(study: optuna.Study, lab: Lab, place: int) -> None:

@@ -22,7 +22,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out / "small.yaml").write_text(SMALL.replace("max_per_trial: 0", "max_per_trial: 1") + LEVELS)
     pruned = ["--pruner", "health", "--set", "study.recipes=[tacotune]"]
     assert command(out, "--study", "ill", "--trials", "2", *pruned) == 0
-    assert command(out, "--study", "ill", "--trials", "3") == 0
+    assert command(out, "--study", "ill", "--trials", "3", "--set", "study.recipes=[tacotune]") == 0
     return out
 
 

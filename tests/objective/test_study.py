@@ -129,7 +129,7 @@ def events(out: Path, name: str, kind: str) -> list[dict[str, object]]:
     return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_trial_goes_on_where_it_was_stopped(spoken: Path, undisturbed: list[object], number: signal.Signals) -> None:
     """In a recipe while another waits. Typed again, the command ends with exactly five, bit for bit the undisturbed ones."""
     name = f"stopped-{number.name}"

@@ -175,12 +175,13 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
         times.setdefault(label, []).append(1e3 * (time.perf_counter() - start))
         return result
 
-    wholes = []
-    for count in range(TRIALS):
-        curve = curves[count]
-        start = time.perf_counter()
-        timed("look", lambda: (worker.reclaim(study, lab), finished(study), finished(study)))
-        timed("owed", partial(_enqueue, study, space))
+    wholes: list[float] = []
+    for count, curve in enumerate(curves):  # a trial that is pruned has fewer reports: its steps count, its sum does not
+        if len(wholes) == TRIALS:
+            break
+        start, stopped = time.perf_counter(), False
+        trials, _ = timed("look", partial(worker.reclaim, study, lab))
+        timed("owed", partial(enqueue, study, trials, space, (), settings.repair.max_per_trial))
         trial = timed("ask", study.ask)
         study.sampler = sampler("tpe", seed(0, size + count, SAMPLER))
         with Lease(study, trial, lab.watch, 600.0, print):
@@ -190,15 +191,14 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
             for point in curve.more["points"]:
                 course.add(report_of(point))
                 timed("report", partial(_report, trial, course))
-                timed("prune", trial.should_prune)
+                stopped = timed("prune", trial.should_prune)
+                if stopped:
+                    break
         timed("tell", partial(tell, study, trial, _ending(course, curve), "tpe"))
         timed("after", partial(worker._after, study, trial, lab, _ending(course, curve)))
-        wholes.append(1e3 * (time.perf_counter() - start))
+        if not stopped:
+            wholes.append(1e3 * (time.perf_counter() - start))
     return {"opening": opening} | {label: median(known) for label, known in times.items()} | {"a trial": median(wholes)}
-
-
-def _enqueue(study: optuna.Study, space: Space) -> None:
-    enqueue(study, space, (), Settings().repair.max_per_trial)
 
 
 def _report(trial: optuna.Trial, course: Course) -> None:
@@ -241,6 +241,8 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
 
     vars(worker)["run_trial"] = replayed
     finished(study)
+    import optuna_dashboard  # noqa: F401  # a worker's first note brings scikit-learn along: once, not with every trial
+
     gate.wait()
     began = time.monotonic()
     lab.interruption.allow(seconds)
@@ -268,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[100, 1_000, 10_000], help="finished trials in the study")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 32], help="simulated workers beside each other")
-    parser.add_argument("--seconds", type=float, default=150.0, help="for which they work (default 150)")
+    parser.add_argument("--seconds", type=float, default=240.0, help="for which they work (default 240)")
     parser.add_argument("--trial-seconds", type=float, default=60.0, help="that a whole trial takes (default 60)")
     parser.add_argument("--json", type=Path, default=None, metavar="OUT")
     arguments = parser.parse_args()

@@ -1,5 +1,6 @@
 """What a study says about itself, read from its storage: finished trials, the best, the closing table."""
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -34,7 +35,12 @@ def healthy(trial: FrozenTrial) -> bool:
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The healthy trial with the smallest value; None while all are sick. No sick trial is ever the best."""
-    return min(filter(healthy, finished(study)), key=_value, default=None)
+    return best_of(finished(study))
+
+
+def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The same, of these trials."""
+    return min(filter(healthy, trials), key=_value, default=None)
 
 
 def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:

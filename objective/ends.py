@@ -1,11 +1,12 @@
 """When a study ends, apart from somebody's wish and the machine's: enough trials, a value that is reached, a night to save."""
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.board import best_trial, finished, pruned, reason
+from objective.board import best_of, finished, pruned, reason
 from objective.settings import Settings
 
 # What to look at where trial after trial is stopped at its first report, by what stopped them.
@@ -30,14 +31,14 @@ class Ends:
     """Asked before each trial. Trials that had ended when it was made count for the number, not for a row of dead ones."""
 
     def __init__(self, study: optuna.Study, settings: Settings) -> None:
-        self.study, self.settings = study, settings.study
+        self.settings = settings.study
         self.before = {trial.number for trial in finished(study)}
 
-    def end(self) -> End | None:
-        trials = finished(self.study)
+    def end(self, trials: Sequence[FrozenTrial]) -> End | None:
+        """Whether there is an end now that `trials` are finished."""
         if len(trials) >= self.settings.trials:
             return End("finished")
-        best = best_trial(self.study)
+        best = best_of(trials)
         until = self.settings.until
         if until is not None and best is not None and best.value is not None and best.value <= until:
             return End(f"trial {best.number} reached {best.value:.4g}, the aim was {until:g}")

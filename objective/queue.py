@@ -15,11 +15,9 @@ from search_spaces.space import Space
 from storage.lineage import enqueue_owed, ordinal, point
 
 
-def fill(study: optuna.Study, space: Space, recipes: Sequence[str], deepest: int) -> None:
-    """Enqueue what is due, if anything; `deepest` is how many repairs one point may have."""
-    enqueue_owed(study)
-    trials = study.get_trials(deepcopy=False)
-    if any(trial.state == TrialState.WAITING for trial in trials):
+def fill(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str], deepest: int) -> None:
+    """Enqueue what is due after `trials`, if anything; `deepest` is how many repairs one point may have."""
+    if enqueue_owed(study, trials) or any(trial.state == TrialState.WAITING for trial in trials):
         return
     if not _recipe(study, trials, space, recipes):
         _repair(study, trials, space, deepest)

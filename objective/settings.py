@@ -16,6 +16,7 @@ from pruners.levels import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.reading import way_out
 from search_spaces.recipes import load_recipes
+from storage.folders import default_url
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -127,6 +128,25 @@ class Disk(_Group):
     keep_pruned: bool = False  # those of pruned trials, too
 
 
+class Watch(_Group):
+    """Who shows the study, each in a process beside it (objective/beside.py)."""
+
+    dashboard: Annotated[int, Field(ge=1, le=65_535)] | None = None  # port of optuna-dashboard on this machine; None: none
+    mlflow: Annotated[str | None, Field(repr=False)] = None  # tracking URI, or `auto`: SQLite beside the studies; None: none
+    tensorboard: bool = False
+    telegram: bool = False  # its token and chat come from the environment
+
+    @field_serializer("mlflow")
+    def _masked(self, mlflow: str | None) -> str | None:
+        return mlflow and mask_url(mlflow)
+
+
+class Telegram(_Group):
+    """How the reporter speaks."""
+
+    language: Literal["en", "ru"] = "en"
+
+
 class Settings(_Group):
     """Every knob of a study."""
 
@@ -142,6 +162,8 @@ class Settings(_Group):
     pruner: Pruner = Pruner()
     repair: Repair = Repair()
     disk: Disk = Disk()
+    watch: Watch = Watch()
+    telegram: Telegram = Telegram()
     health: Levels = Levels()
     audio: Audio = Audio()
     network: Network = Network()
@@ -168,8 +190,7 @@ class Settings(_Group):
         """Where the studies are kept, password included: for opening, never for showing."""
         if self.study.storage == "postgres-local":
             return f"postgres-local:{self.out / 'postgres'}"
-        file = str(self.out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
-        return self.study.storage or f"sqlite:///{file}"
+        return self.study.storage or default_url(self.out)
 
     @property
     def head(self) -> str | None:

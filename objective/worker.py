@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import best_trial, finished
+from objective.board import ENDS, best_of
 from objective.data import load_data
 from objective.ends import End, Ends
 from objective.events import TrialEnded, TrialStarted
@@ -43,15 +44,16 @@ def work(study: optuna.Study, lab: Lab) -> End:
     ends, wait = Ends(study, lab.settings), FIRST_WAIT_S
     while True:
         try:
-            beside = reclaim(study, lab)
+            trials, beside = reclaim(study, lab)
             lab.interruption.check()
-            end = ends.end()
+            done = [trial for trial in trials if trial.state in ENDS]
+            end = ends.end(done)
             if end is not None:
                 return end
-            if len(finished(study)) + beside >= lab.settings.study.trials:
+            if len(done) + beside >= lab.settings.study.trials:
                 lab.interruption.wait(LOOK_S)  # the last ones run already; should one be released, its point is ours
             else:
-                run_one(study, lab, len(finished(study)) + beside + 1)
+                run_one(study, lab, trials, len(done) + beside + 1)
                 wait = FIRST_WAIT_S
         except Interrupted as why:
             return _early(lab, str(why))
@@ -72,10 +74,10 @@ def _early(lab: Lab, why: str) -> End:
     return End(why, 130 if lab.interruption.asked else 0, early=True)
 
 
-def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
-    """One trial from ask to tell; `place` is its k of "trial k of N"."""
+def run_one(study: optuna.Study, lab: Lab, trials: Sequence[FrozenTrial], place: int) -> None:
+    """One trial from ask to tell; `trials` are all so far, `place` is its k of "trial k of N"."""
     settings = lab.settings
-    fill(study, lab.space, settings.study.recipes, settings.repair.max_per_trial)
+    fill(study, trials, lab.space, settings.study.recipes, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
 
@@ -111,15 +113,16 @@ def run_one(study: optuna.Study, lab: Lab, place: int) -> None:
 def _run(study: optuna.Study, trial: optuna.Trial, lab: Lab, place: int, lease: Lease) -> Ending | None:
     """A trial that was asked for, unless another worker has done so first."""
     settings = lab.settings
-    if doubled(study, trial):
+    trials = study.get_trials(deepcopy=False)
+    if doubled(trials, trial):
         drop(study, trial, "another worker runs the same point")
         return None
     # Numbers are given one after the other: who counts all before him that may still end never makes one too many.
-    before = [*study.get_trials(deepcopy=False, states=(TrialState.WAITING,)), *lab.watch.look(study)[0]]
-    if len(finished(study)) + sum(other.number < trial.number for other in before) >= settings.study.trials:
+    before = [*(other for other in trials if other.state == TrialState.WAITING), *lab.watch.look(trials)[0]]
+    done = sum(other.state in ENDS for other in trials)
+    if done + sum(other.number < trial.number for other in before) >= settings.study.trials:
         release(study, trial.number, "another worker runs the last trial")
         return None
-    trials = study.get_trials(deepcopy=False)
     k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
     study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
     config = settings.config(lab.space.suggest(trial))
@@ -135,12 +138,13 @@ def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -
     settings = lab.settings
     if lab.device.type == "cuda":
         torch.cuda.empty_cache()  # the next trial's shapes are others, and workers beside this one need the memory, too
-    best = best_trial(study)
+    trials = study.get_trials(deepcopy=False)
+    best = best_of(trial for trial in trials if trial.state in ENDS)
     is_best = best is not None and best.number == trial.number
     lab.sinks.emit(_ended(trial.number, ending, lab, is_best))
     if ending.state != "FAIL":
         save(trial, note(study._storage.get_trial(trial._trial_id), settings.budget.kframes), lab.warn)
-    made = tidy(study, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
+    made = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if made.note and made.note not in lab.warned:
         lab.warn(made.note)
 
@@ -176,16 +180,20 @@ def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name:
     study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
-def reclaim(study: optuna.Study, lab: Lab) -> int:
-    """Between two trials: release those whose worker died, and remove what it was writing; returns how many run beside."""
-    alive, dead, mine = lab.watch.look(study)
+def reclaim(study: optuna.Study, lab: Lab) -> tuple[list[FrozenTrial], int]:
+    """Between two trials: release those whose worker died, and remove what it was writing.
+
+    Returns all trials as they are then, and how many run beside this worker.
+    """
+    trials = study.get_trials(deepcopy=False)
+    alive, dead, mine = lab.watch.look(trials)
     for trial in mine:
         release(study, trial.number, "the database was away when it stopped")
     for trial in dead:
         if release(study, trial.number, "its worker died", died=True) and gone(trial.user_attrs.get("owner", {}), owner()):
             for part in lab.folder(trial.number).glob(".*.part"):
                 part.unlink(missing_ok=True)
-    return len(alive)
+    return (study.get_trials(deepcopy=False) if dead or mine else trials), len(alive)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

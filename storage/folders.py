@@ -7,3 +7,9 @@ BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newe
 def trial_folder(study: Path, number: int) -> Path:
     """`runs/<study>/trial-00012`, where everything of one trial lies."""
     return study / f"trial-{number:05d}"
+
+
+def default_url(out: Path) -> str:
+    """Where the studies of the folder `out` are kept, unless somebody says otherwise."""
+    file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
+    return f"sqlite:///{file}"

@@ -3,7 +3,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from storage.failures import FAILURES
 
 BEAT_S = 5.0  # between two beats
+LOOK_S = 20.0  # between two looks at the others while a trial runs: a look reads all that run
 SLOWEST_S = 60.0  # the same, while the database does not answer
 SIGNED_S = 30.0  # from the asking for a trial to its owner's signature
 
@@ -38,13 +39,13 @@ class Watch:
         self._looked = time.monotonic()
         self._lock = threading.Lock()
 
-    def look(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[FrozenTrial], list[FrozenTrial]]:
-        """RUNNING trials: those of other living workers, those whose worker is dead, and this process's own."""
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    def look(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial], list[FrozenTrial]]:
+        """Of all trials as they are now, those that run: of other living workers, of dead ones, and this process's own."""
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         here = owner()
         with self._lock:
             now = time.monotonic()
-            passed, self._looked = min(now - self._looked, 2 * BEAT_S), now
+            passed, self._looked = min(now - self._looked, 2 * LOOK_S, self.grace_s / 2), now
             self._stood = {trial.number: self._counted(trial, passed) for trial in running}
             dead = [trial for trial in running if self._dead(trial, here)]
         mine = [trial for trial in running if trial.user_attrs.get("owner") == here]
@@ -96,6 +97,7 @@ class Lease:
 
     def _beat(self) -> None:
         wait, beats, looked = BEAT_S, 0, time.monotonic()
+        watched = looked
         while not self._done.wait(min(wait, self.hang_s)):
             now = time.monotonic()
             self._stood += min(now - looked, 2 * wait)  # a process that was stopped has not hung
@@ -106,7 +108,9 @@ class Lease:
             try:
                 beats += 1
                 self.study._storage.set_trial_user_attr(self.trial._trial_id, "beat", beats)
-                self.watch.look(self.study)  # its seconds count while somebody looks
+                if now - watched >= LOOK_S:
+                    self.watch.look(self.study.get_trials(deepcopy=False))  # its seconds count while somebody looks
+                    watched = now
                 wait = BEAT_S
             except UpdateFinishedTrialError:
                 self.lost = True

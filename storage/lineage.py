@@ -50,9 +50,12 @@ def drop(study: optuna.Study, trial: optuna.Trial, why: str) -> None:
     study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def enqueue_owed(study: optuna.Study) -> None:
-    """Enqueue the points of released trials that have no successor yet. Two workers may do so at once: see `doubled`."""
-    trials = study.get_trials(deepcopy=False)
+def enqueue_owed(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Enqueue the points of released trials that have no successor in `trials`, all as they are now; whether there are any.
+
+    Two workers may do so at once: see `doubled`.
+    """
+    owed = False
     followed = {number for trial in trials for number in _follows(trial)}
     tasks: set[tuple[str, Any]] = set()
     for trial in trials:
@@ -62,6 +65,8 @@ def enqueue_owed(study: optuna.Study) -> None:
         if comes_again(trial) and trial.number not in followed and not twin:
             kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
             study.enqueue_trial(point(trial), user_attrs=kept | {"again_of": trial.number})
+            owed = True
+    return owed
 
 
 def comes_again(trial: FrozenTrial) -> bool:
@@ -71,11 +76,13 @@ def comes_again(trial: FrozenTrial) -> bool:
     return released and "k" in known and bool(point(trial))
 
 
-def doubled(study: optuna.Study, trial: optuna.Trial) -> bool:
-    """Whether another worker enqueued the same point again, the same repair or recipe, at the same moment and first."""
+def doubled(trials: Sequence[FrozenTrial], trial: optuna.Trial) -> bool:
+    """Whether another worker enqueued the same point again, the same repair or recipe, at the same moment and first.
+
+    `trials` are all up to this one, as they are since it was asked for.
+    """
     mine = _task(trial.user_attrs)
-    earlier = study.get_trials(deepcopy=False)[: trial.number] if mine is not None else []
-    return any(_task(other.user_attrs) == mine for other in earlier)
+    return mine is not None and any(_task(other.user_attrs) == mine for other in trials[: trial.number])
 
 
 def ancestors(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenTrial]:

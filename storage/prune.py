@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
 
     from storage.retention import File, Plan
@@ -39,59 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     """Plan or tidy, and print what that was. Raises Refused, StorageError, and what the machine does."""
+    from storage.existing import existing_study
+    from storage.folders import default_url
     from storage.retention import Keep, removable, tidy
 
     try:
         keep = Keep.of(parsed.top_k, parsed.quota_gb, parsed.keep_pruned)
     except ValueError as why:
         raise Refused(str(why)) from why
-    study = _study(parsed.storage or _default(parsed.out), parsed.study)
+    study = existing_study(parsed.storage or default_url(parsed.out), parsed.study)
     folder = parsed.out / parsed.study
     if not folder.is_dir():
         raise Refused(f"need the folder of the study, got {folder}, which is none: say --out, the folder of all studies")
     trials = study.get_trials(deepcopy=False)
-    plan = removable(trials, folder, keep) if parsed.dry_run else tidy(study, folder, keep)
+    plan = removable(trials, folder, keep) if parsed.dry_run else tidy(trials, folder, keep)
     print("\n".join(_told(plan, trials, parsed.dry_run)))
     return 0
-
-
-def _study(url: str, name: str) -> "optuna.Study":
-    """The study, which must be there: nothing is made."""
-    import optuna
-
-    from storage.studies import open_storage
-
-    place = _place(url)
-    if place is not None and not place.exists():
-        raise Refused(f"need the database of the study, got {place}, which is not there: say --storage, or --out")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(url)
-    names = sorted(optuna.get_all_study_names(storage))
-    if name not in names:
-        there = f"say one of {', '.join(names)}" if names else "its database holds none"
-        raise Refused(f"need the name of a study, got {name}: {there}")
-    return optuna.load_study(storage=storage, study_name=name)
-
-
-def _place(url: str) -> Path | None:
-    """Where a database of this machine lies, which opening would make. None for one of a server, or for no URL at all."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    kind, _, rest = url.partition(":")
-    if kind == "postgres-local":
-        return Path(rest or "runs/postgres")
-    try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        return None
-    return Path(parsed.database) if parsed.database and parsed.get_backend_name() == "sqlite" else None
-
-
-def _default(out: Path) -> str:
-    """Where objective.study keeps its studies, unless it is told otherwise."""
-    file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
-    return f"sqlite:///{file}"
 
 
 def _told(plan: "Plan", trials: "Sequence[FrozenTrial]", dry: bool) -> list[str]:

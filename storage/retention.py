@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.folders import BEFORE, BEST, LAST, trial_folder
@@ -107,9 +106,9 @@ def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = N
     return Plan(tuple(removals), tuple(kept), note)
 
 
-def tidy(study: optuna.Study, folder: Path, keep: Keep | None = None) -> Plan:
+def tidy(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = None) -> Plan:
     """Delete what is removable; returns what this call has deleted. A file that another worker took first is none of them."""
-    plan = removable(study.get_trials(deepcopy=False), folder, keep)
+    plan = removable(trials, folder, keep)
     gone, notes = [], [plan.note] if plan.note else []
     for file in plan.removals:
         try:

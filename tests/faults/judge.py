@@ -28,7 +28,7 @@ def judge(study: Study) -> Row:
     _expect(row, gone(study.pids, WAIT_S), f"processes {study.pids()} are left behind")
     for part in study.out.rglob("*.part"):
         os.utime(part, (0, 0))  # as if the study had ended long ago
-    tidy(stored, study.folder, Keep(linger_s=0))  # as the next command will
+    tidy(trials, study.folder, Keep(linger_s=0))  # as the next command will
     sweep(study.out / "cache" / "mels")
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")

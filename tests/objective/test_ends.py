@@ -35,9 +35,9 @@ def test_a_healthy_trial_that_is_good_enough_ends_the_study() -> None:
     asked = ends(made, until=0.5)
     tell(made, 0.6)
     tell(made, 0.4, broken=1.0)
-    assert asked.end() is None, "a sick trial is never good enough"
+    assert asked.end(finished(made)) is None, "a sick trial is never good enough"
     tell(made, 0.5)
-    end = asked.end()
+    end = asked.end(finished(made))
     assert end is not None
     assert (end.why, end.code) == ("trial 2 reached 0.5, the aim was 0.5", 0)
 
@@ -45,7 +45,7 @@ def test_a_healthy_trial_that_is_good_enough_ends_the_study() -> None:
 def test_enough_trials_end_the_study_first() -> None:
     made = optuna.create_study()
     tell(made, 0.1)
-    end = ends(made, trials=1, until=0.5).end()
+    end = ends(made, trials=1, until=0.5).end(finished(made))
     assert end is not None
     assert end.why == "finished"
 
@@ -55,17 +55,17 @@ def test_more_than_three_dead_at_their_first_report_end_the_night() -> None:
     asked = ends(made)
     for by in ("nonfinite", "grad_norm", "nonfinite"):
         tell(made, by=by)
-    assert asked.end() is None
+    assert asked.end(finished(made)) is None
     tell(made, by="nonfinite")
-    end = asked.end()
+    end = asked.end(finished(made))
     assert end is not None
     assert end.code == 1
     assert end.why == (
         "4 trials in a row were stopped at their first report (3 by nonfinite, 1 by grad_norm), the last since nonfinite was "
         "wrong: lower the learning rates of the space, or listen to the recordings"
     )
-    assert ends(made).end() is None, "typed again, the command tries again"
-    assert ends(made, dead_in_a_row=0).end() is None
+    assert ends(made).end(finished(made)) is None, "typed again, the command tries again"
+    assert ends(made, dead_in_a_row=0).end(finished(made)) is None
 
 
 @pytest.mark.parametrize("spared", [{"by": "peers"}, {"by": "diagonality", "reports": 2}, {}])
@@ -77,7 +77,7 @@ def test_one_that_lived_breaks_the_row(spared: dict[str, object]) -> None:
     tell(made, **spared)  # type: ignore[arg-type]
     for _ in range(3):
         tell(made, by="grad_norm")
-        assert asked.end() is None
+        assert asked.end(finished(made)) is None
 
 
 def test_time_that_is_up_stops_a_running_trial_and_loses_nothing(spoken: Path) -> None:

@@ -133,7 +133,7 @@ def tried(study: optuna.Study, space: Space, rule: str | None, state: TrialState
 def enqueued(study: optuna.Study, space: Space, deepest: int) -> int | None:
     """The parent's number of the repair that the worker enqueues now."""
     before = len(study.trials)
-    fill(study, space, (), deepest)
+    fill(study, study.get_trials(deepcopy=False), space, (), deepest)
     added = study.trials[before:]
     return int(added[0].user_attrs["repair_of"]) if added else None
 
@@ -199,7 +199,7 @@ def test_of_two_workers_with_one_repair_the_first_tries_it() -> None:
     assert enqueued(ill, space, 2) == 0
     ill.enqueue_trial(point(ill.trials[1]), user_attrs=ill.trials[1].user_attrs)
     first, second, sampled = ill.ask(), ill.ask(), ill.ask()
-    assert [doubled(ill, trial) for trial in (first, second, sampled)] == [False, True, False]
+    assert [doubled(ill.get_trials(deepcopy=False), trial) for trial in (first, second, sampled)] == [False, True, False]
 
 
 def test_the_healthy_the_failed_and_the_slow_have_no_repair() -> None:

@@ -57,7 +57,7 @@ def test_what_a_worker_could_not_give_back_it_gives_back_later(tmp_path: Path) -
     mine, elsewhere = study.ask(), study.ask()
     mine.set_user_attr("owner", owner())
     elsewhere.set_user_attr("owner", {**owner(), "host": "elsewhere"})
-    assert reclaim(study, lab_of(tmp_path)) == 1
+    assert reclaim(study, lab_of(tmp_path))[1] == 1
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.RUNNING]
     assert "died" not in study.trials[0].user_attrs
 
@@ -89,8 +89,8 @@ def test_recipes_are_enqueued_one_at_a_time_after_what_is_owed(tmp_path: Path) -
     names = ("tacotune", "nvidia", "coqui")
     origins = []
     for _ in names:
-        fill(study, lab.space, names, 0)
-        fill(study, lab.space, names, 0)
+        fill(study, study.get_trials(deepcopy=False), lab.space, names, 0)
+        fill(study, study.get_trials(deepcopy=False), lab.space, names, 0)
         (waiting,) = study.get_trials(states=(TrialState.WAITING,))
         origins.append(waiting.user_attrs["origin"])
         trial = study.ask()
@@ -98,6 +98,6 @@ def test_recipes_are_enqueued_one_at_a_time_after_what_is_owed(tmp_path: Path) -
         study.tell(trial, 1.0)
     assert origins == [f"recipe {name}" for name in names]
     assert [trial.user_attrs["k"] for trial in study.trials] == [0, 1, 2]
-    fill(study, lab.space, names, 0)
+    fill(study, study.get_trials(deepcopy=False), lab.space, names, 0)
     assert study.get_trials(states=(TrialState.WAITING,)) == []
     assert study.trials[1].params.items() >= lab.space.to_trial_params(load_recipes()["nvidia"])[0].items()

@@ -69,9 +69,9 @@ def test_the_dead_of_this_machine_are_known_at_once(dead: dict[str, object]) -> 
     watch_here = {**here, "machine": "m"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "owner", lambda: here)
-        alive, ended, mine = watch.look(study)
+        alive, ended, mine = watch.look(study.get_trials(deepcopy=False))
         patch.setattr(leases, "owner", lambda: watch_here)
-        _, after_reboot, _ = watch.look(study)
+        _, after_reboot, _ = watch.look(study.get_trials(deepcopy=False))
     assert [names[trial.number] for trial in ended] == ["dead"]
     assert [names[trial.number] for trial in mine] == ["me"]
     others = ["before a reboot", "of a machine of this name", "in another container", "elsewhere", "another process"]
@@ -84,7 +84,7 @@ def looked(watch: Watch, study: optuna.Study, clock: Clock, seconds: float, each
     for passed in range(5, int(seconds) + 1, 5):
         clock.now += 5
         each()
-        if watch.look(study)[1]:
+        if watch.look(study.get_trials(deepcopy=False))[1]:
             return passed
     return 0
 
@@ -94,7 +94,7 @@ def test_elsewhere_a_beat_that_stands_still_is_death(clock: Clock) -> None:
     trial = study.ask()
     trial.set_user_attr("owner", {**owner(), "host": "elsewhere"})
     watch, beats = Watch(60.0), iter(range(1, 10_000))
-    watch.look(study)
+    watch.look(study.get_trials(deepcopy=False))
     assert looked(watch, study, clock, 600, lambda: trial.set_user_attr("beat", next(beats))) == 0
     assert looked(watch, study, clock, 600) == 60
 
@@ -103,7 +103,7 @@ def test_who_never_signed_is_dead_after_a_while(clock: Clock) -> None:
     study = optuna.create_study()
     study.ask()
     watch = Watch(600.0)
-    watch.look(study)
+    watch.look(study.get_trials(deepcopy=False))
     assert looked(watch, study, clock, 600) == leases.SIGNED_S
 
 
@@ -114,9 +114,9 @@ def test_time_in_which_nobody_looked_kills_nobody(clock: Clock, jump: float) -> 
     trial = study.ask()
     trial.set_user_attr("owner", {**owner(), "host": "elsewhere"})
     watch = Watch(60.0)
-    watch.look(study)
+    watch.look(study.get_trials(deepcopy=False))
     clock.now += abs(jump)
-    assert watch.look(study)[1] == []
+    assert watch.look(study.get_trials(deepcopy=False))[1] == []
 
 
 class Hiccups:

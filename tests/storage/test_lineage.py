@@ -25,8 +25,8 @@ def test_a_released_point_comes_again_with_its_lineage_only() -> None:
     trial.set_constraint("health/diagonality", 1.0)
     study._storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.5)
     assert release(study, 0, "interrupted")
-    enqueue_owed(study)
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     (again,) = waiting(study)
     assert again.user_attrs == {"k": 0, "origin": "recipe nvidia", "repair_of": 7, "again_of": 0}
     assert point(again) == trial.params
@@ -51,7 +51,7 @@ def test_what_a_person_ended_and_what_had_no_point_do_not_come_again() -> None:
     study.ask()
     release(study, 1, "its worker died", died=True)
     drop(study, asked(study, k=1), "another worker runs the same point")
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     assert waiting(study) == []
 
 
@@ -61,7 +61,7 @@ def test_who_dies_between_fail_and_enqueueing_loses_nothing() -> None:
     asked(study, k=0)
     study._storage.set_trial_user_attr(study.trials[0]._trial_id, "released", "its worker died")
     study._storage.set_trial_state_values(study.trials[0]._trial_id, TrialState.FAIL)
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     assert [trial.user_attrs["again_of"] for trial in waiting(study)] == [0]
 
 
@@ -72,11 +72,11 @@ def test_of_two_that_enqueued_one_task_the_first_runs_it(task: str) -> None:
     for _ in range(2):
         study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, task: 0})
     first, second = asked(study), asked(study)
-    assert not doubled(study, first)
-    assert doubled(study, second)
+    assert not doubled(study.get_trials(deepcopy=False), first)
+    assert doubled(study.get_trials(deepcopy=False), second)
     release(study, first.number, "interrupted")
-    assert doubled(study, second), "its own successor takes the first one's place"
-    assert not doubled(study, asked(study, k=1))
+    assert doubled(study.get_trials(deepcopy=False), second), "its own successor takes the first one's place"
+    assert not doubled(study.get_trials(deepcopy=False), asked(study, k=1))
 
 
 def test_a_twin_that_was_released_does_not_come_again() -> None:
@@ -88,7 +88,7 @@ def test_a_twin_that_was_released_does_not_come_again() -> None:
         study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "again_of": 0})
     for trial in (asked(study), asked(study)):
         release(study, trial.number, "another worker runs the last trial")
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     assert [trial.user_attrs["again_of"] for trial in waiting(study)] == [1]
 
 
@@ -97,12 +97,12 @@ def test_a_recipe_that_two_workers_enqueued_is_run_by_one() -> None:
     for _ in range(2):
         study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "origin": "recipe nvidia"})
     first, second = asked(study), asked(study)
-    assert [doubled(study, trial) for trial in (first, second)] == [False, True]
+    assert [doubled(study.get_trials(deepcopy=False), trial) for trial in (first, second)] == [False, True]
     release(study, 0, "interrupted")
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     again = asked(study)
     assert again.user_attrs["origin"] == "recipe nvidia"
-    assert not doubled(study, again), "it is the first one's own"
+    assert not doubled(study.get_trials(deepcopy=False), again), "it is the first one's own"
 
 
 def test_what_an_earlier_version_released_is_not_run_twice() -> None:
@@ -112,7 +112,7 @@ def test_what_an_earlier_version_released_is_not_run_twice() -> None:
     release(study, 0, "interrupted")
     study.enqueue_trial({"x": 0.5}, user_attrs={"k": 0, "origin": "again after trial 0"})
     study.tell(asked(study), 1.0)
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     assert waiting(study) == []
 
 
@@ -122,7 +122,7 @@ def test_a_point_that_kills_every_worker_is_given_up() -> None:
     for death in range(DEATHS):
         assert "given_up" not in study.trials[-1].user_attrs
         release(study, death, "its worker died", died=True)
-        enqueue_owed(study)
+        enqueue_owed(study, study.get_trials(deepcopy=False))
         if waiting(study):
             asked(study)
     assert len(study.trials) == DEATHS
@@ -140,7 +140,7 @@ def test_a_point_that_gets_on_is_not_given_up(spared: str) -> None:
         if death == 2 and spared == "further":
             trial.set_user_attr("from_kframes", 3.0)  # where it went on, between two reports
         release(study, death, "why", died=not (death == 2 and spared == "interrupted"))
-        enqueue_owed(study)
+        enqueue_owed(study, study.get_trials(deepcopy=False))
         assert waiting(study), death
         trial = asked(study)
 
@@ -151,7 +151,7 @@ def test_the_k_of_a_point_is_its_place_among_the_points() -> None:
         study.tell(asked(study, k=ordinal(study.trials, len(study.trials))), 1.0)
     asked(study, k=2)
     release(study, 2, "interrupted")
-    enqueue_owed(study)
+    enqueue_owed(study, study.get_trials(deepcopy=False))
     study.tell(asked(study), 1.0)
     study.ask()
     release(study, 4, "its worker died", died=True)  # before it had a k

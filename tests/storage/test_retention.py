@@ -196,10 +196,10 @@ def test_only_the_snapshots_of_known_trials_are_deleted(tmp_path: Path) -> None:
     study = optuna.create_study()
     study.add_trials([trial(number, "PRUNED") for number in range(4)])
     everything = set(tmp_path.rglob("*"))
-    plan = tidy(study, folder)
+    plan = tidy(study.get_trials(deepcopy=False), folder)
     assert gone(plan) == {*LAST_BEFORE_BEST, "2/last.pt"}
     assert everything - set(tmp_path.rglob("*")) == {file.path for file in plan.removals}
-    assert tidy(study, tmp_path / "none") == Plan((), ())
+    assert tidy(study.get_trials(deepcopy=False), tmp_path / "none") == Plan((), ())
 
 
 def test_an_unfinished_write_is_swept_up_once_nobody_can_be_writing_it(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ class World:
 
     def start(self, named: bool) -> None:
         """Ask; what an earlier study of this name left is still in the folder."""
-        enqueue_owed(self.study)
+        enqueue_owed(self.study, self.study.get_trials(deepcopy=False))
         asked = self.study.ask()
         asked.set_user_attr("k", asked.user_attrs.get("k", asked.number))
         if named:  # else its worker has not come that far
@@ -424,7 +424,7 @@ def test_no_order_of_steps_takes_what_somebody_needs(choices: list[int]) -> None
             world.step(choice)
         for number in list(world.done):
             world.end(number, 2)
-        enqueue_owed(world.study)
+        enqueue_owed(world.study, world.study.get_trials(deepcopy=False))
         while any(one.state == TrialState.WAITING for one in world.trials()):
             world.start(True)
             (number,) = world.done
@@ -471,7 +471,7 @@ def test_workers_that_tidy_at_once_share_the_work(tmp_path: Path) -> None:
 
     def one(_: int) -> Plan:
         together.wait(timeout=60)
-        return tidy(study, tmp_path)
+        return tidy(study.get_trials(deepcopy=False), tmp_path)
 
     with ThreadPoolExecutor(4) as pool:
         plans = list(pool.map(one, range(4)))
@@ -493,7 +493,7 @@ def test_a_file_that_cannot_be_deleted_is_told_and_ends_nothing(tmp_path: Path, 
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", stubborn)
-    plan = tidy(study, tmp_path)
+    plan = tidy(study.get_trials(deepcopy=False), tmp_path)
     assert gone(plan) == {"0/before.pt", "0/best.pt"}
     assert plan.note == f"cannot delete {trial_folder(tmp_path, 0)}/last.pt: operation not permitted"
 

@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 FULL_SCALE = 0.999  # of [-1, 1]: from here on a sample counts as being at full scale
 BLOCK_FRAMES = 512  # analysed at once: about 8 MB, so that an hour of sound needs no more memory than a sentence
 LOUDEST = 5.0  # natural log of a magnitude; full-scale speech reaches 2
+OPUS_HZ = 24_000  # the rate that Opus has and speech needs
 MOMENTUM = 0.99  # of fast Griffin-Lim (Perraudin et al. 2013)
 
 
@@ -138,6 +139,18 @@ def save(path: Path, wave: Floats, audio: Audio) -> None:
 
     sound = BytesIO()  # libsndfile has no word for a full disk, the file system has
     soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
+    with whole(path) as part:
+        part.write_bytes(sound.getvalue())
+
+
+def save_opus(path: Path, wave: Floats, audio: Audio) -> None:
+    """Writes (S,) as Ogg Opus, whole or not at all: a tenth of a WAV's size, played by browsers and telephones."""
+    import librosa
+    import soundfile
+
+    resampled = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=OPUS_HZ, res_type="soxr_hq")
+    sound = BytesIO()
+    soundfile.write(sound, np.clip(resampled, -1, 1), OPUS_HZ, format="OGG", subtype="OPUS")
     with whole(path) as part:
         part.write_bytes(sound.getvalue())
 

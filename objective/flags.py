@@ -23,7 +23,12 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--timeout": ("study.timeout_s", "seconds after which the study stops; the same command goes on"),
     "--until": ("study.until", "value that ends the study once a healthy trial reaches it"),
     "--migrate": ("study.migrate", "name of a new study: takes the trials of --study along that the present space still holds"),
+    "--with-dashboard": ("watch.dashboard", "serve optuna-dashboard along, on this port of this machine (default 8080)"),
+    "--mlflow": ("watch.mlflow", "log to MLflow: a tracking URI, or nothing for a SQLite file under --out"),
+    "--tensorboard": ("watch.tensorboard", "write TensorBoard's files along, under --out/tensorboard"),
+    "--telegram": ("watch.telegram", "report to Telegram: TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID from the environment"),
     "--out": ("out", "folder for everything that is written (default runs)"),
 }
 
-BARE = {"--ray": "auto"}  # what a flag without a value means
+# What a flag without a value means.
+BARE = {"--ray": "auto", "--with-dashboard": "8080", "--mlflow": "auto", "--tensorboard": "true", "--telegram": "true"}

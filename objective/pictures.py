@@ -71,23 +71,20 @@ def mels(
     path: Path,
     predicted: Array,
     target: Array | None,
-    gate: Array | None,
     title: str,
     hop_seconds: float = 256 / 22_050,
 ) -> Path:
-    """Predicted over true log-mel on one colour scale and one time axis; below them the probability that speech has ended.
+    """Predicted over true log-mel on one colour scale and one time axis.
 
     predicted: (T1 frames, bands). target: (T2, bands) or None where no recording exists (free synthesis).
-    gate: (decoder steps,) probabilities, whose steps together span the predicted frames, or None.
     """
     named = [("predicted", predicted)] + ([] if target is None else [("true", target)])
-    heights = [3.0] * len(named) + ([] if gate is None else [1.4])
-    figure = _figure(10, 1.0 + 0.8 * sum(heights))
-    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    figure = _figure(10, 1.0 + 2.4 * len(named))
+    rows = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
     finite = np.concatenate([mel[np.isfinite(mel)] for _, mel in named])
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     true_end = None if target is None else len(target) * hop_seconds
-    for axes, (name, mel) in zip(rows, named, strict=False):
+    for axes, (name, mel) in zip(rows, named, strict=True):
         frames, bands = mel.shape
         extent = (0, frames * hop_seconds, 0, bands)
         image = axes.imshow(mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis", extent=extent)
@@ -95,22 +92,32 @@ def mels(
         axes.set_title(name, loc="left", fontsize=10)
         if true_end is not None and name == "predicted":
             axes.axvline(true_end, color=CRITICAL, linewidth=1.5, linestyle="--")
-    figure.colorbar(image, ax=list(rows[: len(named)]), label="log magnitude", pad=0.015, aspect=30)
-    if gate is not None:
-        _gate(rows[-1], gate, len(predicted) * hop_seconds, true_end)
+    figure.colorbar(image, ax=list(rows), label="log magnitude", pad=0.015, aspect=30)
     rows[-1].set(xlabel="time, s", xlim=(0, max(len(mel) for _, mel in named) * hop_seconds))
     _headline(figure, title)
     return _save(figure, path)
 
 
-def _gate(axes: "Axes", gate: Array, seconds: float, true_end: float | None) -> None:
-    axes.step(np.linspace(0, seconds, len(gate) + 1), [*gate, *gate[-1:]], where="post", color=TRAIN, linewidth=1.5)
+def gate(path: Path, probability: Array, true_end: float | None, title: str, step_seconds: float) -> Path:
+    """The probability that speech has ended, step by step; above 0.5 it is said to.
+
+    probability: (T decoder steps,), each of `step_seconds`. true_end: of the recording in seconds, or None where there is none.
+    """
+    figure = _figure(10, 3)
+    axes = figure.add_subplot()
+    seconds = len(probability) * step_seconds
+    steps = [*probability, *probability[-1:]]
+    axes.step(np.linspace(0, seconds, len(steps)), steps, where="post", color=TRAIN, linewidth=1.5, label="gate")
     axes.axhline(0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
-    axes.set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1], ylabel="probability")
-    axes.set_title("end of speech", loc="left", fontsize=10)
+    axes.axvline(seconds, color=TRAIN, linewidth=1.5, linestyle="--", label="its end")
     if true_end is not None:
         axes.axvline(true_end, color=CRITICAL, linewidth=1.5, linestyle="--", label="true end")
-        _legend(axes)
+    axes.set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1], ylabel="probability of the end", xlabel="time, s")
+    axes.set_xlim(0, 1.05 * max(seconds, true_end or 0))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    _legend(axes)
+    _headline(figure, title)
+    return _save(figure, path)
 
 
 def curves(path: Path, reports: Sequence[Report], levels: Mapping[str, tuple[float, float]], title: str) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.audio import griffin_lim, save
+from model.audio import griffin_lim, save, save_opus
 from model.config import Audio
 from model.data.corpus import Corpus
 from model.health import measure_alignment
@@ -16,10 +16,12 @@ from model.tacotron2 import Tacotron2
 from model.text.frontend import encode
 from model.text.symbols import symbols
 from model.trainer import Speech
-from objective.pictures import alignment, mels
+from objective.pictures import alignment, gate, mels
 from objective.score import Speaking, mcd
 
 RECORDED = 4  # of the sentences
+# Of a trial, for a person; the first ones first.
+SHOWN = ("alignment.png", "mel.png", "gate.png", "curves.png", "sample.ogg", "reference.ogg", "sample.wav", "reference.wav")
 # Attention that follows the content of the text, and not its own last place, jumps among equal words.
 REPEATED = {"en": "no, no, no, it is not so.", "ru": "нет, нет, нет, это не так."}
 
@@ -72,7 +74,10 @@ def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -
 def show(
     folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str
 ) -> None:
-    """alignment.png, mel.png and sample.wav of one row of what was spoken: `sentence`, which somebody recorded."""
+    """Pictures and sounds of one row of what was spoken: `sentence`, which somebody recorded.
+
+    The reference is the recording after its mel and Griffin-Lim: it differs from the sample by what the network does alone.
+    """
     assert sentence.mel is not None
     steps, length = int(spoken.step_lengths[row]), len(sentence.ids)
     attention = spoken.alignment[row : row + 1, :steps, :length]
@@ -86,16 +91,15 @@ def show(
         {name: float(value[0]) for name, value in measured.items()},
         f"{title}: attention, free running",
     )
-    mel = _mel(spoken, row)
-    mels(
-        folder / "mel.png",
-        mel,
-        sentence.mel,
-        spoken.gate[row, :steps].float().cpu().numpy(),
-        f"{title}: {sentence.text}",
-        audio.hop_samples / audio.rate_hz,
-    )
-    save(folder / "sample.wav", griffin_lim(mel, audio), audio)
+    mel, hop_seconds = _mel(spoken, row), audio.hop_samples / audio.rate_hz
+    said = f"{title}: {sentence.text}"
+    mels(folder / "mel.png", mel, sentence.mel, said, hop_seconds)
+    probability, step_seconds = spoken.gate[row, :steps].float().cpu().numpy(), len(mel) * hop_seconds / steps
+    gate(folder / "gate.png", probability, len(sentence.mel) * hop_seconds, said, step_seconds)
+    for name, heard in (("sample", mel), ("reference", sentence.mel)):
+        wave = griffin_lim(heard, audio)
+        save(folder / f"{name}.wav", wave, audio)
+        save_opus(folder / f"{name}.ogg", wave, audio)
 
 
 def _mel(spoken: Synthesis, row: int) -> NDArray[np.float32]:

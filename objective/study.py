@@ -63,8 +63,9 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from search_spaces.space import load
 
     space = load(settings.study.space, settings.config())
+    from objective.beside import Views
     from objective.board import best_trial, ended, finished
-    from objective.events import StudyStarted
+    from objective.events import StudyStarted, Warned
     from objective.lab import Lab, Material
     from objective.migrate import migrate
     from objective.opening import identity_of, open_study
@@ -103,12 +104,14 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             interruption.patient = True
             interruption.also = lambda: hurry(storage)
             interruption.allow(settings.study.timeout_s)
-            if settings.study.ray is not None:
-                end = place(settings, settings.study.workers, settings.head, sinks, interruption)
-            elif group is not None or (settings.study.workers is None and count == 1):
-                end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
-            else:
-                end = supervise(settings, count, devices, sinks, interruption)
+            with Views(settings, lambda sentence: sinks.emit(Warned(sentence))) as views:
+                if settings.study.ray is not None:
+                    end = place(settings, settings.study.workers, settings.head, sinks, interruption)
+                elif group is not None or (settings.study.workers is None and count == 1):
+                    end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
+                else:
+                    end = supervise(settings, count, devices, sinks, interruption)
+                views.why = end.why
             command = _next_command(words, end.early, study, settings)
             sinks.emit(ended(study, end.why, wanted, settings.budget.kframes, time.monotonic() - began, command))
     return end.code

@@ -28,8 +28,10 @@ from objective.lab import Lab
 from objective.notes import note, save
 from objective.queue import fill
 from objective.sinks.words import duration
+from objective.speaking import SHOWN
 from objective.trial import Ending, run_trial
 from pruners.record import point as measured
+from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, doubled, drop, ordinal, release
 from storage.retention import Keep, tidy
@@ -92,8 +94,9 @@ def run_one(study: optuna.Study, lab: Lab, trials: Sequence[FrozenTrial], place:
     try:
         with Lease(study, trial, lab.watch, settings.study.hang_s, hung) as lease:
             ending = _run(study, trial, lab, place, lease)
-        if ending is None:
-            return
+            if ending is None:
+                return
+            publish(study, trial._trial_id, [lab.folder(trial.number) / name for name in SHOWN], settings.out)
         tell(study, trial, ending, settings.study.sampler)
     except UpdateFinishedTrialError:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.

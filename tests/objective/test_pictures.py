@@ -74,19 +74,25 @@ def test_a_long_sentence_stays_inside_the_picture(tmp_path: Path) -> None:
     assert (image[:, -5:, :3] == 1).all()
 
 
-@pytest.mark.parametrize("with_target", [True, False])
-@pytest.mark.parametrize("with_gate", [True, False])
-def test_mels_with_and_without_a_recording_and_a_gate(tmp_path: Path, with_target: bool, with_gate: bool) -> None:
-    target = mel(100) if with_target else None
-    gate = np.linspace(0, 1, 40) if with_gate else None
-    full = checked(pictures.mels(tmp_path / "mel.png", mel(120), target, gate, "trial 3", hop_seconds=0.0116))
-    alone = checked(pictures.mels(tmp_path / "mel.png", mel(120), None, None, "trial 3"))
-    assert (full.shape[0] > alone.shape[0]) == (with_target or with_gate), "each part has its own room"
+def test_mels_with_and_without_a_recording(tmp_path: Path) -> None:
+    both = checked(pictures.mels(tmp_path / "mel.png", mel(120), mel(100), "trial 3", hop_seconds=0.0116))
+    alone = checked(pictures.mels(tmp_path / "mel.png", mel(120), None, "trial 3"))
+    assert both.shape[0] > alone.shape[0], "each part has its own room"
+
+
+@pytest.mark.parametrize("true_end", [None, 0.5, 5.0])
+def test_a_gate_rises_where_speech_ends(tmp_path: Path, true_end: float | None) -> None:
+    rising = np.concatenate([np.zeros(80), np.ones(20)])
+    image = checked(pictures.gate(tmp_path / "gate.png", rising, true_end, "trial 3", step_seconds=0.01))
+    if true_end is None:
+        blue = (image[:, :, 2] > 0.6) & (image[:, :, 0] < 0.3)
+        left, right = blue[:, 200:700].any(1).nonzero()[0], blue[:, 1_010:1_100].any(1).nonzero()[0]
+        assert right.min() < left.min() - 100
 
 
 def test_both_mels_stand_on_one_colour_scale(tmp_path: Path) -> None:
     loud, quiet = np.full((100, 80), 1.0), np.full((100, 80), -9.0)
-    image = checked(pictures.mels(tmp_path / "mel.png", loud, quiet, None, ""))
+    image = checked(pictures.mels(tmp_path / "mel.png", loud, quiet, ""))
     rows = image.shape[0]
     above, below = image[rows // 3, 300, :3], image[rows * 2 // 3, 300, :3]
     assert above.sum() > 1.5
@@ -94,7 +100,7 @@ def test_both_mels_stand_on_one_colour_scale(tmp_path: Path) -> None:
 
 
 def test_a_mel_that_has_diverged_is_still_a_picture(tmp_path: Path) -> None:
-    checked(pictures.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, np.full(25, np.nan), "diverged"))
+    checked(pictures.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, "diverged"))
 
 
 def test_the_levels_are_drawn_into_the_curves(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_no_report_no_curves(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_take_its_name_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "mel.png").mkdir()
     with pytest.raises(IsADirectoryError):
-        pictures.mels(tmp_path / "mel.png", mel(20), None, None, "")
+        pictures.mels(tmp_path / "mel.png", mel(20), None, "")
     assert [file.name for file in tmp_path.iterdir()] == ["mel.png"]
 
 
@@ -132,7 +138,7 @@ def test_drawing_changes_nothing_global(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path; from objective import pictures;"
         "assert 'matplotlib' not in sys.modules;"
-        f"pictures.mels(Path({str(tmp_path)!r}) / 'mel.png', np.zeros((9, 80)), None, None, '');"
+        f"pictures.mels(Path({str(tmp_path)!r}) / 'mel.png', np.zeros((9, 80)), None, '');"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,45 @@
+"""What a person looks at and listens to, in Optuna's artifact store: optuna-dashboard shows it beside the trial.
+
+One folder, `artifacts` beside the studies, serves them all. Optuna's own `upload_artifact` tells the study of a file before it
+is there; here it lies in the store whole, and then the study is told.
+"""
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import optuna
+from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+from optuna.trial import FrozenTrial
+
+from model.files import whole
+
+KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
+
+
+def artifact_store(out: Path) -> FileSystemArtifactStore:
+    """The store of all studies in the folder `out`, made where it is missing. Raises OSError."""
+    folder = out / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(folder)
+
+
+def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path) -> None:
+    """Upload those of `files` that exist, for a trial that has not ended. Raises OSError, and what the database does."""
+    store = artifact_store(out)
+    for file in files:
+        if file.exists():
+            meta = ArtifactMeta(str(uuid.uuid4()), file.name, KINDS[file.suffix], encoding=None)
+            with whole(store._get_filepath(meta.artifact_id)) as part:
+                shutil.copyfile(file, part)
+            study._storage.set_trial_system_attr(trial_id, ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta)))
+
+
+def artifacts(study: optuna.Study, trial: FrozenTrial, out: Path) -> dict[str, Path]:
+    """By name, where the files of a trial lie."""
+    known = study._storage.get_trial_system_attrs(trial._trial_id)
+    metas = [json.loads(known[name]) for name in known if name.startswith(ARTIFACTS_ATTR_PREFIX)]
+    return {meta["filename"]: out / "artifacts" / meta["artifact_id"] for meta in metas if meta}  # null: deleted in the browser

@@ -241,8 +241,6 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
 
     vars(worker)["run_trial"] = replayed
     finished(study)
-    import optuna_dashboard  # noqa: F401  # a worker's first note brings scikit-learn along: once, not with every trial
-
     gate.wait()
     began = time.monotonic()
     lab.interruption.allow(seconds)

@@ -1,12 +1,14 @@
 """What a study says about itself, read from its storage: finished trials, the best, the closing table."""
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.events import StudyEnded
+from objective.events import StudyEnded, TrialEnded
+from storage.folders import trial_folder
 
 ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
 ROWS = 8
@@ -41,6 +43,25 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The same, of these trials."""
     return min(filter(healthy, trials), key=_value, default=None)
+
+
+def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEnded:
+    """The end of a finished trial, as far as its study knows it; `folder` is that of the study."""
+    known = trial.user_attrs
+    kframes = known.get("kframes", 0.0)
+    return TrialEnded(
+        number=trial.number,
+        state="PRUNED" if pruned(trial) else trial.state.name,
+        value=trial.value,
+        reason=reason(trial),
+        pruned_by=known.get("pruned_by"),
+        violations={name.removeprefix("health/"): amount for name, amount in trial.constraints.items()},
+        seconds=known.get("seconds", 0.0),
+        kframes=kframes,
+        saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
+        folder=trial_folder(folder, trial.number),
+        last=None,
+    )
 
 
 def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:

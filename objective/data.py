@@ -12,7 +12,6 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.loading import Example
 from model.data.mels import open_mel
-from model.files import sweep
 from model.trainer import Speech
 from model.warmstart import Donor, read
 from objective.settings import Settings, SettingsError
@@ -60,13 +59,11 @@ def load_data(settings: Settings) -> Corpus:
                 path = speak_corpus(corpora, data.language, CORPUS_SEED, data.demo_utterances, told)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
-        cache = settings.out / "cache" / "mels"
-        sweep(cache)
         return load_corpus(
             path,
             data.language,
             settings.audio,
-            cache,
+            settings.out / "cache" / "mels",
             data.limits,
             data.validation_utterances,
             CORPUS_SEED,

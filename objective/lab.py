@@ -99,3 +99,7 @@ class Lab:
     def warn(self, sentence: str) -> None:
         self.warned.add(sentence)
         self.sinks.emit(Warned(sentence))
+
+    def warn_once(self, sentence: str) -> None:
+        if sentence not in self.warned:
+            self.warn(sentence)

@@ -1,11 +1,17 @@
-"""A trial's note for optuna-dashboard: how it ended, the very sentence why, what it was, and what it tried to mend."""
-from collections.abc import Callable
+"""Notes for optuna-dashboard.
+
+A trial's: how it ended, the very sentence why, what it was, and what it tried to mend. The study's: how far it is.
+"""
+from collections import Counter
+from collections.abc import Sequence
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import described, healthy, pruned, reason
-from objective.sinks.words import kframes, norm, number, settings, share, verdict
+from objective.board import ENDS, best_of, described, healthy, pruned, reason
+from objective.sinks.words import duration, kframes, norm, number, settings, share, verdict
+
+PIECE = 2_045  # signs of a note in one attribute
 
 
 def note(trial: FrozenTrial, budget_kframes: float) -> str:
@@ -24,14 +30,37 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
     return "\n\n".join(parts)
 
 
-def save(trial: optuna.Trial, body: str, tell: Callable[[str], None]) -> None:
-    """Keep the note where the dashboard looks for it. A dashboard that cannot be loaded costs the note alone."""
-    try:
-        from optuna_dashboard import save_note  # takes a second: it brings scikit-learn
-    except ImportError as why:
-        tell(f"trial {trial.number} has no note for the dashboard: {type(why).__name__}: {why}")
-        return
-    save_note(trial, body)
+def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float) -> str:
+    """Markdown, from all trials of a study: how many ended how, the best, the frames saved by pruning, how long it may take."""
+    done = [trial for trial in trials if trial.state in ENDS]
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    ends = Counter(verdict("PRUNED" if pruned(trial) else trial.state.name, healthy(trial)).word for trial in done)
+    counted = ", ".join(f"{count} {word}" for word, count in ends.most_common())
+    parts = [f"**{len(done)} of {wanted} trials finished**: {counted or 'none'}; {running} running"]
+    best = best_of(done)
+    if best is not None:
+        parts.append(f"best: trial {best.number}, value {number(best.value)}\n\n> {settings(described(best.params))}")
+    saved = sum(budget_kframes - trial.user_attrs.get("kframes", 0.0) for trial in done if pruned(trial))
+    if saved:
+        part = saved / (len(done) * budget_kframes)
+        parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of what these trials might have cost")
+    seconds = [trial.user_attrs["seconds"] for trial in done if "seconds" in trial.user_attrs]
+    if seconds and len(done) < wanted:
+        left = (wanted - len(done)) * sum(seconds) / len(seconds) / (running + 1)  # this worker begins another
+        parts.append(f"about {duration(left)} to go")
+    return "\n\n".join(parts)[:PIECE]  # always one piece: none is left over from a longer one
+
+
+def save(item: optuna.Trial | optuna.Study, body: str, version: int = 1) -> None:
+    """Keep a note where the dashboard looks for it.
+
+    Written as `optuna_dashboard.save_note` does, which brings scikit-learn along and reads the notes of all trials, twice.
+    """
+    study, place = (item.study, f"{item._trial_id}:") if isinstance(item, optuna.Trial) else (item, "")
+    pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+    entries = {"note_ver": version} | {f"note_str:{number}": piece for number, piece in enumerate(pieces)}
+    for name, value in entries.items():
+        study._storage.set_study_system_attr(study._study_id, f"dashboard:{place}{name}", value)
 
 
 def _figures(trial: FrozenTrial) -> str:

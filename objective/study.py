@@ -63,8 +63,9 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from search_spaces.space import load
 
     space = load(settings.study.space, settings.config())
+    from model.files import sweep
     from objective.beside import Views
-    from objective.board import best_trial, ended, finished
+    from objective.board import as_event, best_of, ended, finished
     from objective.events import StudyStarted, Warned
     from objective.lab import Lab, Material
     from objective.migrate import migrate
@@ -74,7 +75,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.settings import mask_url
     from objective.sinks.console import console
     from objective.sinks.fan import Sinks
-    from objective.sinks.jsonl import JsonLines
+    from objective.sinks.jsonl import JsonLines, complete
     from objective.worker import work
     from objective.workers import gpus, how_many, supervise
     from storage.studies import hurry, open_storage
@@ -91,13 +92,18 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             _, migration = migrate(storage, settings.study.name, settings.study.migrate, space, identity)
             settings, moved = settings.migrated(), migration.told()
         study, notes = open_study(settings, space, identity, storage)
+        for folder in ("cache", "artifacts"):
+            sweep(settings.out / folder)
         devices = gpus() if known.device.type == "cuda" else []
         count = 1 if group else how_many(settings, devices)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
             about, machine = f"space {space.name}: {space.about}", _device_note(known.device, settings, count, group)
             notes = [*_corpus_notes(known.corpus), about, *moved, *notes, *_donor_notes(known, settings), machine]
-            done, wanted = len(finished(study)), settings.study.trials
-            best = best_trial(study)
+            ready = finished(study)
+            ours = [trial for trial in ready if "migrated_from" not in trial.user_attrs]
+            complete(settings.folder, [as_event(trial, settings.folder, settings.budget.kframes) for trial in ours])
+            done, wanted = len(ready), settings.study.trials
+            best = best_of(ready)
             leader = None if best is None or best.value is None else (best.value, best.number)
             url = mask_url(settings.storage_url)
             sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), leader))
@@ -182,7 +188,10 @@ def _next_command(words: list[str], early: bool, study: "optuna.Study", settings
     if best_trial(study) is None:
         kept = [w for i, w in enumerate(words) if not (w.partition("=")[0] == "--trials" or (i and words[i - 1] == "--trials"))]
         return f"{program} -m objective.study {shlex.join([*kept, '--trials', str(settings.study.trials * 2)])}"
-    return f"{_typed('optuna-dashboard')} {shlex.quote(mask_url(settings.storage_url))}"
+    where = ["--out", str(settings.out)]
+    if settings.study.storage is not None:
+        where += ["--storage", mask_url(settings.storage_url)]
+    return f"{_typed('python')} -m objective.dashboard {shlex.join(where)}"
 
 
 def _typed(program: str) -> str:

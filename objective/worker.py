@@ -25,10 +25,11 @@ from objective.events import TrialEnded, TrialStarted
 from objective.failures import MACHINE, machine_failure
 from objective.interruption import Interrupted
 from objective.lab import Lab
-from objective.notes import note, save
+from objective.notes import board, note, save
 from objective.queue import fill
 from objective.sinks.words import duration
 from objective.speaking import SHOWN
+from objective.steer import paused
 from objective.trial import Ending, run_trial
 from pruners.record import point as measured
 from storage.artifacts import publish
@@ -36,6 +37,7 @@ from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, doubled, drop, ordinal, release
 from storage.retention import Keep, tidy
 
+PAUSED = "paused: no trial begins until the study is resumed (python -m objective.steer, or Telegram)"
 LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
 FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker whose machine failed tries again, by setting
 SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
@@ -54,7 +56,11 @@ def work(study: optuna.Study, lab: Lab) -> End:
                 return end
             if len(done) + beside >= lab.settings.study.trials:
                 lab.interruption.wait(LOOK_S)  # the last ones run already; should one be released, its point is ours
+            elif paused(study):
+                lab.warn_once(PAUSED)
+                lab.interruption.wait(LOOK_S)
             else:
+                lab.warned.discard(PAUSED)
                 run_one(study, lab, trials, len(done) + beside + 1)
                 wait = FIRST_WAIT_S
         except Interrupted as why:
@@ -146,10 +152,11 @@ def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -
     is_best = best is not None and best.number == trial.number
     lab.sinks.emit(_ended(trial.number, ending, lab, is_best))
     if ending.state != "FAIL":
-        save(trial, note(study._storage.get_trial(trial._trial_id), settings.budget.kframes), lab.warn)
+        save(trial, note(trials[trial.number], settings.budget.kframes))
+        save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
     made = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
-    if made.note and made.note not in lab.warned:
-        lab.warn(made.note)
+    if made.note:
+        lab.warn_once(made.note)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, ending: Ending, sampler_name: str) -> None:

@@ -2,17 +2,19 @@
 
 `trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`; `events.jsonl` in the study's folder holds
 every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so several
-workers may share one.
+workers may share one. Where a command was killed after it had told the study of an end and before it had written it down, the
+next one does (`complete`).
 """
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from objective.events import Event, Progressed, Reported, Resumed
+from objective.events import Event, Progressed, Reported, Resumed, TrialEnded
 from storage.folders import trial_folder
 
 
@@ -38,6 +40,19 @@ class JsonLines:
 
     def close(self) -> None:
         """Nothing is held open between two lines."""
+
+
+def complete(folder: Path, ends: Iterable[TrialEnded]) -> None:
+    """Write down those of `ends` that stand in no line."""
+    file, start = folder / "events.jsonl", b'{"event": "TrialEnded"'
+    written = set()
+    if file.exists():
+        with file.open("rb") as lines:
+            written = {json.loads(line)["number"] for line in lines if line.startswith(start) and line.endswith(b"}\n")}
+    sink = JsonLines(folder)
+    for event in ends:
+        if event.number not in written:
+            sink.emit(event)
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ def judge(study: Study) -> Row:
     for part in study.out.rglob("*.part"):
         os.utime(part, (0, 0))  # as if the study had ended long ago
     tidy(trials, study.folder, Keep(linger_s=0))  # as the next command will
-    sweep(study.out / "cache" / "mels")
+    sweep(study.out)
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")
     _once(row, trials, ended, evidence)

@@ -9,7 +9,7 @@ from optuna_dashboard import get_note
 from sqlalchemy.exc import OperationalError
 
 from objective.board import ended
-from objective.notes import note, save
+from objective.notes import board, note, save
 from storage.studies import open_storage
 from tests.objective.test_repair import GUIDED, LEVELS, told
 from tests.objective.test_study import SMALL, command, study
@@ -81,17 +81,28 @@ def test_a_trial_without_figures_has_dashes_and_a_long_sentence_is_kept_whole(tm
     body = note(new.trials[0], 12.0)
     assert "value 1.000 after 0.0 of 12 kframes" in body
     assert "diagonality -" in body
-    save(trial, body + "ё" * 5_000, pytest.fail)
+    save(trial, body + "ё" * 5_000)
     assert noted(new, 0) == body + "ё" * 5_000
 
 
-def test_a_dashboard_without_notes_costs_the_note_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, trial = fresh(tmp_path)
-    heard: list[str] = []
-    monkeypatch.delattr("optuna_dashboard.save_note")
-    save(trial, "body", heard.append)
-    assert len(heard) == 1
-    assert heard[0].startswith("trial 0 has no note for the dashboard: ImportError: ")
+def test_the_study_says_how_far_it_is(spoken: Path) -> None:
+    said = str(get_note(study(spoken, "ill")))
+    assert said.startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
+    saved = sum(12.0 - trial.user_attrs["kframes"] for trial in study(spoken, "ill").trials[:2])
+    assert f"{saved:.0f} kframes saved by pruning, {saved / 36:.0%} of what these trials might have cost" in said
+
+
+def test_the_board_names_the_best_and_the_time_to_go() -> None:
+    new = optuna.create_study()
+    for value in (2.0, 1.0):
+        trial = new.ask({"training.learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2)})
+        trial.set_user_attr("seconds", 600.0)
+        new.tell(trial, value)
+    new.ask()
+    said = board(new.trials, 10, 400.0)
+    assert "2 healthy; 1 running" in said
+    assert "best: trial 1, value 1.000" in said
+    assert "about 40 min 00 s to go" in said, "eight trials of ten minutes by this worker and another"
 
 
 def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
@@ -99,4 +110,4 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
     new._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     (tmp_path / "x.db").unlink()
     with pytest.raises((OSError, OperationalError, optuna.exceptions.StorageInternalError)):
-        save(trial, "body", pytest.fail)
+        save(trial, "body")

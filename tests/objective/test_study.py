@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from objective.board import best_trial, finished
+from objective.speaking import SHOWN
 from objective.study import main
+from storage.artifacts import artifacts
 from storage.checkpoints import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,15 +53,33 @@ def study(out: Path, name: str) -> optuna.Study:
 
 def test_a_trial_leaves_what_a_person_looks_at(spoken: Path) -> None:
     folder = spoken / "first" / "trial-00000"
-    names = {"config.yaml", "reports.jsonl", "best.pt", "alignment.png", "mel.png", "curves.png", "sample.wav"}
+    names = {"config.yaml", "reports.jsonl", "best.pt", *SHOWN}
     assert {file.name for file in folder.iterdir()} == names
     reports = [json.loads(line) for line in (folder / "reports.jsonl").read_text().splitlines()]
     assert [report["kframes"] for report in reports] == [3.0, 6.0, 9.0, 12.0]
     with wave.open(str(folder / "sample.wav")) as sound:
         assert sound.getframerate() == 22_050
         assert sound.getnframes() > 0
-    for picture in ("alignment.png", "mel.png", "curves.png"):
-        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    (trial,) = finished(study(spoken, "first"))
+    shown = artifacts(study(spoken, "first"), trial, spoken)
+    starts = {".png": b"\x89PNG", ".wav": b"RIFF", ".ogg": b"OggS"}
+    for name in SHOWN:
+        assert (folder / name).read_bytes().startswith(starts[Path(name).suffix])
+        assert shown[name].read_bytes() == (folder / name).read_bytes()
+
+
+def test_an_end_that_no_line_tells_is_written_down_by_the_next_command(spoken: Path) -> None:
+    assert command(spoken, "--study", "torn", "--trials", "2") == 0
+    file = spoken / "torn" / "events.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    ends = [line for line in lines if b'"TrialEnded"' in line]
+    file.write_bytes(b"".join(line for line in lines if line != ends[1]))
+    assert command(spoken, "--study", "torn", "--trials", "2") == 0
+    assert command(spoken, "--study", "torn", "--trials", "2") == 0
+    first, second = events(spoken, "torn", "TrialEnded")
+    whole = json.loads(ends[1])
+    assert first == json.loads(ends[0])
+    assert {name for name in whole if whole[name] != second[name]} <= {"at", "last", "is_best"}
 
 
 def test_a_finished_trial_tells_the_truth(spoken: Path) -> None:

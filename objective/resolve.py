@@ -1,5 +1,6 @@
 """From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,10 @@ def absent(settings: Settings) -> Iterator[str]:
             donor.open("rb").close()
         except OSError as error:
             yield f"study.warm_start: need a checkpoint, got {donor.absolute()}: {_why(error)}"
+    if settings.watch.telegram:
+        lacking = [name for name in ("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID") if not os.environ.get(name)]
+        if lacking:
+            yield f"watch.telegram: need {' and '.join(lacking)} in the environment: export them, or leave --telegram out"
     try:
         load(settings.study.space, settings.config())
     except SpaceError as error:

@@ -48,6 +48,8 @@ def open_study(
         study.set_user_attr("identity", identity)  # last: it says that the study is ready
         return study, _recipe_notes(settings, space)
     in_space, others = differences(known, identity, space)
+    if not in_space and not others and study.user_attrs.get("settings") != settings.dump():
+        study.set_user_attr("settings", settings.dump())  # of the command that was typed last: who watches wants its --trials
     if in_space or others:
         listed = "\n".join(f"  {sentence}" for sentence in [*in_space, *others])
         along = "" if others else ", or --migrate NEW to take the trials along that the new space still holds"

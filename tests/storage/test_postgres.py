@@ -1,5 +1,6 @@
 """The server of `postgres-local:DIR` outlives whoever started it, ends with the last one, and comes back after any killing."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,20 @@ def test_what_the_servers_user_cannot_reach_is_named(place: Path, opened: Open) 
     (place / "closed").mkdir(mode=0o700)
     with pytest.raises(StorageError, match="Permission denied: for root it runs as the folder's owner, user"):
         opened(f"postgres-local:{place / 'closed' / 'db'}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+def test_programs_in_a_place_of_roots_own_are_copied(
+    folder: Path, place: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = place / "home"
+    home.mkdir(mode=0o700)
+    for source in postgres._wheel().glob(f"{postgres.PACKAGE}*"):
+        shutil.copytree(source, home / source.name)
+    monkeypatch.setattr(postgres, "_wheel", lambda: home)
+    opened(f"postgres-local:{folder}")
+    assert runs(folder)
+    assert (folder / "programs" / postgres.PACKAGE).exists()
 
 
 def connected(folder: Path) -> psycopg.Connection:

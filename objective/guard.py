@@ -1,0 +1,105 @@
+"""Who may ask the dashboard for what, as WSGI middleware around every route.
+
+optuna-dashboard asks nobody: whoever reaches its port, or lures a browser on this machine to a page of his own, may fail trials
+and delete studies. With a token every request must bring it. Without one the server answers to the names of this machine alone,
+so that a foreign name that is made to point here (DNS rebinding) reads nothing. What writes must come from the dashboard's own
+pages.
+"""
+import base64
+import binascii
+import hmac
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+READING = ("GET", "HEAD", "OPTIONS")
+WRONG_S = 0.3  # that a wrong token waits for its answer, one after the other: nobody guesses a thousand a second
+READ_BYTES = 1 << 20  # of a refused request: where less is read than was sent, its sender may never see the answer
+DROPPED = ("access-control-allow-origin",)  # optuna-dashboard lets the pages of any site read the artifacts
+ADDED = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+SANDBOX = ("Content-Security-Policy", "sandbox")  # a file that somebody uploaded is shown, its scripts do not run
+
+
+class Guard:
+    """Passes to `app` what may pass; answers 401 without the token and 403 to what comes from elsewhere, with a sentence."""
+
+    def __init__(self, app: WSGIApplication, token: str | None) -> None:
+        self.app = app
+        self.token = None if token is None else token.encode()
+        self._wrong = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self.token is not None and not self._known(environ.get("HTTP_AUTHORIZATION", "")):
+            asked = ("WWW-Authenticate", 'Basic realm="tacotune", charset="UTF-8"')
+            return _refuse(environ, start_response, "401 Unauthorized", "need the token, as the password of any user", asked)
+        if self.token is None and _name(environ) not in LOOPBACK:
+            names = f"need one of the names {', '.join(LOOPBACK)} while there is no token: open the dashboard by that"
+            return _refuse(environ, start_response, "403 Forbidden", names)
+        if environ["REQUEST_METHOD"] not in READING and not _own(environ):
+            page = "need a page of the dashboard itself for a change, this came from another one: open the dashboard"
+            return _refuse(environ, start_response, "403 Forbidden", page)
+        return self.app(environ, _hardened(environ, start_response))
+
+    def _known(self, said: str) -> bool:
+        """Whether the header `said` brings the token, as `Bearer TOKEN` or as the password of `Basic`."""
+        kind, _, rest = said.partition(" ")
+        given = rest.strip().encode("latin-1")  # WSGI's word for bytes
+        if kind.lower() == "basic":
+            try:
+                given = base64.b64decode(given, validate=True).partition(b":")[2]
+            except binascii.Error:
+                given = b""
+        known = kind.lower() in ("basic", "bearer") and hmac.compare_digest(given, self.token or b"")
+        if said and not known:
+            with self._wrong:
+                time.sleep(WRONG_S)
+        return known
+
+
+def _name(environ: WSGIEnvironment) -> str | None:
+    """The name by which the browser found this server."""
+    try:
+        return urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+    except ValueError:
+        return None
+
+
+def _own(environ: WSGIEnvironment) -> bool:
+    """Whether a request comes from a page of this server, or from no browser: every browser sends one of these headers."""
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    if site is not None:
+        return site in ("same-origin", "none")
+    if origin is None:
+        return True
+    return bool(origin.partition("://")[2].lower() == environ.get("HTTP_HOST", "").lower())
+
+
+def _hardened(environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
+    more = [*ADDED, SANDBOX] if environ["PATH_INFO"].startswith("/artifacts/") else [*ADDED]
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        kept = [(name, value) for name, value in headers if name.lower() not in DROPPED]
+        return start_response(status, kept + more, exc_info)
+
+    return start
+
+
+def _refuse(
+    environ: WSGIEnvironment, start_response: StartResponse, status: str, sentence: str, *more: tuple[str, str]
+) -> list[bytes]:
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if length.isdecimal():
+        environ["wsgi.input"].read(min(int(length), READ_BYTES))
+    body = f"{sentence}\n".encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, [*headers, *ADDED, *more])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

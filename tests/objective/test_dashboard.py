@@ -1,0 +1,148 @@
+"""The dashboard's command: what it refuses, what it serves, and how it ends."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import optuna
+import pytest
+
+from objective.beside import BESIDE, STORAGE
+from objective.dashboard import TOKEN, main
+from storage.artifacts import publish
+from storage.studies import open_storage
+from tests.objective.asking import ask
+
+ROOT = Path(__file__).parent.parent.parent
+LONG = "a-token-of-length"
+BAD = {
+    "no database": ([], {}, "tacotune.db, which is not there: say --storage, or --out"),
+    "no study": (["--study", "berta"], {}, "got berta: say one of anna"),
+    "for others": (["--host", "0.0.0.0"], {}, f"to serve 0.0.0.0, where others may come: set {TOKEN}, or leave --host away"),
+    "IPv6": (["--host", "::"], {}, f"set {TOKEN}"),
+    "an empty token": (["--host", "0.0.0.0"], {TOKEN: "  "}, f"set {TOKEN}"),
+    "a short token": (["--host", "0.0.0.0"], {TOKEN: "short"}, f"need a {TOKEN} of 12 characters or more, got 5"),
+    "a short token here": ([], {TOKEN: "short"}, f"need a {TOKEN} of 12 characters or more"),
+    "no such host": (["--host", "no such host"], {}, "need a name or an address of this machine, got no such host"),
+    "another machine's address": (["--host", "203.0.113.1"], {TOKEN: LONG}, "cannot serve port 0 of 203.0.113.1"),
+    "no port": (["--port", "65536"], {}, "need a port from 0 to 65535, got 65536"),
+    "whom to hear": (["--listen"], {}, "say --study NAME beside --listen"),
+    "one to hear": (["--study", "anna", "--listen", "1"], {}, "need at least 2 samples to compare, got --listen 1"),
+    "a URL": (["--storage", "nonsense"], {}, "need a storage URL"),
+}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with a study: two healthy trials, and a sick one with a smaller value."""
+    study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/tacotune.db"), study_name="anna")
+    (tmp_path / "sample.ogg").write_bytes(bytes(range(100)))
+    for value, amount in ((0.5, -1.0), (0.1, 1.0), (0.4, -1.0)):
+        trial = study.ask()
+        publish(study, trial._trial_id, [tmp_path / "sample.ogg"], tmp_path)
+        trial.set_constraint("health/diagonality", amount)
+        study.tell(trial, value)
+    return tmp_path
+
+
+@contextmanager
+def running(out: Path, *more: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """The command in a process of its own, and the address that it prints."""
+    line = [sys.executable, "-m", "objective.dashboard", "--out", str(out), "--port", "0", *more]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    known = {name: value for name, value in os.environ.items() if name not in (TOKEN, STORAGE, BESIDE)}
+    with subprocess.Popen(line, cwd=ROOT, text=True, env={**known, **environment}, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            said = process.stdout.readline()
+            assert said.startswith("dashboard: open http://"), said + process.stdout.read()
+            yield process, said.split()[-1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_two_and_one_sentence(
+    case: str, out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, environment, word = BAD[case]
+    for name in (TOKEN, STORAGE, BESIDE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    where = out / "elsewhere" if case == "no database" else out
+    assert main(["--out", str(where), "--port", "0", *more]) == 2
+    said = capfd.readouterr()
+    assert word in said.err
+    assert said.err.count("\n") == 1
+    assert not (out / "elsewhere").exists()
+
+
+def test_a_port_in_use_is_said(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--out", str(out), "--port", str(port)]) == 2
+    assert f"cannot serve port {port} of 127.0.0.1: Address already in use: choose another --port" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_studies_with_their_sounds_until_a_signal(out: Path, number: signal.Signals) -> None:
+    with running(out, "--study", "anna") as (process, address):
+        place = urlsplit(address)
+        assert place.hostname == "127.0.0.1"
+        assert place.path == "/dashboard/studies/1"
+        assert place.port
+        assert ask(place.port, path="/dashboard")[0] == 200
+        known = json.loads(ask(place.port, path="/api/studies/1")[2])
+        assert [len(trial["artifacts"]) for trial in known["trials"]] == [1, 1, 1]
+        assert [trial["number"] for trial in known["best_trials"]] == [2], "a sick trial is never the best"
+        sound = known["trials"][0]["artifacts"][0]["artifact_id"]
+        status, headers, body = ask(place.port, path=f"/artifacts/1/1/{sound}", Range="bytes=10-19")
+        assert (status, headers["content-type"], body) == (206, "audio/ogg", bytes(range(10, 20)))
+        assert "access-control-allow-origin" not in headers
+        assert ask(place.port, path="/dashboard", Host="evil.example")[0] == 403
+        process.send_signal(number)
+        assert (process.wait(30), process.stdout.read()) == (0, "")
+
+
+def test_others_may_come_with_the_token_which_is_shown_nowhere(out: Path) -> None:
+    with running(out, "--host", "0.0.0.0", **{TOKEN: LONG}) as (process, address):
+        place = urlsplit(address)
+        assert place.hostname == socket.gethostname().lower()
+        assert place.port
+        assert ask(place.port, path="/static/bundle.js")[0] == 401
+        assert ask(place.port, path="/api/studies", Authorization=f"Bearer {LONG}", Host="any.example")[0] == 200
+        line = Path(f"/proc/{process.pid}/cmdline")
+        assert not line.exists() or LONG.encode() not in line.read_bytes()
+        process.terminate()
+        assert LONG not in address + process.stdout.read()
+
+
+def test_beside_a_study_it_ends_with_the_study(out: Path) -> None:
+    url = f"sqlite:///{out}/tacotune.db"
+    with running(out / "artifacts-alone", **{BESIDE: "1", STORAGE: url}) as (process, _):
+        process.stdin.close()  # killed: nobody said why
+        assert (process.wait(30), process.stdout.read()) == (0, "")
+
+
+def test_it_listens(out: Path) -> None:
+    """Choices that come while it serves are found by it."""
+    with running(out, "--study", "anna", "--listen") as (_, address):
+        port, path = urlsplit(address).port, urlsplit(address).path.replace("/dashboard", "/api")
+        assert port
+        known = json.loads(ask(port, path=path)[2])
+        assert (known["name"], known["is_preferential"], len(known["trials"])) == ("anna-listen", True, 2)
+        chosen = {"mode": "ChooseWorst", "candidates": [0, 1], "clicked": 1}
+        assert ask(port, "POST", f"{path}/preference", json.dumps(chosen), Content_Type="application/json")[0] == 204
+        study = optuna.load_study(storage=open_storage(f"sqlite:///{out}/tacotune.db"), study_name="anna")
+        until = time.monotonic() + 60
+        while not (listened := study.user_attrs.get("listened")):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    assert listened == {"0": 1, "2": 2}

@@ -20,8 +20,6 @@ from objective.pictures import alignment, gate, mels
 from objective.score import Speaking, mcd
 
 RECORDED = 4  # of the sentences
-# Of a trial, for a person; the first ones first.
-SHOWN = ("alignment.png", "mel.png", "gate.png", "curves.png", "sample.ogg", "reference.ogg", "sample.wav", "reference.wav")
 # Attention that follows the content of the text, and not its own last place, jumps among equal words.
 REPEATED = {"en": "no, no, no, it is not so.", "ru": "нет, нет, нет, это не так."}
 

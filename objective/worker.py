@@ -28,11 +28,11 @@ from objective.lab import Lab
 from objective.notes import board, note, save
 from objective.queue import fill
 from objective.sinks.words import duration
-from objective.speaking import SHOWN
 from objective.steer import paused
 from objective.trial import Ending, run_trial
 from pruners.record import point as measured
 from storage.artifacts import publish
+from storage.folders import SHOWN
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, doubled, drop, ordinal, release
 from storage.retention import Keep, tidy

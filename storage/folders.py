@@ -2,6 +2,8 @@
 from pathlib import Path
 
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
+# What a person looks at and listens to of a finished trial, the first ones first.
+SHOWN = ("alignment.png", "mel.png", "gate.png", "curves.png", "sample.ogg", "reference.ogg", "sample.wav", "reference.wav")
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -28,6 +28,11 @@ LIGHT = {
     "objective.sinks.console": {"torch", "optuna", "matplotlib"},
     "objective.sinks.jsonl": {"torch", "optuna", "matplotlib"},
     "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
+    "objective.journal": {"torch", "optuna", "pydantic", "numpy", "rich"},
+    "objective.mlflow": {"torch", "optuna", "mlflow"},
+    "objective.tensorboard": {"torch", "optuna", "tensorboard"},
+    "objective.export": {"torch", "optuna", "pandas", "pyarrow"},
+    "objective.dashboard": {"torch", "optuna", "optuna_dashboard"},
 }
 
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from objective.board import best_trial, finished
-from objective.speaking import SHOWN
 from objective.study import main
 from storage.artifacts import artifacts
 from storage.checkpoints import load
+from storage.folders import SHOWN
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """

@@ -1,0 +1,56 @@
+"""A real study for the tests of its readers: a trial to its end, one interrupted and resumed, two pruned. And how it grew."""
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from objective.sinks.jsonl import append
+from storage.folders import trial_folder
+from tests.objective.test_study import command, running
+
+NAME = "watched"
+STRICT = {"warmup_share": 0.6, "patience_share": 0, "warn": 1, "critical": 0.99}
+
+
+@cache
+def watched(out: Path) -> Path:
+    """The folder of the study. Trial 0 is complete, 1 was interrupted after 6 kframes, 2 goes on and is pruned, 3 is pruned."""
+    with running(out, "trial 1  6.0/12", "--study", NAME, "--trials", "2", "--seed", "7") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert "interrupted" in process.stdout.read()
+    levels = [word for knob, value in STRICT.items() for word in ("--set", f"health.diagonality.{knob}={value}")]
+    for first in ("no_alignment", "alignment_score", "gate_accuracy"):
+        levels += ["--set", f"health.{first}.warmup_share=0.9"]
+    assert command(out, "--study", NAME, "--trials", "3", "--seed", "7", "--pruner", "health", *levels) == 0
+    return out / NAME
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def reports(study: Path, number: int) -> list[dict[str, Any]]:
+    return lines(trial_folder(study, number) / "reports.jsonl")
+
+
+def growing(study: Path, copy: Path) -> Iterator[None]:
+    """Make `copy` what `study` is, a line at a time and in the order in which the lines were written; a stop after each."""
+    copy.mkdir(parents=True)
+    for event in lines(study / "events.jsonl"):
+        if "number" in event:
+            source, folder = (trial_folder(place, event["number"]) for place in (study, copy))
+            before = reports(study, event["number"]) if event["event"] == "Resumed" else []
+            for report in [*(r for r in before if r["kframes"] <= event["kframes"]), *filter(None, [event.get("report")])]:
+                append(folder / "reports.jsonl", report)
+                yield
+            if event["event"] == "TrialEnded":
+                folder.mkdir(exist_ok=True)
+                for file in source.iterdir():
+                    if file.suffix in (".png", ".wav", ".ogg", ".yaml"):
+                        shutil.copyfile(file, folder / file.name)
+        append(copy / "events.jsonl", event)
+        yield

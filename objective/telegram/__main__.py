@@ -1,0 +1,150 @@
+"""Report a study to Telegram: `python -m objective.telegram --study NAME`.
+
+The bot's token and the chat come from the environment: TELEGRAM_BOT_TOKEN, and TELEGRAM_CHAT_ID, several with commas, of which
+the first one hears the reports. TELEGRAM_API_BASE names another Bot API server, TELEGRAM_PROXY an HTTP proxy, TELEGRAM_TOPIC_ID
+a topic of a forum. `--check` proves all this with one message. Exit codes: 0 done, 1 the machine failed, 2 bad input, or
+Telegram refuses.
+"""
+import argparse
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+
+OFFICIAL = "https://api.telegram.org"
+CHECK_S = 30.0  # that `--check` waits for an answer
+
+
+class SetupError(ValueError):
+    """What is missing in the environment, with the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the environment says."""
+
+    token: str = field(repr=False)
+    chats: tuple[int, ...]
+    base: str
+    proxy: str | None = field(repr=False)
+    topic: int | None
+
+    @classmethod
+    def read(cls) -> "Setup":
+        """Raises SetupError."""
+        known = {name: os.environ.get(f"TELEGRAM_{name}", "").strip() for name in ("BOT_TOKEN", "CHAT_ID", "TOPIC_ID")}
+        if not re.fullmatch(r"\d+:[\w-]+", known["BOT_TOKEN"]):
+            raise SetupError("need the token of a bot: export TELEGRAM_BOT_TOKEN as @BotFather gave it, digits:letters")
+        if not re.fullmatch(r"-?\d+( *, *-?\d+)*", known["CHAT_ID"]):
+            way_out = "export TELEGRAM_CHAT_ID, the number that @userinfobot tells, negative for a group"
+            raise SetupError(f"need the number of a chat, got {known['CHAT_ID'] or 'none'}: {way_out}")
+        if not re.fullmatch(r"\d*", known["TOPIC_ID"]):
+            raise SetupError(f"need the number of a topic, got {known['TOPIC_ID']}: export TELEGRAM_TOPIC_ID, or unset it")
+        base, proxy = os.environ.get("TELEGRAM_API_BASE") or OFFICIAL, os.environ.get("TELEGRAM_PROXY") or None
+        for name, url in (("API_BASE", base), ("PROXY", proxy)):
+            if url and not re.match(r"https?://\S+$", url):
+                raise SetupError(f"need http:// or https:// and a host in TELEGRAM_{name}: export that, or unset it")
+        chats = tuple(int(chat) for chat in known["CHAT_ID"].split(","))
+        return cls(known["BOT_TOKEN"], chats, base.rstrip("/"), proxy, int(known["TOPIC_ID"] or 0) or None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    try:
+        setup = Setup.read()
+        return asyncio.run(_check(setup, parsed.language)) if parsed.check else _report(setup, parsed)
+    except SetupError as why:
+        print(why, file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0
+
+
+def _report(setup: Setup, parsed: argparse.Namespace) -> int:
+    from objective.telegram.api import Refused
+    from storage.existing import existing_study
+    from storage.failures import FAILURES, StorageError, database_failure
+    from storage.folders import default_url
+
+    try:
+        study = existing_study(parsed.storage or default_url(parsed.out), parsed.study)
+        if "settings" not in study.user_attrs:
+            raise SetupError(f"study {parsed.study} was made by another program: choose another --study")
+        asyncio.run(_run(setup, study, parsed))
+    except StorageError as why:
+        raise SetupError(str(why)) from why
+    except Refused as why:
+        raise SetupError(f"the reporter is off, the study goes on: {why}") from why
+    except TimeoutError as why:
+        _say(str(why))
+    except FAILURES as why:
+        if (sentence := database_failure(why)) is None:
+            raise
+        _say(f"the machine failed: {sentence}: typed again it goes on with what was not told")
+        return 1
+    return 0
+
+
+async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) -> None:
+    from objective.telegram.api import Bot
+    from objective.telegram.reporter import Reporter
+    from storage.studies import hurry
+
+    reporting = asyncio.current_task()
+    assert reporting is not None
+
+    def stop() -> None:
+        hurry(study._storage)
+        reporting.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+    async with Bot(setup.token, setup.base, setup.proxy, _say) as bot:
+        await Reporter(study, bot, setup.chats, parsed.language, parsed.out, setup.topic).run()
+
+
+async def _check(setup: Setup, language: str) -> int:
+    """One message. Raises SetupError."""
+    from objective.telegram.api import Bot, Message, Refused
+    from objective.telegram.words import Words
+
+    try:
+        async with asyncio.timeout(CHECK_S), Bot(setup.token, setup.base, setup.proxy, _say) as bot:
+            name = (await bot.call("getMe"))["username"]
+            await bot.send(setup.chats[0], Message(Words(language)("check"), loud=True), setup.topic)
+    except TimeoutError:
+        way_out = "check TELEGRAM_API_BASE and TELEGRAM_PROXY"
+        raise SetupError(f"no answer from {setup.base} within {CHECK_S:g} s: {way_out}") from None
+    except Refused as why:
+        unknown = why.code in (401, 404)
+        way_out = "check TELEGRAM_BOT_TOKEN" if unknown else "write to the bot first, or add it to the group"
+        raise SetupError(f"{why}: {way_out}") from None
+    print(f"@{name} can write to {setup.chats[0]}")
+    return 0
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m objective.telegram", description="Report a study to Telegram.")
+    parser.add_argument("--study", default="tacotron2", metavar="NAME", help="the study (default tacotron2)")
+    parser.add_argument("--storage", default=os.environ.get("TACOTUNE_STORAGE"), metavar="URL", help="as for the study")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="OUT", help="folder of all studies (default runs)")
+    parser.add_argument("--language", choices=("en", "ru"), default="en")
+    parser.add_argument("--check", action="store_true", help="send one message that proves the set-up, and end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

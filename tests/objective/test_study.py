@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,12 +107,12 @@ def test_the_same_command_goes_on_to_n_and_then_stops_at_once(spoken: Path, caps
 
 
 @contextmanager
-def running(out: Path, mark: str, *more: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command in a process of its own, from the moment when it prints a line that starts with `mark`."""
+def running(out: Path, mark: str | Callable[[str], bool], *more: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, from the moment when it prints a line that starts with `mark`, or fits it."""
     line = [sys.executable, "-m", "objective.study", *words(out, *more)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert any(said.startswith(mark) for said in process.stdout)
+        assert any(said.startswith(mark) if isinstance(mark, str) else mark(said) for said in process.stdout)
         yield process
 
 

@@ -15,7 +15,7 @@ from tests.objective.test_mlflow import server
 from tests.objective.test_study import ROOT, command, events, points, words
 
 pytestmark = pytest.mark.slow
-BUDGET = ("--trials", "6", "--budget-kframes", "36", "--seed", "3")
+BUDGET = ("--trials", "6", "--budget-kframes", "60", "--seed", "3")
 
 
 def free() -> int:
@@ -38,6 +38,7 @@ def views(out: Path) -> dict[int, str]:
 def taken(folder: Path) -> None:
     """Where the folder was stands a file; its writer may make it anew in between."""
     while not folder.is_file():
+        folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(IsADirectoryError):
             folder.write_text("no folder any more")
@@ -57,7 +58,7 @@ def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path, tmp_pat
     with subprocess.Popen(line, cwd=ROOT, env={**os.environ, **told}, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for said in process.stdout:
-            if said.startswith("trial 3  9.0/36"):
+            if not seen and "kframes  loss" in said and bot.chat and boards.exists():  # all four are at work
                 seen = set(views(spoken).values())
                 away.close()
                 taken(boards)
@@ -66,7 +67,6 @@ def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path, tmp_pat
     boards.unlink()
     assert process.returncode == 0
     assert seen == {"objective.dashboard", "objective.mlflow", "objective.tensorboard", "objective.telegram"}
-    assert bot.chat, "Telegram heard of it before"
     assert points(spoken, "watched") == points(spoken, "unwatched")
     warned = [event["sentence"] for event in events(spoken, "watched", "Warned")]
     assert warned == []

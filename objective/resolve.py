@@ -1,6 +1,5 @@
 """From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from objective.flags import FLAGS
 from objective.settings import PROFILES, Settings, SettingsError, mask_url
+from objective.telegram.__main__ import Setup, SetupError
 from search_spaces.check import SpaceError
 from search_spaces.reading import nearest, parse, read
 from search_spaces.space import load
@@ -85,9 +85,10 @@ def absent(settings: Settings) -> Iterator[str]:
         except OSError as error:
             yield f"study.warm_start: need a checkpoint, got {donor.absolute()}: {_why(error)}"
     if settings.watch.telegram:
-        lacking = [name for name in ("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID") if not os.environ.get(name)]
-        if lacking:
-            yield f"watch.telegram: need {' and '.join(lacking)} in the environment: export them, or leave --telegram out"
+        try:
+            Setup.read()
+        except SetupError as error:
+            yield f"watch.telegram: {error}"
     try:
         load(settings.study.space, settings.config())
     except SpaceError as error:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(words)
+    if parsed.telegram_check:
+        from objective.telegram.__main__ import main as reporter
+
+        return reporter(["--check"])
     with Interruption() as interruption:
         try:
             return run(_settings(parsed), words, interruption)
@@ -217,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(flag, dest=key, default=None, help=text, metavar=metavar, **bare)
     parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help="YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
+    parser.add_argument("--telegram-check", action="store_true", help="prove the set-up of --telegram with one message")
     parser.add_argument("--quiet", action="store_true", help="finished trials and the closing table only")
     return parser
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from objective import study
 from objective.beside import BESIDE, STORAGE
 from storage.existing import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
@@ -96,3 +97,21 @@ def test_a_signal_ends_it_well_and_the_next_goes_on(telegram: BotApi, tmp_path: 
     process.send_signal(signal.SIGTERM)
     assert ended(process)[::2] == (0, "")
     assert existing_study(f"sqlite:///{tmp_path}/tacotune.db", NAME).user_attrs["telegram_lease"] is None
+
+
+def test_the_study_proves_it_too(telegram: BotApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TELEGRAM_API_BASE", telegram.url)
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "1")
+    assert study.main(["--telegram-check"]) == 0
+    assert capsys.readouterr().out == "@tune_bot can write to 1\n"
+    assert len(telegram.chat) == 1
+
+
+def test_a_study_that_cannot_report_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TELEGRAM_BOT_TOKEN", raising=False)
+    assert study.main(["--out", str(tmp_path), "--telegram"]) == 2
+    assert capsys.readouterr().err.startswith("watch.telegram: need the token of a bot: export TELEGRAM_BOT_TOKEN")
+    assert not (tmp_path / "tacotune.db").exists()

@@ -20,13 +20,12 @@ from typing import Any
 
 import optuna
 from optuna_dashboard import wsgi
-from optuna_dashboard._note import note_ver_key, split_body
 
 from benchmarks.storage import ARCHIVE, NAME, fill, settings_of
 from objective.board import finished
 from objective.dashboard import WRAPPED
 from objective.guard import Guard
-from objective.notes import note
+from objective.notes import note, save
 from objective.serving import Server, seekable, styled
 from pruners.archive import read
 from search_spaces.space import load
@@ -43,9 +42,7 @@ def prepare(url: str, out: Path, count: int) -> None:
     fill(study, count, curves, load("record", settings.config()))
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
     for trial in finished(study):
-        parts = split_body(note(trial, settings.budget.kframes), trial._trial_id)
-        for key, value in {note_ver_key(trial._trial_id): 1, **parts}.items():  # its `save_note` reads all notes first
-            study._storage.set_study_system_attr(study._study_id, key, value)
+        save(study, note(trial, settings.budget.kframes), trial._trial_id)
     study.ask()
 
 

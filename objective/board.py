@@ -1,13 +1,16 @@
 """What a study says about itself, read from its storage: finished trials, the best, the closing table."""
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objective.events import StudyEnded, TrialEnded
+from objective.sinks.words import verdict
 from storage.folders import trial_folder
 
 ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -45,13 +48,54 @@ def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     return min(filter(healthy, trials), key=_value, default=None)
 
 
+def state(trial: FrozenTrial) -> str:
+    """COMPLETE, PRUNED or FAIL, as it is meant: GPSampler has to be told COMPLETE of pruned ones, too."""
+    return "PRUNED" if pruned(trial) else trial.state.name
+
+
+def outcomes(trials: Iterable[FrozenTrial]) -> Counter[str]:
+    """How many of these finished trials are healthy, sick, pruned."""
+    return Counter(verdict(state(trial), healthy(trial)).word for trial in trials)
+
+
+def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[str, float]:
+    """What stopping these finished trials early has saved, by what stopped them."""
+    saved: dict[str, float] = {}
+    for trial in filter(pruned, trials):
+        by = trial.user_attrs["pruned_by"]
+        saved[by] = saved.get(by, 0.0) + budget_kframes - trial.user_attrs.get("kframes", 0.0)
+    return saved
+
+
+def seconds_left(trials: Iterable[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 0) -> float:
+    """How long a study may still take, from the mean of its finished trials and what the running ones have done.
+
+    idle: workers between two trials. 0 where nothing is known, or nobody works.
+    """
+    trials = list(trials)
+    done = [trial for trial in trials if trial.state in ENDS]
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    seconds = [trial.user_attrs["seconds"] for trial in done if "seconds" in trial.user_attrs]
+    workers = len(running) + idle
+    if not seconds or not workers:
+        return 0.0
+    begun = sum(min(1.0, reached(trial) / budget_kframes) for trial in running)
+    return fmean(seconds) * max(0.0, wanted - len(done) - begun) / workers
+
+
+def reached(trial: FrozenTrial) -> float:
+    """The kframes of a running trial at its last report."""
+    record = trial.user_attrs.get("health", {})
+    return float(record["kframes"][-1]) if record.get("kframes") else float(trial.user_attrs.get("from_kframes", 0.0))
+
+
 def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEnded:
     """The end of a finished trial, as far as its study knows it; `folder` is that of the study."""
     known = trial.user_attrs
     kframes = known.get("kframes", 0.0)
     return TrialEnded(
         number=trial.number,
-        state="PRUNED" if pruned(trial) else trial.state.name,
+        state=state(trial),
         value=trial.value,
         reason=reason(trial),
         pruned_by=known.get("pruned_by"),
@@ -67,10 +111,6 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
 def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
     """The closing page of a study, from its storage."""
     trials = finished(study)
-    saved: dict[str, float] = {}
-    for trial in filter(pruned, trials):
-        by = trial.user_attrs["pruned_by"]
-        saved[by] = saved.get(by, 0.0) + budget_kframes - trial.user_attrs.get("kframes", 0.0)
     differing = {
         name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
     }
@@ -82,7 +122,7 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
         next_command=command,
         trials=tuple(_row(trial, differing) for trial in sorted(trials, key=_rank)[:ROWS]),
         importances=importances(study),
-        saved_kframes=saved,
+        saved_kframes=saved_kframes(trials, budget_kframes),
         repairs=repairs(trials),
     )
 
@@ -138,7 +178,7 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
     known = trial.user_attrs
     return {
         "number": trial.number,
-        "state": "PRUNED" if pruned(trial) else trial.state.name,
+        "state": state(trial),
         "value": trial.value,
         "healthy": healthy(trial),
         **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},

@@ -48,7 +48,7 @@ class Ends:
         """Where the newest of `trials` all ended at their first report, the next will do so, too."""
         row = self.settings.dead_in_a_row
         newest = sorted(trials, key=lambda trial: (trial.datetime_complete is not None, trial.datetime_complete))[-row - 1 :]
-        if not row or len(newest) <= row or not all(map(_at_birth, newest)):
+        if not row or len(newest) <= row or not all(map(at_birth, newest)):
             return None
         causes = Counter(trial.user_attrs["pruned_by"] for trial in newest)
         cause, _ = causes.most_common(1)[0]
@@ -57,6 +57,7 @@ class Ends:
         return End(f"{said}, the last since {reason(newest[-1])}: {WAYS_OUT.get(cause, ANY)}", 1)
 
 
-def _at_birth(trial: FrozenTrial) -> bool:
+def at_birth(trial: FrozenTrial) -> bool:
+    """Whether a rule stopped a finished trial at its first report."""
     known = trial.user_attrs
     return pruned(trial) and known["pruned_by"] != "peers" and len(known.get("health", {}).get("kframes", ())) <= 1

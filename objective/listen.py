@@ -6,16 +6,12 @@ the note of NAME-listen and in the attribute `listened` of the study itself: {tr
 """
 import json
 import logging
-import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.artifacts import ArtifactMeta
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 from optuna_dashboard import register_preference_feedback_component, save_note
@@ -23,7 +19,7 @@ from optuna_dashboard.preferential import PreferentialStudy, create_study
 
 from objective.board import finished, healthy
 from objective.sinks.words import number
-from storage.artifacts import KINDS, artifact_store, artifacts
+from storage.artifacts import artifacts, keep
 from storage.failures import FAILURES, StorageError, database_failure
 
 SUFFIX = "-listen"
@@ -88,11 +84,8 @@ class Listening:
         name = next((name for name in SOUNDS if name in files and files[name].exists()), None)
         if name is None:
             return
-        meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
-        with files[name].open("rb") as sound:
-            artifact_store(self.out).write(meta.artifact_id, sound)
-        known = {OF: trial.number, SAMPLE: meta.artifact_id}
-        system = {ARTIFACTS_ATTR_PREFIX + meta.artifact_id: json.dumps(asdict(meta))}
+        entry, meta = keep(files[name], name, self.out)
+        known, system = {OF: trial.number, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
         point, where = trial.params, trial.distributions
         self.heard.add_trial(
             create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system)

@@ -2,13 +2,23 @@
 
 A trial's: how it ended, the very sentence why, what it was, and what it tried to mend. The study's: how far it is.
 """
-from collections import Counter
 from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import ENDS, best_of, described, healthy, pruned, reason
+from objective.board import (
+    ENDS,
+    best_of,
+    described,
+    healthy,
+    outcomes,
+    pruned,
+    reason,
+    saved_kframes,
+    seconds_left,
+    state,
+)
 from objective.sinks.words import duration, kframes, norm, number, settings, share, verdict
 
 PIECE = 2_045  # signs of a note in one attribute
@@ -17,7 +27,7 @@ PIECE = 2_045  # signs of a note in one attribute
 def note(trial: FrozenTrial, budget_kframes: float) -> str:
     """Markdown, from what a finished trial left in its study."""
     known = trial.user_attrs
-    end = verdict("PRUNED" if pruned(trial) else trial.state.name, healthy(trial)).word
+    end = verdict(state(trial), healthy(trial)).word
     by = f" by {known['pruned_by']}" if pruned(trial) else ""
     spent = f"{kframes(known.get('kframes', 0.0))} of {kframes(budget_kframes)} kframes"
     parts = [f"**{end}{by}**: value {number(trial.value)} after {spent}"]
@@ -34,29 +44,26 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float) -> 
     """Markdown, from all trials of a study: how many ended how, the best, the frames saved by pruning, how long it may take."""
     done = [trial for trial in trials if trial.state in ENDS]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    ends = Counter(verdict("PRUNED" if pruned(trial) else trial.state.name, healthy(trial)).word for trial in done)
-    counted = ", ".join(f"{count} {word}" for word, count in ends.most_common())
+    counted = ", ".join(f"{count} {word}" for word, count in outcomes(done).most_common())
     parts = [f"**{len(done)} of {wanted} trials finished**: {counted or 'none'}; {running} running"]
     best = best_of(done)
     if best is not None:
         parts.append(f"best: trial {best.number}, value {number(best.value)}\n\n> {settings(described(best.params))}")
-    saved = sum(budget_kframes - trial.user_attrs.get("kframes", 0.0) for trial in done if pruned(trial))
+    saved = sum(saved_kframes(done, budget_kframes).values())
     if saved:
         part = saved / (len(done) * budget_kframes)
         parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of what these trials might have cost")
-    seconds = [trial.user_attrs["seconds"] for trial in done if "seconds" in trial.user_attrs]
-    if seconds and len(done) < wanted:
-        left = (wanted - len(done)) * sum(seconds) / len(seconds) / (running + 1)  # this worker begins another
+    if left := seconds_left(trials, wanted, budget_kframes, idle=1):  # whoever writes this is between two trials
         parts.append(f"about {duration(left)} to go")
     return "\n\n".join(parts)[:PIECE]  # always one piece: none is left over from a longer one
 
 
-def save(item: optuna.Trial | optuna.Study, body: str, version: int = 1) -> None:
-    """Keep a note where the dashboard looks for it.
+def save(study: optuna.Study, body: str, trial_id: int | None = None, version: int = 1) -> None:
+    """Keep the note of a study, or of one of its trials, where the dashboard looks for it.
 
     Written as `optuna_dashboard.save_note` does, which brings scikit-learn along and reads the notes of all trials, twice.
     """
-    study, place = (item.study, f"{item._trial_id}:") if isinstance(item, optuna.Trial) else (item, "")
+    place = "" if trial_id is None else f"{trial_id}:"
     pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
     entries = {"note_ver": version} | {f"note_str:{number}": piece for number, piece in enumerate(pieces)}
     for name, value in entries.items():

@@ -29,13 +29,17 @@ def artifact_store(out: Path) -> FileSystemArtifactStore:
 
 def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path) -> None:
     """Upload those of `files` that exist, for a trial that has not ended. Raises OSError, and what the database does."""
-    store = artifact_store(out)
     for file in files:
         if file.exists():
-            meta = ArtifactMeta(str(uuid.uuid4()), file.name, KINDS[file.suffix], encoding=None)
-            with whole(store._get_filepath(meta.artifact_id)) as part:
-                shutil.copyfile(file, part)
-            study._storage.set_trial_system_attr(trial_id, ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta)))
+            study._storage.set_trial_system_attr(trial_id, *keep(file, file.name, out))
+
+
+def keep(file: Path, name: str, out: Path) -> tuple[str, str]:
+    """Copy a file into the store of `out`; the system attribute that tells of it, by `name`, to a trial. Raises OSError."""
+    meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
+    with whole(artifact_store(out)._get_filepath(meta.artifact_id)) as part:
+        shutil.copyfile(file, part)
+    return ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta))
 
 
 def artifacts(study: optuna.Study, trial: FrozenTrial, out: Path) -> dict[str, Path]:

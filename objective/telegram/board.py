@@ -1,12 +1,10 @@
 """The pinned message of a study, edited in place: how far it is, the best, what runs and how it is, how long it may take."""
-from collections import Counter
 from html import escape
-from statistics import fmean
 
 from optuna.trial import FrozenTrial
 
-from objective.board import best_of, healthy, pruned
-from objective.sinks.words import kframes, norm, number, share, verdict
+from objective.board import best_of, outcomes, reached, saved_kframes, seconds_left
+from objective.sinks.words import kframes, norm, number, share
 from objective.telegram.api import Message
 from objective.telegram.story import Position, Scene
 from objective.telegram.text import bar, sparkline
@@ -30,9 +28,9 @@ def board(scene: Scene, position: Position, words: Words) -> Message:
         lines.append(words("paused"))
     lines.append(words("no_best") if best is None else words("best", number=best.number, value=number(best.value)))
     if done:
-        ends = Counter(verdict("PRUNED" if pruned(trial) else trial.state.name, healthy(trial)).word for trial in done)
+        ends = outcomes(done)
         lines.append(words("counts", **{word: ends[word] for word in ("healthy", "sick", "pruned")}))
-    saved = sum(scene.budget_kframes - trial.user_attrs.get("kframes", 0.0) for trial in done if pruned(trial))
+    saved = sum(saved_kframes(done, scene.budget_kframes).values())
     if saved:
         lines.append(words("saved", kframes=kframes(saved), share=f"{saved / (len(done) * scene.budget_kframes):.0%}"))
     if position.phase not in ("stopped", "done"):
@@ -42,25 +40,16 @@ def board(scene: Scene, position: Position, words: Words) -> Message:
 
 
 def _present(scene: Scene, words: Words) -> list[str]:
-    left, here = seconds_left(scene), scene.running
+    left, here = seconds_left(scene.trials, scene.wanted, scene.budget_kframes), scene.running
     lines = [words("eta", time=words.time(left))] if left else []
     lines += [f"\n{running(trial, scene, words)}" for trial in here[:SHOWN]]
     return [*lines, words("more", count=len(here) - SHOWN)] if len(here) > SHOWN else lines
 
 
-def seconds_left(scene: Scene) -> float:
-    """From the mean of the finished trials and what the running ones have done; 0 where nothing is known or to be done."""
-    seconds = [trial.user_attrs["seconds"] for trial in scene.finished if "seconds" in trial.user_attrs]
-    if not seconds or not scene.running:
-        return 0.0
-    begun = sum(min(1.0, _kframes(trial) / scene.budget_kframes) for trial in scene.running)
-    return fmean(seconds) * max(0.0, scene.wanted - len(scene.finished) - begun) / len(scene.running)
-
-
 def running(trial: FrozenTrial, scene: Scene, words: Words) -> str:
     """A trial that runs, as HTML."""
     record, found = trial.user_attrs.get("health", {}), scene.found.get(trial.number, ())
-    part, state = _kframes(trial) / scene.budget_kframes, status(found)
+    part, state = reached(trial) / scene.budget_kframes, status(found)
     last = {name: record[name][-1] if record.get(name) else None for name in SIGNALS}
     diagonality, coverage, gate = (share(last[name]) for name in ("diagonality", "coverage", "gate_accuracy"))
     trend = sparkline(record.get("grad_norm_median", [])[-TREND:])
@@ -72,8 +61,3 @@ def running(trial: FrozenTrial, scene: Scene, words: Words) -> str:
         *(f"<i>{escape(decision.evidence, quote=False)}</i>" for decision in found[:1]),
     ]
     return "\n".join(lines)
-
-
-def _kframes(trial: FrozenTrial) -> float:
-    record = trial.user_attrs.get("health", {})
-    return float(record["kframes"][-1]) if record.get("kframes") else float(trial.user_attrs.get("from_kframes", 0.0))

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.board import ENDS, pruned
+from objective.board import ENDS
+from objective.ends import at_birth
 from pruners.rules import Decision
 
 OLD = 10  # trials that had ended when Telegram was first switched on; of more than so many, none is told
@@ -126,7 +127,7 @@ def known(scene: Scene, position: Position) -> list[FrozenTrial]:
 def dead_in_a_row(trials: Iterable[FrozenTrial]) -> int:
     """How many of the newest of these finished trials were stopped at their first report."""
     newest = sorted(trials, key=_end, reverse=True)
-    return len(list(takewhile(_at_birth, newest)))
+    return len(list(takewhile(at_birth, newest)))
 
 
 def _happened(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tuple[tuple[datetime, int, int], Event]]:
@@ -159,11 +160,6 @@ def _works(trial: FrozenTrial, position: Position) -> bool:
     if trial.state == TrialState.RUNNING:
         return True
     return trial.state in ENDS and trial.number not in position.ended and "migrated_from" not in trial.user_attrs
-
-
-def _at_birth(trial: FrozenTrial) -> bool:
-    attributes = trial.user_attrs
-    return pruned(trial) and attributes["pruned_by"] != "peers" and len(attributes.get("health", {}).get("kframes", ())) <= 1
 
 
 def _end(trial: FrozenTrial) -> datetime:

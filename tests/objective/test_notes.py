@@ -81,7 +81,7 @@ def test_a_trial_without_figures_has_dashes_and_a_long_sentence_is_kept_whole(tm
     body = note(new.trials[0], 12.0)
     assert "value 1.000 after 0.0 of 12 kframes" in body
     assert "diagonality -" in body
-    save(trial, body + "ё" * 5_000)
+    save(new, body + "ё" * 5_000, trial._trial_id)
     assert noted(new, 0) == body + "ё" * 5_000
 
 
@@ -110,4 +110,4 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
     new._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     (tmp_path / "x.db").unlink()
     with pytest.raises((OSError, OperationalError, optuna.exceptions.StorageInternalError)):
-        save(trial, "body")
+        save(new, "body", trial._trial_id)

@@ -6,8 +6,9 @@ from string import Formatter
 
 import pytest
 
+from objective.board import seconds_left
 from objective.repair import MOVES
-from objective.telegram.board import TREND, board, seconds_left
+from objective.telegram.board import TREND, board
 from objective.telegram.messages import messages
 from objective.telegram.story import Event, Position, Scene
 from objective.telegram.text import plain, units
@@ -125,9 +126,9 @@ def test_the_board_shows_what_runs_and_how_it_is(tmp_path: Path) -> None:
         "best: trial 2, 0.500",
         "2 healthy, 1 sick, 1 pruned",
         "380 kframes saved by pruning (19%)",
-        f"about {Words('en').time(seconds_left(now))} to go",
+        f"about {Words('en').time(seconds_left(now.trials, now.wanted, now.budget_kframes))} to go",
     ]
-    assert seconds_left(now) == pytest.approx((72 * 3 + 20) / 4 * (2 - 200 / 500))
+    assert seconds_left(now.trials, now.wanted, now.budget_kframes) == pytest.approx((72 * 3 + 20) / 4 * (2 - 200 / 500))
     running = text[text.index("trial 7") - 2 :].splitlines()
     assert running[0] == "🟡 trial 7 ATTENTION"
     assert running[1:4] == [

@@ -80,7 +80,7 @@ class Group:
         """What one rank raises in here, all raise: none goes on alone, and none waits for one that does not come."""
         try:
             yield
-        except Exception as why:
+        except Exception as why:  # whatever one rank raises, the others must not wait for it
             self._faults([why])
             raise
         for fault in self._faults([]):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from objective.flags import FLAGS
 from objective.settings import PROFILES, Settings, SettingsError, mask_url
-from objective.telegram.__main__ import Setup, SetupError
+from objective.telegram.setup import Setup, SetupError
 from search_spaces.check import SpaceError
 from search_spaces.reading import nearest, parse, read
 from search_spaces.space import load

@@ -77,7 +77,7 @@ class Tables(optuna.storages.RDBStorage):
     def __init__(self, url: str, engine: dict[str, Any]) -> None:
         try:
             super().__init__(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=engine)  # Optuna formats it
-        except BaseException:
+        except BaseException:  # raised again: Ctrl-C, too, must leave no connection open
             if hasattr(self, "engine"):
                 self.engine.dispose()
             raise

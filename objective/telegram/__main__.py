@@ -8,52 +8,17 @@ Telegram refuses.
 import argparse
 import asyncio
 import os
-import re
 import signal
 import sys
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from objective.telegram.setup import Setup, SetupError
 
 if TYPE_CHECKING:
     import optuna
 
-OFFICIAL = "https://api.telegram.org"
 CHECK_S = 30.0  # that `--check` waits for an answer
-
-
-class SetupError(ValueError):
-    """What is missing in the environment, with the way out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What the environment says."""
-
-    token: str = field(repr=False)
-    chats: tuple[int, ...]
-    base: str
-    proxy: str | None = field(repr=False)
-    topic: int | None
-
-    @classmethod
-    def read(cls) -> "Setup":
-        """Raises SetupError."""
-        known = {name: os.environ.get(f"TELEGRAM_{name}", "").strip() for name in ("BOT_TOKEN", "CHAT_ID", "TOPIC_ID")}
-        if not re.fullmatch(r"\d+:[\w-]+", known["BOT_TOKEN"]):
-            raise SetupError("need the token of a bot: export TELEGRAM_BOT_TOKEN as @BotFather gave it, digits:letters")
-        if not re.fullmatch(r"-?\d+( *, *-?\d+)*", known["CHAT_ID"]):
-            way_out = "export TELEGRAM_CHAT_ID, the number that @userinfobot tells, negative for a group"
-            raise SetupError(f"need the number of a chat, got {known['CHAT_ID'] or 'none'}: {way_out}")
-        if not re.fullmatch(r"\d*", known["TOPIC_ID"]):
-            raise SetupError(f"need the number of a topic, got {known['TOPIC_ID']}: export TELEGRAM_TOPIC_ID, or unset it")
-        base, proxy = os.environ.get("TELEGRAM_API_BASE") or OFFICIAL, os.environ.get("TELEGRAM_PROXY") or None
-        for name, url in (("API_BASE", base), ("PROXY", proxy)):
-            if url and not re.match(r"https?://\S+$", url):
-                raise SetupError(f"need http:// or https:// and a host in TELEGRAM_{name}: export that, or unset it")
-        chats = tuple(int(chat) for chat in known["CHAT_ID"].split(","))
-        return cls(known["BOT_TOKEN"], chats, base.rstrip("/"), proxy, int(known["TOPIC_ID"] or 0) or None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,9 +70,9 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
         hurry(study._storage)
         reporting.cancel()
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(number, stop)
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     async with Bot(setup.token, setup.base, setup.proxy, _say) as bot:
         await Reporter(study, bot, setup.chats, parsed.language, parsed.out, setup.topic).run()
 

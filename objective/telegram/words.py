@@ -2,6 +2,8 @@
 from html import escape
 from typing import Any
 
+from objective.ends import WAYS_OUT
+from objective.repair import MOVES
 from objective.sinks.words import duration
 
 EN = {
@@ -140,29 +142,22 @@ RU = {
 }
 _UNITS = {" s": " с", " min": " мин", " h": " ч", " d": " д"}
 
-# What to do about it, by the rule that stopped a trial or the target that it missed. Repairs do the same by themselves.
+# What to do about it, by the name of the repair that does the same by itself, or where none does by the rule.
 _ACTIONS = {
     "exploded": ("halve the learning rate, with clip_norm 1 or less", "вдвое меньше скорость обучения, clip_norm не больше 1"),
     "unaligned": (
         "double the guided weight; at its bound raise the reduction or the prenet's dropout",
         "вдвое больше guided_weight; на границе увеличить reduction или prenet_dropout",
     ),
-    "silent_gate": ("double gate_positive_weight", "вдвое больше gate_positive_weight"),
-    "early_gate": ("halve gate_positive_weight", "вдвое меньше gate_positive_weight"),
+    "never_stops": ("double gate_positive_weight", "вдвое больше gate_positive_weight"),
+    "stops_too_early": ("halve gate_positive_weight", "вдвое меньше gate_positive_weight"),
     "overfitted": ("more dropout, ten times the weight decay", "больше dropout, в десять раз больше weight_decay"),
-    "slow": ("double the learning rate, or a longer warm-up", "вдвое больше скорость обучения или длиннее разогрев"),
-    "memory": (
-        "lower training.batch_size, or search fewer large networks",
+    "too_slow": ("double the learning rate, or a longer warm-up", "вдвое больше скорость обучения или длиннее разогрев"),
+    "out_of_memory": (
+        WAYS_OUT["out_of_memory"],
         "меньше training.batch_size или меньше крупных сетей в пространстве",
     ),
     "peers": ("nothing: others are better", "ничего: другие лучше"),
-}
-_KIND = {
-    **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), "exploded"),
-    **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), "unaligned"),
-    **dict.fromkeys(("gate_accuracy", "free_failures"), "silent_gate"),
-    **{"free_premature": "early_gate", "overfit_gap": "overfitted", "out_of_memory": "memory", "peers": "peers"},
-    **dict.fromkeys(("stagnation", "grad_norm_median"), "slow"),
 }
 
 
@@ -184,7 +179,8 @@ class Words:
 
     def action(self, rule: str) -> str | None:
         """What to do about `rule`; None for one that is not known."""
-        return _ACTIONS[_KIND[rule]][self.russian] if rule in _KIND else None
+        name = MOVES[rule].__name__.removeprefix("_") if rule in MOVES else rule
+        return _ACTIONS[name][self.russian] if name in _ACTIONS else None
 
     def reason(self, why: str) -> str:
         """Why a study stopped: in this language where it is one of ours, else as it was said."""

@@ -94,9 +94,11 @@ def test_without_the_token_it_shows_nothing(address: str, tmp_path: Path) -> Non
         assert ask(int(urlsplit(address).port or 0), path=path)[0] == 401
 
 
-def test_the_list_of_studies(page: Chromium, address: str) -> None:
+def test_the_list_of_studies(page: Chromium, address: str, study: optuna.Study) -> None:
     page.open(address + "/dashboard")
     page.until("/\\d+\\. demo/.test(document.body.innerText)", "the study")
+    links = page.js("[...document.querySelectorAll('a')].map(it => it.getAttribute('href'))")
+    assert f"/dashboard/studies/{study._study_id}" in links
 
 
 def test_the_history_is_drawn(page: Chromium, address: str, study: optuna.Study, pictures: Path) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from objective.crew import PATIENCE_S, Member, Seldom, outcome
 from objective.ends import End
-from objective.events import Event, Progressed, TrialEnded, TrialStarted, Warned
+from objective.events import Event, Warned
 from objective.interruption import Interruption
 from objective.settings import Settings, SettingsError
 from objective.sinks.fan import Sinks
-from objective.sinks.words import duration
-from objective.workers import CRASHES, FIRST_WAIT_S, LAST_WAIT_S, PATIENCE_S, PROGRESS_S, followed, join, lost
+from objective.workers import join
 
 ANSWER_S = 5.0  # that the head of a cluster has to answer
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -166,23 +166,17 @@ def _run(crew: Sequence["_Worker"], sinks: Sinks, interruption: Interruption) ->
     finally:
         for worker in crew:
             worker.leave()
-    if interruption.why is not None:
-        return End(interruption.why, 130 if interruption.asked else 0, early=True)
-    ends = [worker.end for worker in crew if worker.end is not None]
-    return next((end for end in ends if end.code == 0), ends[0])
+    return outcome(crew, interruption)
 
 
-class _Worker:
-    """One worker, as the command sees it, and those that follow it where it crashes."""
+class _Worker(Member):
+    """An actor."""
 
     def __init__(self, number: int, settings: Settings) -> None:
-        self.number, self.settings = number, settings
+        super().__init__(number, settings)
         self.actor: Any = None
         self.news: Any = None  # what it will say next
         self.host: str | None = None  # known once it has a place
-        self.end: End | None = None
-        self.running: TrialStarted | None = None
-        self.due, self.wait, self.crashes = 0.0, FIRST_WAIT_S, 0
 
     def start_if_due(self) -> None:
         if self.end is not None or self.actor is not None or time.monotonic() < self.due:
@@ -209,10 +203,7 @@ class _Worker:
             elif isinstance(said, Exception):
                 self._gone(str(said), sinks)
             else:
-                sinks.emit(said)
-                self.running = followed(self.running, said)
-                if isinstance(said, TrialEnded) and said.state != "FAIL":
-                    self.crashes, self.wait = 0, FIRST_WAIT_S
+                self.hear(said, sinks)
 
     def stop(self) -> None:
         """Ask it to release its trial and end."""
@@ -232,19 +223,9 @@ class _Worker:
         self.actor = self.news = self.host = None
 
     def _gone(self, why: str, sinks: Sinks) -> None:
-        log = self.settings.folder / f"worker-{self.number}.log"
-        said = f"worker {self.number} ended{f' on {self.host}' if self.host else ''}: {why}: see {log}"
+        said = f"worker {self.number} ended{f' on {self.host}' if self.host else ''}: {why}"
         self.leave()
-        if self.running is not None:
-            sinks.emit(lost(self.running, self.settings))
-            self.running = None
-        self.crashes += 1
-        if self.crashes >= CRASHES:
-            self.end = End(f"{said}: it crashed {CRASHES} times without finishing a trial", 1)
-            sinks.emit(Warned(self.end.why))
-            return
-        sinks.emit(Warned(f"{said}: it is placed again in {duration(self.wait)}"))
-        self.due, self.wait = time.monotonic() + self.wait, min(2 * self.wait, LAST_WAIT_S)
+        self.crashed(said, "is placed again", sinks)
 
 
 def _reason(why: Exception) -> str:
@@ -266,8 +247,7 @@ class _Actor:
     def __init__(self, settings: Settings, number: int, folder: Path, home: str) -> None:
         """`folder` is where the command was typed, and `home` the address of its machine."""
         self.said: SimpleQueue[str | Event | End | Exception] = SimpleQueue()
-        self.interruption = Interruption()
-        self.progressed = 0.0
+        self.interruption, self.seldom = Interruption(), Seldom()
         self.said.put(socket.gethostname())
         threading.Thread(target=self._work, args=(settings, number, folder, home), daemon=True).start()
 
@@ -280,12 +260,8 @@ class _Actor:
         self.interruption.ask()
 
     def emit(self, event: Event) -> None:
-        if isinstance(event, Progressed):
-            now = time.monotonic()
-            if now - self.progressed < PROGRESS_S:
-                return
-            self.progressed = now
-        self.said.put(event)
+        if self.seldom.sends(event):
+            self.said.put(event)
 
     def close(self) -> None:
         """What was said stays until it is asked for."""

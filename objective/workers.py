@@ -15,18 +15,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from objective.crew import PATIENCE_S, Member, Seldom, outcome
 from objective.ends import End
-from objective.events import Event, Progressed, TrialEnded, TrialStarted, Warned
+from objective.events import Event, Warned
 from objective.interruption import Interruption
 from objective.settings import Settings
 from objective.sinks.fan import Sinks
-from objective.sinks.words import duration
-from storage.folders import trial_folder
-
-PATIENCE_S = 30.0  # that a worker has to release its trial after it was asked to stop
-CRASHES = 5  # of a worker with no trial finished in between, after which it stays away
-FIRST_WAIT_S, LAST_WAIT_S = 1.0, 60.0  # before a crashed worker is started again
-PROGRESS_S = 0.2  # between two signs of progress that a worker sends
 
 
 def gpus() -> list[str]:
@@ -48,7 +42,7 @@ def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sin
     crew = [_Worker(place, settings, devices[place % len(devices)] if devices else None) for place in range(count)]
     deadline = math.inf  # for those who were asked to stop
     try:
-        while any(worker.wanted for worker in crew) and time.monotonic() < deadline:
+        while any(worker.end is None for worker in crew) and time.monotonic() < deadline:
             for worker in crew:
                 worker.start_if_due()
             pipes = {worker.pipe: worker for worker in crew if worker.pipe is not None}
@@ -64,31 +58,17 @@ def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sin
         raise
     finally:
         _end(crew)
-    if interruption.why is not None:
-        return End(interruption.why, 130 if interruption.asked else 0, early=True)
-    ends = [worker.end for worker in crew if worker.end is not None]
-    done = [end for end in ends if end.code == 0]
-    return done[0] if done else ends[0]
+    return outcome(crew, interruption)
 
 
-class _Worker:
-    """One worker process, and those that follow it where it crashes."""
+class _Worker(Member):
+    """A process."""
 
-    def __init__(self, place: int, settings: Settings, device: str | None) -> None:
-        self.place, self.settings, self.device = place, settings, device
+    def __init__(self, number: int, settings: Settings, device: str | None) -> None:
+        super().__init__(number, settings)
+        self.device, self.stopping = device, False
         self.pipe: Connection | None = None
-        self.end: End | None = None
         self.process: Any = None
-        self.running: TrialStarted | None = None
-        self.due, self.wait, self.crashes, self.stopping = 0.0, FIRST_WAIT_S, 0, False
-
-    @property
-    def wanted(self) -> bool:
-        return self.end is None
-
-    @property
-    def log(self) -> Path:
-        return self.settings.folder / f"worker-{self.place}.log"
 
     def start_if_due(self) -> None:
         if self.end is not None or self.pipe is not None or time.monotonic() < self.due:
@@ -96,7 +76,7 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, sending = context.Pipe(duplex=False)
         self.process = context.Process(
-            target=_serve, args=(self.settings, self.device, self.log, sending), name=f"worker-{self.place}"
+            target=_serve, args=(self.settings, self.device, self.log, sending), name=f"worker-{self.number}"
         )
         with _deaf():
             self.process.start()
@@ -112,10 +92,7 @@ class _Worker:
         if isinstance(said, End):
             self.end = said
         else:
-            sinks.emit(said)
-            self.running = followed(self.running, said)
-            if isinstance(said, TrialEnded) and said.state != "FAIL":
-                self.crashes, self.wait = 0, FIRST_WAIT_S
+            self.hear(said, sinks)
 
     def stop(self) -> None:
         """Ask it to release its trial and end; one that is not there, or crashes now, stays away."""
@@ -136,32 +113,8 @@ class _Worker:
         self.process.join()
         if self.stopping and self.end is None:
             self.end = End("interrupted", 130, early=True)
-        if self.end is not None:
-            return
-        if self.running is not None:
-            sinks.emit(lost(self.running, self.settings))
-            self.running = None
-        self.crashes += 1
-        said = f"worker {self.place} ended with exit code {self.process.exitcode}: see {self.log}"
-        if self.crashes >= CRASHES:
-            self.end = End(f"{said}: it crashed {CRASHES} times without finishing a trial", 1)
-            sinks.emit(Warned(self.end.why))
-            return
-        sinks.emit(Warned(f"{said}: it starts again in {duration(self.wait)}"))
-        self.due, self.wait = time.monotonic() + self.wait, min(2 * self.wait, LAST_WAIT_S)
-
-
-def followed(running: TrialStarted | None, said: Event) -> TrialStarted | None:
-    """The trial that a worker runs, once it has said something."""
-    if isinstance(said, TrialStarted):
-        return said
-    return None if isinstance(said, TrialEnded) else running
-
-
-def lost(running: TrialStarted, settings: Settings) -> TrialEnded:
-    """The end of a trial whose worker can no longer say it."""
-    folder = trial_folder(settings.folder, running.number)
-    return TrialEnded(running.number, "FAIL", None, "its worker died", None, {}, 0.0, 0.0, 0.0, folder, last=None)
+        if self.end is None:
+            self.crashed(f"worker {self.number} ended with exit code {self.process.exitcode}", "starts again", sinks)
 
 
 def _end(crew: Sequence[_Worker]) -> None:
@@ -195,19 +148,14 @@ class _Pipe:
     name = "pipe"
 
     def __init__(self, pipe: Connection, interruption: Interruption) -> None:
-        self.pipe, self.interruption = pipe, interruption
-        self.progressed = 0.0
+        self.pipe, self.interruption, self.seldom = pipe, interruption, Seldom()
 
     def emit(self, event: Event) -> None:
-        now = time.monotonic()
-        if isinstance(event, Progressed):
-            if now - self.progressed < PROGRESS_S:
-                return
-            self.progressed = now
-        try:
-            self.pipe.send(event)
-        except OSError:
-            self.interruption.ask()
+        if self.seldom.sends(event):
+            try:
+                self.pipe.send(event)
+            except OSError:
+                self.interruption.ask()
 
     def close(self) -> None:
         """The pipe is the process's, and ends with it."""

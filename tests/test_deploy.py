@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from objective.workers import PATIENCE_S
+from objective.crew import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

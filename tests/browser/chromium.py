@@ -16,7 +16,7 @@ import aiohttp
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ("gpu", "quic", "background-networking", "component-update", "sync", "default-apps", "extensions", "dev-shm-usage")
 FLAGS = ["--headless=new", "--no-sandbox", "--no-first-run", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-START_S, ANSWER_S, WAIT_S = 60.0, 30.0, 60.0  # this machine may have other work
+START_S, ANSWER_S, WAIT_S, LOOK_S = 60.0, 30.0, 60.0, 0.1  # this machine may have other work
 MOST_BYTES = 64 << 20  # of an answer: a picture of a page
 
 
@@ -53,7 +53,7 @@ class Chromium:
         said, until = self.folder / "DevToolsActivePort", time.monotonic() + START_S
         while not (said.exists() and said.read_text().count("\n")):
             assert time.monotonic() < until, "chromium does not start: " + self.folder.with_suffix(".log").read_text()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LOOK_S)  # it writes its port into a file, and tells nobody
         self._session = aiohttp.ClientSession()
         async with self._session.get(f"http://127.0.0.1:{said.read_text().split()[0]}/json/list") as answer:
             (page,) = [target for target in await answer.json() if target["type"] == "page"]
@@ -85,7 +85,7 @@ class Chromium:
         until = time.monotonic() + WAIT_S
         while not self.js(f"(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()"):
             assert time.monotonic() < until, f"{what}: not seen in\n{self.js('document.body.innerText')}"
-            self._runner.run(asyncio.sleep(0.1))
+            self._runner.run(asyncio.sleep(LOOK_S))  # what a page shows changes without a word
 
     def press(self, label: str, place: int = 0) -> None:
         """The button that says `label`, of several the one at that place."""

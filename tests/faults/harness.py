@@ -226,7 +226,7 @@ class Run:
                 return seen(self)
             if time.monotonic() > deadline:
                 raise Broken(f"nothing happens any more: {self.said[-400:]}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # the command does not say when
         return True
 
     def updates(self, count: int) -> bool:
@@ -271,7 +271,7 @@ def gone(pids: Callable[[], Sequence[int]], seconds: float) -> bool:
     while pids():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.05)  # they are nobody's children any more, so nobody can wait for them
     return True
 
 

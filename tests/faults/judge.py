@@ -32,6 +32,8 @@ def judge(study: Study) -> Row:
     sweep(study.out)
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")
+    missed = sorted({line["fault"] for line in evidence if line["what"] == "missed"})
+    _expect(row, not missed, f"a snapshot was not written beside the old one and moved: {missed} could not meet it")
     _once(row, trials, ended, evidence)
     _reports(study, ended)
     _losses(row, trials, evidence)

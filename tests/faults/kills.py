@@ -56,7 +56,7 @@ def _a_worker(run: Run, random: Random, row: Row, updates: int) -> None:
     """Kill one of those that train, after so many updates and a moment."""
     if not run.updates(updates):
         raise Broken(f"the command ended before a worker could be killed: {run.complained.strip()[-400:]}")
-    time.sleep(random.uniform(0, 0.5))
+    time.sleep(random.uniform(0, 0.5))  # at any moment, not only just after an update
     hit = {line["pid"] for line in run.evidence() if line["what"] == "hit"}
     living = sorted({line["pid"] for line in run.evidence() if line["what"] == "moved"} - hit)
     if living:

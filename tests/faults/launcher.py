@@ -133,6 +133,14 @@ def killed_in_a_file(fault: Fault, where: str) -> None:
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
+    @around(checkpoints, "save")
+    def save(real: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        before = fault.calls
+        saved = real(*arguments, **named)
+        if fault.kind == "snapshot" and fault.calls == before:
+            note("missed", fault=fault.text)  # whatever file it wrote, and however: no kill would ever have met it
+        return saved
+
     @around(mels if fault.kind == "mels" else checkpoints, "whole")
     @contextmanager
     def whole(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -45,7 +45,7 @@ def postgres_restarts(bench: Bench) -> Iterator[Row]:
             run = study.start("slow:0.05")
             if run.updates(random.randint(3, 25)):
                 away()
-                time.sleep(random.uniform(3, 5))
+                time.sleep(random.uniform(3, 5))  # the fault's own length, as below
                 server.start()
             run.ends(0)
             _undisturbed(study)

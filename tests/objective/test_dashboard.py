@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from objective.dashboard import TOKEN, main
 from storage.artifacts import publish
 from storage.studies import open_storage
 from tests.objective.asking import ask
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 LONG = "a-token-of-length"
@@ -141,8 +141,5 @@ def test_it_listens(out: Path) -> None:
         chosen = {"mode": "ChooseWorst", "candidates": [0, 1], "clicked": 1}
         assert ask(port, "POST", f"{path}/preference", json.dumps(chosen), Content_Type="application/json")[0] == 204
         study = optuna.load_study(storage=open_storage(f"sqlite:///{out}/tacotune.db"), study_name="anna")
-        until = time.monotonic() + 60
-        while not (listened := study.user_attrs.get("listened")):
-            assert time.monotonic() < until
-            time.sleep(0.1)
-    assert listened == {"0": 1, "2": 2}
+        until(lambda: "listened" in study.user_attrs)
+    assert study.user_attrs["listened"] == {"0": 1, "2": 2}

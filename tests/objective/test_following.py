@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from objective.sinks.jsonl import JsonLines
 from storage.folders import trial_folder
 from tests.objective import samples
 from tests.objective.test_study import ROOT
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -41,10 +41,7 @@ def view(out: Path, beside: bool, before: str = "") -> Iterator["subprocess.Pope
 
 
 def until_shown(out: Path, number: int) -> None:
-    deadline = time.monotonic() + 30
-    while not any(trial_folder(out / "tensorboard" / "some", number).glob("*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: any(trial_folder(out / "tensorboard" / "some", number).glob("*")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,14 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
@@ -26,6 +23,7 @@ from storage.folders import SHOWN
 from tests.objective import samples
 from tests.objective.test_study import ROOT
 from tests.objective.watched import growing, reports, watched
+from tests.waiting import answers, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own affair with SQLAlchemy
 TERMS = ("mel_before", "mel_after", "gate")
@@ -323,21 +321,6 @@ def test_one_at_a_time(study: Path, uri: str, capsys: pytest.CaptureFixture[str]
         assert "another process shows this study" in capsys.readouterr().err
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (URLError, ConnectionError, TimeoutError):
-        return False
-
-
 @contextmanager
 def server(database: Path, port: int) -> Iterator[str]:
     """MLflow's own server, until the block ends: then killed."""
@@ -347,7 +330,7 @@ def server(database: Path, port: int) -> Iterator[str]:
         plain = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # it starts in half the time
         process = subprocess.Popen(line, stdout=log, stderr=log, env=plain, start_new_session=True)
     try:
-        until(lambda: healthy(port))
+        until(lambda: answers(port, "/health"))
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 9)

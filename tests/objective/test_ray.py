@@ -13,7 +13,7 @@ import optuna
 import pytest
 import torch
 
-from objective import placement
+from objective import crew
 from objective.board import finished
 from objective.ends import End
 from objective.events import Event, Progressed, Reported, Resumed, TrialEnded, Warned
@@ -24,7 +24,7 @@ from objective.settings import Settings, SettingsError
 from objective.sinks.fan import Sinks
 from storage.folders import LAST, trial_folder
 from storage.proxy import serve
-from tests.objective.test_study import ROOT, SMALL, command, study
+from tests.objective.test_study import ROOT, SMALL, command, study, tried
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tacotune[ray]'")
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_sigterm_releases_every_trial_within_ten_seconds(spoken: Path, pair: Any
     assert time.monotonic() - began[0] < 10
     assert seen.warnings() == ["the Ray cluster has room for 2 of 3 workers, each needs 1 CPU: the others wait for it"]
     assert (end.why, end.code, end.early) == ("interrupted", 130, True)
-    stopped = [trial for trial in study(spoken, "stopped").trials if trial.state.name == "FAIL"]
+    stopped = [trial for trial in tried(spoken, "stopped") if trial.state.name == "FAIL"]
     assert len(stopped) == 2
     for trial in stopped:
         assert trial.user_attrs["released"] == "interrupted"
@@ -179,8 +179,8 @@ def test_a_worker_that_cannot_begin_says_why_and_stays_away_at_last(
     spoken: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine that lacks a file, or lacks tacotune: the reason ends the study."""
-    monkeypatch.setattr(placement, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr(placement, "CRASHES", 2)
+    monkeypatch.setattr(crew, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(crew, "CRASHES", 2)
     settings = settings_of(spoken, "lacking", 2)
     without_file = settings.study.model_copy(update={"space": str(spoken / "away.yaml")})
     seen = Seen()
@@ -202,7 +202,7 @@ def test_the_gpus_of_a_cluster_are_used_where_this_machine_has_none(
     spoken: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node says that it has one, which two workers share; the other nodes' cores are left alone."""
-    monkeypatch.setattr(placement, "CRASHES", 1)
+    monkeypatch.setattr(crew, "CRASHES", 1)
     settings = settings_of(spoken, "gpu", 1)
     side_by_side = settings.study.model_copy(update={"trials_per_gpu": 2})
     node = cluster.add_node(num_cpus=0, num_gpus=1)

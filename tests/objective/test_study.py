@@ -116,6 +116,11 @@ def running(out: Path, mark: str | Callable[[str], bool], *more: str) -> Iterato
         yield process
 
 
+def tried(out: Path, name: str) -> list[optuna.trial.FrozenTrial]:
+    """All trials but those that were dropped: where two workers ask for one recipe at the same moment, one of them is."""
+    return [trial for trial in study(out, name).trials if "dropped" not in trial.user_attrs]
+
+
 def points(out: Path, name: str) -> list[tuple[dict[str, object], float | None, dict[int, float]]]:
     trials = sorted(finished(study(out, name)), key=lambda trial: int(trial.user_attrs["k"]))
     return [(trial.params, trial.value, trial.intermediate_values) for trial in trials]

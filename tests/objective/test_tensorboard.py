@@ -3,8 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from objective.tensorboard import FILE, TensorBoard, main
 from storage.folders import trial_folder
 from tests.objective.test_study import ROOT
 from tests.objective.watched import growing, watched
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +123,6 @@ def test_a_trial_that_is_whole_is_left_alone(study: Path, whole: Path, tmp_path:
     again = shown(copy, tmp_path / "bare")
     assert contents(again) == contents(whole)
     assert {file: file.stat().st_mtime_ns for file in again.rglob(FILE)} == before
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_folder_that_is_taken_away_in_the_middle_is_said_once_and_filled_again(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from objective.board import finished
-from tests.objective.test_study import ROOT, command, events, running, study, words
+from tests.objective.test_study import ROOT, command, events, running, study, tried, words
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_a_signal_reaches_every_worker(spoken: Path) -> None:
         process.terminate()
         process.communicate(timeout=10)
         assert process.returncode == 130
-    trials = study(spoken, name).trials
+    trials = tried(spoken, name)
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
     assert all(trial.user_attrs["released"] == "interrupted" for trial in trials if trial.state.name == "FAIL")
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids(spoken, name))
@@ -95,4 +95,4 @@ def test_a_second_command_joins(spoken: Path) -> None:
     assert (first.returncode, done.returncode) == (0, 0)
     assert len(finished(study(spoken, "joined"))) == 6
     assert len(pids(spoken, "joined")) == 2
-    assert {trial.state.name for trial in study(spoken, "joined").trials} == {"COMPLETE"}
+    assert {trial.state.name for trial in tried(spoken, "joined")} == {"COMPLETE"}

@@ -1,6 +1,5 @@
 """What the reporter's tests share: a server, what trials leave to look at, and waits that are short."""
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,3 @@ def telegram() -> Iterator[BotApi]:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return draw(tmp_path_factory.mktemp("drawn"))
-
-
-async def until(happened: Callable[[], object], seconds: float = 10.0) -> None:
-    """Looks again and again."""
-    async with asyncio.timeout(seconds):
-        while not happened():
-            await asyncio.sleep(0.01)

@@ -11,6 +11,7 @@ from objective.telegram import api
 from objective.telegram.api import Bot, Message, Refused
 from objective.telegram.text import units
 from tests.objective.telegram.server import RESET, SLOW, TOKEN, BotApi
+from tests.waiting import happens
 
 
 def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[str] | None = None) -> Any:
@@ -49,9 +50,7 @@ def test_retry_after_holds_every_call(telegram: BotApi) -> None:
 
     async def talk(bot: Bot) -> None:
         first = asyncio.create_task(bot.send(1, Message("one")))
-        while not telegram.calls:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        await happens(lambda: bot._quiet_until > 0)
         await asyncio.gather(first, bot.call("getMe"), bot.send(2, Message("two")))
 
     with_bot(telegram, talk)

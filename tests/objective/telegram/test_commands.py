@@ -9,10 +9,10 @@ from objective.telegram.commands import NAMES, asked, menu
 from objective.telegram.reporter import POSITION
 from objective.telegram.words import Words
 from tests.objective.samples import report
-from tests.objective.telegram.conftest import until
 from tests.objective.telegram.server import BotApi, Said
 from tests.objective.telegram.studies import Made, whole
 from tests.objective.telegram.test_reporter import watching
+from tests.waiting import happens
 
 
 def answers(telegram: BotApi, out: Path, *asking: Callable[[], None]) -> list[Said]:
@@ -21,11 +21,11 @@ def answers(telegram: BotApi, out: Path, *asking: Callable[[], None]) -> list[Sa
 
     async def scenario() -> None:
         async with watching(telegram, out) as reporter:
-            await until(lambda: reporter.position.board is not None)
+            await happens(lambda: reporter.position.board is not None)
             for ask in asking:
                 before = len(telegram.chat)
                 ask()
-                await until(lambda before=before: len(telegram.chat) > before)
+                await happens(lambda before=before: len(telegram.chat) > before)
                 heard.extend(telegram.chat[before:])
 
     asyncio.run(scenario())
@@ -107,9 +107,9 @@ def test_a_command_is_answered_once_whatever_is_restarted(telegram: BotApi, tmp_
 
     async def scenario() -> None:
         async with watching(telegram, tmp_path):
-            await until(lambda: len(telegram.chat) == 2)
+            await happens(lambda: len(telegram.chat) == 2)
             telegram.ask("/help")
-            await until(lambda: made.study.user_attrs[POSITION]["offset"] == 2)  # while it still runs
+            await happens(lambda: made.study.user_attrs[POSITION]["offset"] == 2)  # while it still runs
 
     asyncio.run(scenario())
     assert "/status the board" in telegram.chat[2].text

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from objective.beside import BESIDE, STORAGE
 from storage.existing import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 KNOWN = {name: value for name, value in os.environ.items() if not name.startswith(("TELEGRAM_", "TACOTUNE_"))}
@@ -74,9 +74,7 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
     made.complete(made.begin(), 0.5)
     telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset", (400, f"cannot /bot{TOKEN}/", {})])
     process = started(tmp_path, telegram, **{BESIDE: "1", STORAGE: made.url})
-    while not telegram.chat:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    until(lambda: telegram.chat or process.poll() is not None)
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
     out, err = process.communicate("interrupted\n", timeout=60)
     assert process.returncode == 0
@@ -91,9 +89,7 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
 def test_a_signal_ends_it_well_and_the_next_goes_on(telegram: BotApi, tmp_path: Path) -> None:
     Made(tmp_path)
     process = started(tmp_path, telegram)
-    while not telegram.pinned:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    until(lambda: telegram.pinned or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
     assert ended(process)[::2] == (0, "")
     assert existing_study(f"sqlite:///{tmp_path}/tacotune.db", NAME).user_attrs["telegram_lease"] is None

@@ -15,9 +15,10 @@ from objective.telegram.reporter import POSITION, Reporter
 from storage.existing import existing_study
 from storage.leases import owner
 from tests.objective.samples import report
-from tests.objective.telegram.conftest import hurry, until
+from tests.objective.telegram.conftest import hurry
 from tests.objective.telegram.server import RESET, SAYS, SLOW, TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, POINT, TOLD, Made, sick, whole
+from tests.waiting import happens
 
 RETRY = (429, "Too Many Requests: retry after 1", {"retry_after": 0.1})
 DOWN = (500, "Internal Server Error", {})
@@ -112,9 +113,9 @@ def test_commands_are_off_where_somebody_else_reads_them_and_events_go_on(telegr
 
     async def scenario() -> None:
         async with watching(telegram, tmp_path, log):
-            await until(lambda: log)
+            await happens(lambda: log)
             made.complete(made.begin(), 0.5)
-            await until(lambda: "⭐ trial 0: 0.500, the best so far" in telegram.lines)
+            await happens(lambda: "⭐ trial 0: 0.500, the best so far" in telegram.lines)
 
     asyncio.run(scenario())
     assert [line[:16] for line in log] == ["commands are off"]
@@ -128,11 +129,11 @@ def test_a_running_study_is_followed(telegram: BotApi, tmp_path: Path) -> None:
         async with watching(telegram, tmp_path) as reporter:
             trial = made.begin()
             made.reports(trial, report(60.0), sick(120.0))
-            await until(lambda: any("is critical: gradient norm 400.00 > " in line for line in telegram.lines))
+            await happens(lambda: any("is critical: gradient norm 400.00 > " in line for line in telegram.lines))
             made.reports(trial, sick(180.0))
-            await until(lambda: "36%" in telegram.texts.get(reporter.position.board or 0, ""))
+            await happens(lambda: "36%" in telegram.texts.get(reporter.position.board or 0, ""))
             made.complete(trial, 0.5)
-            await until(lambda: any(line.startswith("🏁") for line in telegram.lines))
+            await happens(lambda: any(line.startswith("🏁") for line in telegram.lines))
             reporter.command.why = "finished"
 
     asyncio.run(scenario())
@@ -149,9 +150,9 @@ def test_a_study_that_goes_on_says_so_and_a_killed_command_is_named(telegram: Bo
     async def scenario() -> None:
         async with watching(telegram, tmp_path):
             trial = made.begin()
-            await until(lambda: len(told(telegram)) == 3)
+            await happens(lambda: len(told(telegram)) == 3)
             made.fail(trial)
-            await until(lambda: len(told(telegram)) == 4)
+            await happens(lambda: len(told(telegram)) == 4)
 
     asyncio.run(scenario())
     assert [line[0] for line in told(telegram)] == ["▶", "⏹", "▶", "✋", "⏹"]
@@ -232,14 +233,14 @@ def test_of_two_reporters_one_speaks_and_the_other_takes_over(telegram: BotApi, 
 
     async def scenario() -> None:
         async with watching(telegram, tmp_path, chats=(1,)) as first, watching(telegram, tmp_path, chats=(2,)) as second:
-            await until(lambda: telegram.chat)
+            await happens(lambda: telegram.chat)
             made.complete(made.begin(), 0.5)
-            await until(lambda: len(told(telegram)) == 2)
+            await happens(lambda: len(told(telegram)) == 2)
             speaker, other = (first, second) if telegram.chat[0].chat == 1 else (second, first)
             speaker.command.ended.set()
-            await until(other.lease.mine)
+            await happens(other.lease.mine)
             made.complete(made.begin({**POINT, "network.reduction": 3}), 0.4)
-            await until(lambda: len(told(telegram)) == 5)
+            await happens(lambda: len(told(telegram)) == 5)
 
     asyncio.run(scenario())
     assert [line[0] for line in told(telegram)] == ["▶", "⭐", "⏹", "▶", "⭐", "⏹"]

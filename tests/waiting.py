@@ -1,0 +1,32 @@
+"""Wait for what another process or task does: it does not say when, so one has to look again and again."""
+import asyncio
+import time
+from collections.abc import Callable
+from urllib.error import URLError
+from urllib.request import urlopen
+
+LONGEST_S = 120.0  # on a machine that has other work
+LOOK_S = 0.02
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LONGEST_S
+    while not true():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(LOOK_S)
+
+
+async def happens(true: Callable[[], object]) -> None:
+    """The same, while other tasks of this process go on."""
+    async with asyncio.timeout(LONGEST_S):
+        while not true():
+            await asyncio.sleep(LOOK_S)
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a server here serves that page."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (URLError, ConnectionError, TimeoutError):
+        return False

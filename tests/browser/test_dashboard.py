@@ -5,11 +5,10 @@ documentation are made anew.
 """
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
 from tests.objective.test_dashboard import running as dashboard
 from tests.objective.test_study import ROOT, words
+from tests.processes import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -163,8 +163,7 @@ def test_the_better_voice_is_chosen_by_ear(page: Chromium, spoken: Path, study: 
 
 def test_the_fail_button_stops_a_running_trial_and_the_study_goes_on(browser: Chromium, spoken: Path) -> None:
     """The dashboard that the study starts itself, without a token."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     budget = ["--budget-kframes", "1000", "--set", "budget.reports=250", "--trials", "1"]
     line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "long", *budget, "--with-dashboard", str(port))]
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}

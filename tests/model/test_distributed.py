@@ -4,7 +4,6 @@ import math
 import os
 import pickle
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Speech, Trainer
 from tests.conftest import tiny_config, toy_examples, toy_speech, without_dropout
+from tests.processes import free_port
 
 CPU = torch.device("cpu")
 STILL = replace(tiny_config(), network=without_dropout())
@@ -86,12 +86,6 @@ def _serve(rank: int, port: int, asked: Connection) -> None:
 def join_at(rank: int, port: int) -> None:
     """What torchrun says to a process."""
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-
-
-def free_port() -> int:
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        return int(end.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

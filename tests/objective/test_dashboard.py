@@ -18,7 +18,7 @@ from objective.dashboard import TOKEN, main
 from storage.artifacts import publish
 from storage.studies import open_storage
 from tests.objective.asking import ask
-from tests.waiting import until
+from tests.processes import until
 
 ROOT = Path(__file__).parent.parent.parent
 LONG = "a-token-of-length"

@@ -14,7 +14,7 @@ from objective.sinks.jsonl import JsonLines
 from storage.folders import trial_folder
 from tests.objective import samples
 from tests.objective.test_study import ROOT
-from tests.waiting import until
+from tests.processes import until
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,10 @@ from objective.mlflow import MANNERS, Mlflow, main
 from objective.sinks.jsonl import JsonLines
 from storage.folders import SHOWN
 from tests.objective import samples
+from tests.objective.servers import mlflow_server
 from tests.objective.test_study import ROOT
 from tests.objective.watched import growing, reports, watched
-from tests.waiting import answers, until
+from tests.processes import free_port, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own affair with SQLAlchemy
 TERMS = ("mel_before", "mel_after", "gate")
@@ -321,36 +320,17 @@ def test_one_at_a_time(study: Path, uri: str, capsys: pytest.CaptureFixture[str]
         assert "another process shows this study" in capsys.readouterr().err
 
 
-@contextmanager
-def server(database: Path, port: int) -> Iterator[str]:
-    """MLflow's own server, until the block ends: then killed."""
-    line = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    line += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(database.parent / "served")]
-    with (database.parent / "server.log").open("ab") as log:
-        plain = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # it starts in half the time
-        process = subprocess.Popen(line, stdout=log, stderr=log, env=plain, start_new_session=True)
-    try:
-        until(lambda: answers(port, "/health"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
-
-
 @pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_has_everything_in_the_end(study: Path, empty: Path, tmp_path: Path) -> None:
     """The view beside a study that goes on meanwhile. It says twice what a person should know, and no more."""
     database = tmp_path / "server" / "mlflow.db"
     database.parent.mkdir()
     shutil.copyfile(empty, database)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    copy = tmp_path / study.name
+    copy, port = tmp_path / study.name, free_port()
     lines = growing(study, copy)
     next(lines)
     words = ["--study", study.name, "--out", str(tmp_path), "--uri", f"http://127.0.0.1:{port}"]
-    with server(database, port):
+    with mlflow_server(database, port):
         view = subprocess.Popen(
             [sys.executable, "-m", "objective.mlflow", *words],
             cwd=ROOT,
@@ -367,7 +347,7 @@ def test_a_server_that_dies_and_comes_back_has_everything_in_the_end(study: Path
         next(lines)
     assert view.stderr is not None
     said = [view.stderr.readline()]
-    with server(database, port) as address:
+    with mlflow_server(database, port) as address:
         for _ in lines:
             pass
         said.append(view.stderr.readline())

@@ -18,7 +18,7 @@ from objective.tensorboard import FILE, TensorBoard, main
 from storage.folders import trial_folder
 from tests.objective.test_study import ROOT
 from tests.objective.watched import growing, watched
-from tests.waiting import until
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")

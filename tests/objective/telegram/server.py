@@ -160,7 +160,7 @@ class BotApi:
 
     def _checked(self, fields: dict[str, Any], name: str, limit: int) -> str | Answer:
         """A text without its tags, or what is wrong with it."""
-        text = fields[name]
+        text: str = fields[name]
         if fields.get("parse_mode") == "HTML":
             open_tags: list[str] = []
             for end, tag in re.findall(r"<(/?)([^>]*)>", text):

@@ -11,7 +11,7 @@ from objective.telegram import api
 from objective.telegram.api import Bot, Message, Refused
 from objective.telegram.text import units
 from tests.objective.telegram.server import RESET, SLOW, TOKEN, BotApi
-from tests.waiting import happens
+from tests.processes import happens
 
 
 def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[str] | None = None) -> Any:

@@ -12,7 +12,7 @@ from tests.objective.samples import report
 from tests.objective.telegram.server import BotApi, Said
 from tests.objective.telegram.studies import Made, whole
 from tests.objective.telegram.test_reporter import watching
-from tests.waiting import happens
+from tests.processes import happens
 
 
 def answers(telegram: BotApi, out: Path, *asking: Callable[[], None]) -> list[Said]:

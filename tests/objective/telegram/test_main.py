@@ -12,7 +12,7 @@ from objective.beside import BESIDE, STORAGE
 from storage.existing import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
-from tests.waiting import until
+from tests.processes import until
 
 ROOT = Path(__file__).parents[3]
 KNOWN = {name: value for name, value in os.environ.items() if not name.startswith(("TELEGRAM_", "TACOTUNE_"))}

@@ -18,7 +18,7 @@ from tests.objective.samples import report
 from tests.objective.telegram.conftest import hurry
 from tests.objective.telegram.server import RESET, SAYS, SLOW, TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, POINT, TOLD, Made, sick, whole
-from tests.waiting import happens
+from tests.processes import happens
 
 RETRY = (429, "Too Many Requests: retry after 1", {"retry_after": 0.1})
 DOWN = (500, "Internal Server Error", {})

@@ -1,5 +1,6 @@
-"""Wait for what another process or task does: it does not say when, so one has to look again and again."""
+"""Other processes and tasks: ports for them, and waits. They do not say when, so one has to look again and again."""
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from urllib.error import URLError
@@ -7,6 +8,13 @@ from urllib.request import urlopen
 
 LONGEST_S = 120.0  # on a machine that has other work
 LOOK_S = 0.02
+
+
+def free_port() -> int:
+    """One that nobody uses at this moment."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def until(true: Callable[[], object]) -> None:

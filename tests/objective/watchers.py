@@ -1,0 +1,63 @@
+"""Everything that can watch a study, for real: its views, MLflow's own server, a Bot API server, a folder of boards."""
+import os
+import shutil
+import signal
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.objective.servers import mlflow_server
+from tests.objective.telegram.server import TOKEN, BotApi
+from tests.processes import answers, free_port
+
+VIEWS = {"objective.dashboard", "objective.mlflow", "objective.tensorboard", "objective.telegram"}
+
+
+class Watchers:
+    """The servers, until they are taken away. A context manager: at its end no view of a study of `out` lives."""
+
+    def __init__(self, out: Path, study: str) -> None:
+        self.out, self.boards = out, out / "tensorboard" / study
+        self._mlflow, self._dashboard = free_port(), free_port()
+        self._bot, self._servers = BotApi(), ExitStack()
+
+    def __enter__(self) -> Self:
+        database = self.out / "server" / "mlflow.db"
+        database.parent.mkdir()
+        self._servers.enter_context(mlflow_server(database, self._mlflow))
+        self._servers.enter_context(self._bot)
+        self.words = ["--tensorboard", "--telegram", "--mlflow", f"http://127.0.0.1:{self._mlflow}"]
+        self.words += ["--with-dashboard", str(self._dashboard)]
+        told = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "TELEGRAM_API_BASE": self._bot.url}
+        self.environment = {**os.environ, **told}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._servers.close()
+        for pid in self._views():  # they would try for a minute
+            os.kill(pid, signal.SIGKILL)
+
+    def at_work(self) -> bool:
+        """Whether all four show something."""
+        seen = self._bot.chat and self.boards.exists() and answers(self._dashboard, "/dashboard")
+        return bool(seen) and set(self._views().values()) == VIEWS
+
+    def take_away(self) -> None:
+        """Both servers; and where the folder of the boards was stands a file, though its writer may make it anew in between."""
+        self._servers.close()
+        while not self.boards.is_file():
+            self.boards.parent.mkdir(exist_ok=True)
+            shutil.rmtree(self.boards, ignore_errors=True)
+            with suppress(IsADirectoryError):
+                self.boards.write_text("no folder any more")
+
+    def _views(self) -> dict[int, str]:
+        """By process, their modules."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                line = (folder / "cmdline").read_bytes().decode().split("\0")
+                if str(self.out) in line and line[1:2] == ["-m"] and line[2] in VIEWS:
+                    found[int(folder.name)] = line[2]
+        return found

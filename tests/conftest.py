@@ -1,5 +1,6 @@
 """Small pieces that many tests share: a tiny network, and speech that can be learnt in a moment."""
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from model.trainer import Speech
 BANDS, SYMBOLS = 8, 12
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to it, and so is what they start
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The fault suite: what happens in which study, side by side on two cores, and whether every promise was kept."""
 import argparse
+import signal
 import tempfile
 import time
 import traceback
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=sorted(FULL), help="one study, or a few of a kind; writes no document")
     parsed = parser.parse_args(arguments)
     jobs = QUICK if parsed.quick else {parsed.only: FULL[parsed.only]} if parsed.only else FULL
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts in the background is deaf to it, and its commands are
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tacotune-") as folder:
         bench = Bench(Path(folder), parsed.seed, QUICK_LENGTHS if parsed.quick else FULL_LENGTHS)

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from storage.existing import existing_study
-from storage.folders import default_url
+from storage.folders import url_of
 from tests.objective.watchers import Watchers
 
 TRIALS = 6
@@ -46,7 +46,7 @@ def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tupl
     seconds = {"command": time.perf_counter() - began}
     lines = map(json.loads, (out / name / "events.jsonl").read_text(encoding="utf-8").splitlines())
     seconds["trials"] = sum(line["seconds"] for line in lines if line["event"] == "TrialEnded")
-    return seconds, [trial.value for trial in existing_study(default_url(out), name).trials]
+    return seconds, [trial.value for trial in existing_study(url_of(None, out), name).trials]
 
 
 def pair(corpus: Path, kframes: int, place: int) -> dict[str, float]:
@@ -73,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(machine := f"{os.cpu_count()} CPUs, {platform.machine()}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        timed(Path(folder), "corpus", 1, None)  # speech and mels, once for all
+        timed(Path(folder), "corpus", 24, None)  # speech and mels, once for all
         for study in Path(folder).glob("tacotune.db*"):
             study.unlink()
         ratios = [pair(Path(folder), arguments.kframes, place) for place in range(arguments.pairs)]

@@ -17,6 +17,7 @@ from objective.settings import Settings
 
 STORAGE, BESIDE = "TACOTUNE_STORAGE", "TACOTUNE_BESIDE"  # environment: a URL with its password, which no process title shows
 LAST_WORDS_S = 5.0  # that the command waits for its views; they go on for as long as they need
+NICE = 10  # how much the training comes before them
 
 
 def views(settings: Settings) -> dict[str, list[str]]:
@@ -55,7 +56,7 @@ class Views:
         for process in self._running:
             assert process.stdin is not None
             with suppress(OSError):  # it has ended
-                process.stdin.write(said.encode() + b"\n")
+                process.stdin.write(said.encode("utf-8", "replace") + b"\n")
                 process.stdin.close()
         until = time.monotonic() + LAST_WORDS_S
         for process in self._running:
@@ -75,8 +76,10 @@ class Views:
                 stdout=out,
                 stderr=out,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the study, which tells its views
+                process_group=0,  # Ctrl-C is for the study, which tells its views
             )
+        with suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
         self._running.append(process)
         threading.Thread(target=self._watch, args=(name, process, log), daemon=True).start()
 
@@ -94,7 +97,8 @@ class Command:
 
     def __init__(self) -> None:
         self.ended, self.why = threading.Event(), "killed"
-        if os.environ.get(BESIDE):
+        self.there = bool(os.environ.get(BESIDE))
+        if self.there:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:

@@ -34,6 +34,14 @@ def reason(trial: FrozenTrial) -> str | None:
     return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
 
 
+def why_failed(trial: FrozenTrial) -> str | None:
+    """The sentence for one without a result; None for all others."""
+    if trial.state != TrialState.FAIL:
+        return None
+    known = trial.user_attrs
+    return known.get("given_up") or known.get("released") or known.get("dropped") or "ended from outside while it ran"
+
+
 def healthy(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and not pruned(trial) and all(v <= 0 for v in trial.constraints.values())
 
@@ -46,6 +54,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The same, of these trials."""
     return min(filter(healthy, trials), key=_value, default=None)
+
+
+def folder_of(trial: FrozenTrial, study: Path) -> Path:
+    """Where its files lie, of all below the folder of its `study`; of one that a migration brought, in the older study's."""
+    older, _, number = trial.user_attrs.get("migrated_from", "").rpartition(" trial ")
+    return trial_folder(study.parent / older, int(number)) if older else trial_folder(study, trial.number)
 
 
 def state(trial: FrozenTrial) -> str:

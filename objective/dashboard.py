@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from objective.beside import STORAGE, Command
 from objective.interruption import Interruption
-from storage.folders import default_url
+from storage.folders import url_of
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +69,7 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     from storage.existing import existing_storage, existing_study
     from storage.studies import hurry
 
-    url = parsed.storage or os.environ.get(STORAGE) or default_url(parsed.out)
+    url = url_of(parsed.storage or os.environ.get(STORAGE), parsed.out)
     study = existing_study(url, parsed.study) if parsed.study else None
     storage = study._storage if study else existing_storage(url)
     interruption.also = lambda: hurry(storage)

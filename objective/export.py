@@ -101,18 +101,22 @@ def main(arguments: list[str] | None = None) -> int:
     to.add_argument("--html", type=Path, metavar="FILE", help="one page to look at and to listen to")
     parsed = parser.parse_args(arguments)
     kind, path = next((kind, getattr(parsed, kind)) for kind in WRITERS if getattr(parsed, kind) is not None)
+    if not path.parent.is_dir() or path.is_dir():
+        say(f"need a file that can be written, in a folder that is there, got {path}: make the folder, or choose another file")
+        return 2
     try:
         journal = journal_of(parsed.out, parsed.study)
         journal.look()
+        with whole(path) as part:
+            WRITERS[kind](journal, part)
     except NoLines as why:
         say(str(why))
         return 2
-    try:
-        with whole(path) as part:
-            WRITERS[kind](journal, part)
     except OSError as why:
-        say(f"need a file that can be written, got {path}: {why.strerror or why}")
-        return 2
+        say(f"the machine failed: {why}: mend that and type it again")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     if journal.torn:
         say(f"lines that a crash has torn, left out: {journal.torn}")
     return 0

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from model.report import Report
+from objective.sinks.jsonl import record
 from storage.folders import trial_folder
-
-# Half a character, which no other file can hold: so jsonl.py writes a file name that is no text.
-_LONE = re.compile(rb"(?<!\\)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class NoLines(ValueError):
@@ -29,6 +27,15 @@ class Lines:
         self.path = path
         self.position = 0  # bytes read: whole lines
         self.torn = 0  # lines among them that are no record
+        self._first = b""  # line
+
+    def replaced(self) -> bool:
+        """Whether there is another file now than the one that was read."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(len(self._first)) != self._first
+        except FileNotFoundError:
+            return False
 
     def new(self) -> Iterator[dict[str, Any]]:
         """What was added since the last time."""
@@ -41,11 +48,12 @@ class Lines:
             for line in file:
                 if not line.endswith(b"\n"):
                     return
+                self._first = self._first or line
                 self.position += len(line)
-                if (record := _record(line)) is None:
+                if (known := record(line)) is None:
                     self.torn += 1
                 else:
-                    yield record
+                    yield known
 
 
 @dataclass(slots=True)
@@ -95,6 +103,8 @@ class Journal:
     def look(self) -> list[int | None]:
         """The trials with news since the last look, oldest news first; None where it is the study that has some."""
         news: dict[int | None, None] = {}
+        if self._events.replaced():  # the folder was deleted, and the study begun anew
+            self._events, self.identity = Lines(self._events.path), ""
         for event in self._events.new():
             if not self.identity:
                 self._begin(event)
@@ -181,11 +191,3 @@ def journal_of(out: Path, study: str) -> Journal:
 
 def _met(violation: float | None) -> bool:
     return violation is not None and violation <= 0  # None: not finite
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(_LONE.sub(b"?", line))
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None

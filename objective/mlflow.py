@@ -86,7 +86,8 @@ class Mlflow:
                 self._point(self._connected, self.journal.point(number))
         except (MlflowException, SQLAlchemyError, OSError) as why:
             if isinstance(why, MlflowException) and why.error_code == "INVALID_PARAMETER_VALUE":
-                say(f"mlflow: not all of trial {number} is there: {_told(why)}")  # it answers, and refuses this one alone
+                what = "the study" if number is None else f"trial {number}"
+                say(f"mlflow: not all of {what} is there: {_told(why)}")  # it answers, and refuses this one alone
                 return
             self._connected = None  # when it is there again, it may be another, or an empty one
             raise Away(f"no answer from {mask_url(self.uri)}: {_told(why)}") from why
@@ -214,7 +215,7 @@ class Mlflow:
     def _close(self, client: "MlflowClient", run: Run, status: str, at: str) -> None:
         if run.status != status:
             client.set_terminated(run.id, status, round(1_000 * clock(at)))
-            run.status = status
+            run.status, run.metrics = status, None  # thousands of trials would need hundreds of megabytes
 
 
 def _told(why: BaseException) -> str:

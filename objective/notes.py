@@ -14,10 +14,12 @@ from objective.board import (
     healthy,
     outcomes,
     pruned,
+    reached,
     reason,
     saved_kframes,
     seconds_left,
     state,
+    why_failed,
 )
 from objective.sinks.words import duration, kframes, norm, number, settings, share, verdict
 
@@ -29,9 +31,9 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
     known = trial.user_attrs
     end = verdict(state(trial), healthy(trial)).word
     by = f" by {known['pruned_by']}" if pruned(trial) else ""
-    spent = f"{kframes(known.get('kframes', 0.0))} of {kframes(budget_kframes)} kframes"
+    spent = f"{kframes(known.get('kframes', reached(trial)))} of {kframes(budget_kframes)} kframes"
     parts = [f"**{end}{by}**: value {number(trial.value)} after {spent}"]
-    if sentence := reason(trial):
+    if sentence := reason(trial) or why_failed(trial):
         parts.append(f"> {sentence}")
     parts += [_figures(trial), f"{known.get('origin', 'sampled')}: {settings(described(trial.params))}"]
     if "repair_of" in known:
@@ -40,8 +42,11 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
     return "\n\n".join(parts)
 
 
-def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float) -> str:
-    """Markdown, from all trials of a study: how many ended how, the best, the frames saved by pruning, how long it may take."""
+def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 1) -> str:
+    """Markdown, from all trials of a study: how many ended how, the best, the frames saved by pruning, how long it may take.
+
+    idle: workers between two trials, as the one is that writes this; 0 at the end.
+    """
     done = [trial for trial in trials if trial.state in ENDS]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     counted = ", ".join(f"{count} {word}" for word, count in outcomes(done).most_common())
@@ -53,9 +58,19 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float) -> 
     if saved:
         part = saved / (len(done) * budget_kframes)
         parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of what these trials might have cost")
-    if left := seconds_left(trials, wanted, budget_kframes, idle=1):  # whoever writes this is between two trials
+    if left := seconds_left(trials, wanted, budget_kframes, idle):
         parts.append(f"about {duration(left)} to go")
     return "\n\n".join(parts)[:PIECE]  # always one piece: none is left over from a longer one
+
+
+def complete(study: optuna.Study, wanted: int, budget_kframes: float) -> None:
+    """Save the notes that no worker could: of trials that died, or whose worker did; and the study's as it is now."""
+    trials = study.get_trials(deepcopy=False)
+    there = study._storage.get_study_system_attrs(study._study_id)
+    for trial in trials:
+        if trial.state.is_finished() and f"dashboard:{trial._trial_id}:note_ver" not in there:
+            save(study, note(trial, budget_kframes), trial._trial_id)
+    save(study, board(trials, wanted, budget_kframes, idle=0), version=len(trials))
 
 
 def save(study: optuna.Study, body: str, trial_id: int | None = None, version: int = 1) -> None:

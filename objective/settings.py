@@ -16,7 +16,7 @@ from pruners.levels import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.reading import way_out
 from search_spaces.recipes import load_recipes
-from storage.folders import default_url
+from storage.folders import url_of
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -188,9 +188,7 @@ class Settings(_Group):
     @property
     def storage_url(self) -> str:
         """Where the studies are kept, password included: for opening, never for showing."""
-        if self.study.storage == "postgres-local":
-            return f"postgres-local:{self.out / 'postgres'}"
-        return self.study.storage or default_url(self.out)
+        return url_of(self.study.storage, self.out)
 
     @property
     def head(self) -> str | None:

@@ -43,10 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     from storage.existing import existing_study
     from storage.failures import FAILURES, StorageError, database_failure
-    from storage.folders import default_url
+    from storage.folders import url_of
 
     try:
-        study = existing_study(parsed.storage or default_url(parsed.out), parsed.study)
+        study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
         if parsed.what != "stop":
             pause(study, parsed.what == "pause")
             print("no further trial begins" if parsed.what == "pause" else "trials begin again")
@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     except FAILURES as why:
         print(f"the machine failed: {database_failure(why) or why}: mend that and type it again", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -73,6 +73,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.events import StudyStarted, Warned
     from objective.lab import Lab, Material
     from objective.migrate import migrate
+    from objective.notes import complete as complete_notes
     from objective.opening import identity_of, open_study
     from objective.placement import check, place
     from objective.ranks import follow, joined
@@ -122,6 +123,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
                 else:
                     end = supervise(settings, count, devices, sinks, interruption)
                 views.why = end.why
+                complete_notes(study, wanted, settings.budget.kframes)
             command = _next_command(words, end.early, study, settings)
             sinks.emit(ended(study, end.why, wanted, settings.budget.kframes, time.monotonic() - began, command))
     return end.code

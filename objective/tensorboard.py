@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.files import whole
 from model.report import Report
 from objective.following import Away, follow, words
 from objective.journal import Journal, Trial
@@ -156,15 +155,14 @@ def _ends_with(file: Path, last: bytes) -> bool:
 
 
 def _complete(file: Path, wanted: bytes) -> None:
-    """Add what is missing, half an event too; write anew what is no beginning of `wanted`."""
+    """Add what is missing, half an event too; begin anew where it is no beginning of `wanted`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     there = file.read_bytes() if file.exists() else b""
-    if there and wanted.startswith(there):
-        with file.open("ab") as more:
-            more.write(wanted[len(there) :])
-    else:
-        with whole(file) as part:
-            part.write_bytes(wanted)
+    if not wanted.startswith(there):
+        file.unlink()
+        there = b""
+    with file.open("ab") as more:
+        more.write(wanted[len(there) :])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -151,9 +151,8 @@ def _after(study: optuna.Study, trial: optuna.Trial, lab: Lab, ending: Ending) -
     best = best_of(trial for trial in trials if trial.state in ENDS)
     is_best = best is not None and best.number == trial.number
     lab.sinks.emit(_ended(trial.number, ending, lab, is_best))
-    if ending.state != "FAIL":
-        save(study, note(trials[trial.number], settings.budget.kframes), trial._trial_id)
-        save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
+    save(study, note(trials[trial.number], settings.budget.kframes), trial._trial_id)
+    save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
     made = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if made.note:
         lab.warn_once(made.note)

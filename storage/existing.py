@@ -6,21 +6,23 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.failures import LOCAL, StorageError
-from storage.studies import LOCAL_FOLDER, open_storage
+from storage.studies import LOCAL_FOLDER, only_look, open_storage
 
 
-def existing_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStorage:
-    """`open_storage` for a database that is there already: StorageError where opening would make it."""
+def existing_storage(url: str) -> optuna.storages.BaseStorage:
+    """`open_storage` to look into a database that is there already: StorageError where opening would make it."""
     place = _place(url)
     if place is not None and not place.exists():
         raise StorageError(f"need the database of the study, got {place}, which is not there: say --storage, or --out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return open_storage(url, patience_s)
+    storage = open_storage(url)
+    only_look(storage)
+    return storage
 
 
-def existing_study(url: str, name: str, patience_s: float = 60.0) -> optuna.Study:
+def existing_study(url: str, name: str) -> optuna.Study:
     """A study that is there. Raises StorageError, with the names of those that are."""
-    storage = existing_storage(url, patience_s)
+    storage = existing_storage(url)
     names = sorted(optuna.get_all_study_names(storage))
     if name not in names:
         there = f"say one of {', '.join(names)}" if names else "its database holds none"

@@ -11,7 +11,11 @@ def trial_folder(study: Path, number: int) -> Path:
     return study / f"trial-{number:05d}"
 
 
-def default_url(out: Path) -> str:
-    """Where the studies of the folder `out` are kept, unless somebody says otherwise."""
+def url_of(storage: str | None, out: Path) -> str:
+    """Where the studies of the folder `out` are kept: in `storage`, as somebody has said it, or in a file there."""
+    if storage == "postgres-local":
+        return f"{storage}:{out / 'postgres'}"
+    if storage:
+        return storage
     file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
     return f"sqlite:///{file}"

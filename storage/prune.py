@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
 def run(parsed: argparse.Namespace) -> int:
     """Plan or tidy, and print what that was. Raises Refused, StorageError, and what the machine does."""
     from storage.existing import existing_study
-    from storage.folders import default_url
+    from storage.folders import url_of
     from storage.retention import Keep, removable, tidy
 
     try:
         keep = Keep.of(parsed.top_k, parsed.quota_gb, parsed.keep_pruned)
     except ValueError as why:
         raise Refused(str(why)) from why
-    study = existing_study(parsed.storage or default_url(parsed.out), parsed.study)
+    study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
     folder = parsed.out / parsed.study
     if not folder.is_dir():
         raise Refused(f"need the folder of the study, got {folder}, which is none: say --out, the folder of all studies")

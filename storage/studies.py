@@ -69,10 +69,18 @@ def hurry(storage: optuna.storages.BaseStorage) -> None:
         tables.hurried = True
 
 
+def only_look(storage: optuna.storages.BaseStorage) -> None:
+    """For a program that looks and seldom writes: what it reads locks no file, and what it writes is tried again if need be."""
+    tables = getattr(storage, "_backend", None)
+    if isinstance(tables, Tables):
+        tables.looks = True
+
+
 class Tables(optuna.storages.RDBStorage):
     """Optuna's tables, closed where they cannot be opened."""
 
     hurried = False  # somebody wants to end: a locked file is waited for no longer
+    looks = False  # see `only_look`
 
     def __init__(self, url: str, engine: dict[str, Any]) -> None:
         try:
@@ -153,7 +161,7 @@ def _sqlite(url: str, database: str | None) -> Tables:
     def _alone(connection: Any) -> None:
         # Optuna looks whether a trial still waits and then takes it. SQLite ignores the lock that it asks for in between, and
         # two workers would run one trial.
-        connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")
+        connection.connection.dbapi_connection.execute("BEGIN" if rdb.looks else "BEGIN IMMEDIATE")
 
     @event.listens_for(rdb.engine, "checkout")
     def _still_there(connection: sqlite3.Connection, *_: object) -> None:

@@ -37,10 +37,10 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
     from objective.telegram.api import Refused
     from storage.existing import existing_study
     from storage.failures import FAILURES, StorageError, database_failure
-    from storage.folders import default_url
+    from storage.folders import url_of
 
     try:
-        study = existing_study(parsed.storage or default_url(parsed.out), parsed.study)
+        study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
         if "settings" not in study.user_attrs:
             raise SetupError(f"study {parsed.study} was made by another program: choose another --study")
         asyncio.run(_run(setup, study, parsed))
@@ -49,9 +49,11 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
     except Refused as why:
         raise SetupError(f"the reporter is off, the study goes on: {why}") from why
     except TimeoutError as why:
-        _say(str(why))
-    except FAILURES as why:
-        if (sentence := database_failure(why)) is None:
+        _say(f"{why}: python -m objective.telegram --study {parsed.study} goes on")
+        return 1
+    except (OSError, *FAILURES) as why:
+        sentence = str(why) if isinstance(why, OSError) else database_failure(why)
+        if sentence is None:
             raise
         _say(f"the machine failed: {sentence}: typed again it goes on with what was not told")
         return 1
@@ -79,6 +81,7 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
 
 async def _check(setup: Setup, language: str) -> int:
     """One message. Raises SetupError."""
+    from objective.settings import mask_url
     from objective.telegram.api import Bot, Message, Refused
     from objective.telegram.words import Words
 
@@ -88,7 +91,7 @@ async def _check(setup: Setup, language: str) -> int:
             await bot.send(setup.chats[0], Message(Words(language)("check"), loud=True), setup.topic)
     except TimeoutError:
         way_out = "check TELEGRAM_API_BASE and TELEGRAM_PROXY"
-        raise SetupError(f"no answer from {setup.base} within {CHECK_S:g} s: {way_out}") from None
+        raise SetupError(f"no answer from {mask_url(setup.base)} within {CHECK_S:g} s: {way_out}") from None
     except Refused as why:
         unknown = why.code in (401, 404)
         way_out = "check TELEGRAM_BOT_TOKEN" if unknown else "write to the bot first, or add it to the group"

@@ -35,6 +35,10 @@ class Refused(Exception):
         """Whether nothing more can be said: the token is unknown, or the chat is, or it does not want this bot."""
         return self.code in (401, 403, 404) or "chat not found" in self.said or "upgraded" in self.said
 
+    @property
+    def too_long(self) -> bool:
+        return "too long" in self.said
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -56,6 +60,7 @@ class Bot:
         self._masked: Callable[[str], str] = lambda text: text.replace(token, "***")
         self._proxy, self.log = proxy, log
         self._session: aiohttp.ClientSession | None = None
+        self.mark = ""  # that a button carries beside its command: whose it is
         self._quiet_until, self._away = 0.0, False
         self._pace = _Pace()
 
@@ -111,7 +116,7 @@ class Bot:
         """As HTML, or plain where Telegram cannot read that; by its own method, or by the one to be used `instead`."""
         html = True
         while True:
-            method, fields, files = _request(message, html)
+            method, fields, files = _request(message, html, self.mark)
             try:
                 return await self.call(instead or method, files, UPLOAD_S if files else ANSWER_S, **fields, **about)
             except Refused as why:
@@ -179,11 +184,13 @@ class _Pace:
                 sent.extend([time.monotonic()] * count)
 
 
-def _request(message: Message, html: bool) -> tuple[str, dict[str, Any], dict[str, bytes]]:
+def _request(message: Message, html: bool, mark: str) -> tuple[str, dict[str, Any], dict[str, bytes]]:
     """The method for a message, its fields and its files."""
 
+    text = message.text.encode("utf-8", "replace").decode()  # half a character, of a file name that is no text, is none here
+
     def written(limit: int) -> str:
-        return cut(message.text, limit) if html else plain(cut(message.text, limit))
+        return cut(text, limit) if html else plain(cut(text, limit))
 
     mode = {"parse_mode": "HTML"} if html else {}
     caption = {"caption": written(CAPTION), **mode}
@@ -193,6 +200,6 @@ def _request(message: Message, html: bool) -> tuple[str, dict[str, Any], dict[st
     for name, content in message.files:
         kind = "voice" if name.endswith(".ogg") else "photo"
         return f"send{kind.title()}", caption, {kind: content}
-    keys = [{"text": label, "callback_data": command} for label, command in message.buttons]
+    keys = [{"text": label, "callback_data": f"{command} {mark}".rstrip()} for label, command in message.buttons]
     extras = {"reply_markup": {"inline_keyboard": [keys] if keys else []}, "link_preview_options": {"is_disabled": True}}
     return "sendMessage", {"text": written(TEXT), **mode, **extras}, {}

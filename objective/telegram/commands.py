@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objective.steer import pause, stop
 from objective.telegram.api import Message
 from objective.telegram.board import board, running
-from objective.telegram.messages import Files, best_one, buttons_of, pictures, sample, stop_button, summary
+from objective.telegram.messages import Files, best_one, buttons_of, gone, pictures, sample, stop_button, summary
 from objective.telegram.story import Position, Scene, known
 from objective.telegram.words import Words
 
@@ -25,6 +25,7 @@ class Asked:
     words: tuple[str, ...]  # "/trial", "12"
     topic: int | None = None
     press: str | None = None  # the button's press, which wants to be answered as well
+    ours: bool = True  # no button below a message of another study
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Answering:
     files: Files
 
 
-def asked(update: Mapping[str, Any], name: str) -> Asked | None:
-    """What an update of Telegram's asks the bot `name`; None where that is nothing."""
+def asked(update: Mapping[str, Any], name: str, mark: str) -> Asked | None:
+    """What an update of Telegram's asks the bot `name`; None where that is nothing. Our buttons bear our `mark`."""
     press = update.get("callback_query")
     message = (press or update).get("message")
     text = press.get("data") if press else message and message.get("text")
@@ -50,7 +51,9 @@ def asked(update: Mapping[str, Any], name: str) -> Asked | None:
     if to and to.lower() != name.lower():
         return None
     topic = message.get("message_thread_id") if message.get("is_topic_message") else None
-    return Asked(message["chat"]["id"], (command, *text.split()[1:]), topic, press and press["id"])
+    *rest, last = text.split()
+    words, ours = (text.split(), True) if press is None else (rest, last == mark)
+    return Asked(message["chat"]["id"], (command, *words[1:]), topic, press and press["id"], ours)
 
 
 def chat_of(update: Mapping[str, Any]) -> int | None:
@@ -111,9 +114,7 @@ def _trial(trial: FrozenTrial, now: Answering) -> list[Message]:
     if trial.state == TrialState.WAITING:
         return [Message(now.words("waits", number=trial.number))]
     if trial.state == TrialState.FAIL:
-        why = trial.user_attrs.get("released")
-        key = "failed" if why is None else "lost"
-        return [Message(now.words(key, number=trial.number, why=why))]
+        return [Message(gone(trial, now.words))]
     before = [other for other in known(now.scene, now.position) if other.number != trial.number]
     return [Message(summary(trial, before, now.scene, now.words), buttons=buttons_of(trial, now.words))]
 

@@ -1,19 +1,19 @@
 """An event as messages: what is said, with which pictures and sounds, and whether telephones ring."""
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from objective.board import best_of, described, healthy, pruned, reason
+from objective.board import best_of, described, folder_of, healthy, pruned, reason
 from objective.repair import diagnoses
 from objective.sinks.words import kframes, norm, number, share
 from objective.telegram.api import Message
 from objective.telegram.story import DEAD, Event, Position, Scene, dead_in_a_row, known
 from objective.telegram.words import Words
-from storage.folders import trial_folder
 
 PICTURES = ("alignment.png", "curves.png")
 SAMPLE = "sample.ogg"
@@ -42,7 +42,7 @@ def summary(trial: FrozenTrial, before: Sequence[FrozenTrial], scene: Scene, wor
     best = best_of(before)
     first = best_of([*before, trial]) is trial
     state = "pruned" if pruned(trial) else "new_best" if first else "healthy" if healthy(trial) else "sick"
-    lines = [words(state, number=trial.number, value=number(_value(trial)), by=trial.user_attrs.get("pruned_by"))]
+    lines = [words(state, number=trial.number, value=number(trial.value), by=trial.user_attrs.get("pruned_by"))]
     if why := reason(trial):
         lines.append(f"<i>{escape(why, quote=False)}</i>")
     lines += _action(next(iter(diagnoses(trial)), ""), words)
@@ -58,8 +58,8 @@ def best_one(scene: Scene, words: Words, folder: Path) -> str:
     best = best_of(scene.finished)
     if best is None:
         return words("no_best")
-    place = trial_folder(folder, best.number)
-    where = ["--out", str(folder.parent), "--study", f"{scene.name}-next"]
+    place = folder_of(best, folder)
+    where = ["--out", str(folder.parent), "--study", f"{scene.name}-next", *scene.flags]
     command = shlex.join(["python", "-m", "objective.study", *where, "--warm-start", str(place / "best.pt")])
     settings = "\n".join(f"{name} {_shown(value)}" for name, value in best.params.items())
     lines = [words("best", number=best.number, value=number(best.value)), f"<pre>{escape(settings, quote=False)}</pre>"]
@@ -110,10 +110,13 @@ def _of_trial(event: Event, trial: FrozenTrial, words: Words) -> str:
     if event.kind == "begun":
         changes = ", ".join(attributes.get("changes", ()))
         return words("repair", number=trial.number, parent=attributes["repair_of"], changes=changes)
-    if event.kind == "lost":
-        kind = "given_up" if "given_up" in attributes else "lost"
-        return words(kind, number=trial.number, why=attributes["released"], given_up=attributes.get("given_up"))
-    return words("failed", number=trial.number)
+    return gone(trial, words)
+
+
+def gone(trial: FrozenTrial, words: Words) -> str:
+    """A trial that has ended without a result."""
+    known = {"number": trial.number, "why": trial.user_attrs.get("released"), "given_up": trial.user_attrs.get("given_up")}
+    return words("given_up" if known["given_up"] else "lost" if known["why"] else "failed", **known)
 
 
 def _ending(
@@ -159,7 +162,11 @@ def _action(rule: str, words: Words) -> list[str]:
 
 
 def _read(files: Mapping[str, Path], names: Sequence[str]) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, files[name].read_bytes()) for name in names if name in files and files[name].exists())
+    there = []
+    for name in names:
+        with suppress(KeyError, OSError):  # it is not there, or cannot be read: the others can
+            there.append((name, files[name].read_bytes()))
+    return tuple(there)
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -1,7 +1,7 @@
 """The reporter: looks at the study, tells what is new, keeps the board, answers commands. Where it was is kept in the study."""
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple
@@ -10,30 +10,26 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial
-from pydantic import TypeAdapter
 
 from objective.beside import Command
-from objective.steer import PAUSED
 from objective.telegram.api import Bot, Message, Refused
 from objective.telegram.board import board
 from objective.telegram.commands import Answering, answer, asked, chat_of, menu
 from objective.telegram.lease import BEAT_S, SETTLE_S, Lease
+from objective.telegram.looks import Looks
 from objective.telegram.messages import messages
 from objective.telegram.story import Event, Position, Scene, next_event, told
 from objective.telegram.words import Words
-from pruners.compose import rules
-from pruners.levels import Levels
-from pruners.rules import Decision, judge
 from storage.artifacts import artifacts
-from storage.leases import Watch
+from storage.patience import OUTAGES, first_line, passing
 
 POSITION = "telegram"  # attribute of the study
 POLL_S = 2.0  # between two looks at the study
 BOARD_S = 15.0  # between two edits of the board: a group may hear 20 messages a minute in all
 LISTEN_S = 50  # that Telegram holds a question for updates open
-IDLE_S = 600.0  # without anybody who works, after which a study has stopped
 LEAVE_S = 10.0  # after the end of the command, for workers that still end with it
 LAST_S = 60.0  # after the end of the command, for what is left to tell
+FINISH_S = 5.0  # for what was begun when this reporter is told to stop
 
 T = TypeVar("T")
 
@@ -51,11 +47,9 @@ class Reporter:
         self.study, self.bot, self.chats, self.topic, self.out = study, bot, chats, topic, out
         self.words, self.command = Words(language), Command()
         self.lease, self.position = Lease(study), Position()
-        levels = TypeAdapter(Levels).validate_python(study.user_attrs["settings"]["health"])
-        self._rules, self._judged = rules(levels), dict[int, tuple[float, tuple[Decision, ...]]]()
-        self._watch = Watch(study.user_attrs["settings"]["study"]["grace_s"])
+        self.looks = Looks(study, self.command)
         self._database = ThreadPoolExecutor(1)  # one thread, so one connection
-        self._alive, self._ended_at = time.monotonic(), 0.0
+        self._away = self._waited = False
         self._shown: Message | None = None
         self._shown_at, self._pinned = -BOARD_S, False
 
@@ -65,9 +59,9 @@ class Reporter:
             while await self._claimed():
                 with suppress(Lost):
                     return await self._report()
-                self.bot.log("another reporter speaks for this study: this one waits")
         finally:
-            await self._in_study(self.lease.release)
+            with suppress(*OUTAGES):  # who is gone is noticed without a word, too
+                await self._in_thread(self.lease.release)
             self._database.shutdown()
 
     async def _claimed(self) -> bool:
@@ -78,13 +72,17 @@ class Reporter:
                 await asyncio.sleep(SETTLE_S)
                 if await self._in_study(self.lease.mine):
                     return True
+            elif not self._waited:
+                self._waited = True
+                self.bot.log("another reporter speaks for this study: this one waits for its end")
             if self.command.ended.is_set():
                 return False
             await asyncio.sleep(POLL_S)
 
     async def _report(self) -> None:
-        self.position = Position.load((await self._in_study(self._attributes)).get(POSITION) or {})
-        self._alive = time.monotonic()
+        self.position = Position.load((await self._in_study(self.looks.attributes)).get(POSITION) or {})
+        self.bot.mark, self._waited = self.position.mark, False
+        self.looks.alive = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(task()) for task in (self._listen, self._beat, self._deadline)]
@@ -96,11 +94,11 @@ class Reporter:
 
     async def _speak(self) -> None:
         while True:
-            scene = await self._in_study(self._look)
+            scene = await self._in_study(self.looks.look)
             event = next_event(scene, self.position)
             if event is not None:
                 await self._tell(event, scene)
-            elif self._ended_at and (scene.stopped is not None or time.monotonic() > self._ended_at + LEAVE_S):
+            elif self.looks.ended_at and (scene.stopped is not None or time.monotonic() > self.looks.ended_at + LEAVE_S):
                 return await self._show(scene)
             else:
                 if time.monotonic() > self._shown_at + BOARD_S:
@@ -111,21 +109,33 @@ class Reporter:
         """Each part that Telegram has confirmed is noted, and with the last one the event."""
         parts = await self._in_study(messages, event, scene, self.position, self.words, self.out / scene.name, self._files)
         for part in parts:
-            if part.name in self.position.said:
-                continue
-            await self._in_study(self._check)
-            try:
-                await self.bot.send(self.chats[0], part, self.topic)
-            except Refused as why:
-                if why.final:
-                    raise
-                self.bot.log(f"left out: {why}")
-            self.position.said.append(part.name)
-            if part is not parts[-1]:
-                self.position.telling = list(astuple(event))
-                await self._save()
+            if part.name not in self.position.said:
+                await self._in_study(self._check)
+                await self._whole(self._part(event, part))
         told(event, scene, self.position)
         await self._save()
+
+    async def _part(self, event: Event, part: Message) -> None:
+        try:
+            await self.bot.send(self.chats[0], part, self.topic)
+        except Refused as why:
+            if why.final or not (part.files or why.too_long):  # a closed topic, a right taken back: what is due stays due
+                raise
+            self.bot.log(f"left out: {why}")
+        self.position.telling = list(astuple(event))
+        self.position.said.append(part.name)
+        await self._save()
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """Where this reporter is told to stop in the middle, what it says is noted still, or the next one would repeat it."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=FINISH_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
 
     async def _show(self, scene: Scene) -> None:
         """The board as it is now; what it was in between nobody misses."""
@@ -136,8 +146,7 @@ class Reporter:
         await self._in_study(self._check)
         try:
             if self.position.board is None or not await self._edited(self.position.board, shown):
-                self.position.board, self._pinned = await self.bot.send(self.chats[0], shown, self.topic), False
-                await self._save()
+                await self._whole(self._new_board(shown))
             if not self._pinned:
                 self._pinned = True
                 pin: dict[str, Any] = {"chat_id": self.chats[0], "message_id": self.position.board}
@@ -146,6 +155,10 @@ class Reporter:
             if why.final:
                 raise
             self.bot.log(f"the board: {why}")
+
+    async def _new_board(self, shown: Message) -> None:
+        self.position.board, self._pinned = await self.bot.send(self.chats[0], shown, self.topic), False
+        await self._save()
 
     async def _edited(self, number: int, shown: Message) -> bool:
         """False where somebody has deleted it."""
@@ -160,7 +173,11 @@ class Reporter:
     async def _listen(self) -> None:
         """Commands, one after the other. An update is behind us when it was answered: a crash in between repeats an answer."""
         try:
-            name = (await self.bot.call("getMe"))["username"]
+            me = await self.bot.call("getMe")
+            if me["id"] != self.position.bot:  # it counts its own updates, and what it was told before is not for this study
+                before = await self.bot.call("getUpdates", offset=-1, timeout=0)
+                self.position.bot, self.position.offset = me["id"], before[-1]["update_id"] + 1 if before else 0
+                await self._save()
             await self.bot.call("setMyCommands", commands=menu(self.words))
             while True:
                 updates = await self.bot.call(
@@ -168,7 +185,7 @@ class Reporter:
                     allowed_updates=["message", "callback_query"],
                 )  # fmt: skip
                 for update in updates:
-                    await self._heed(update, name)
+                    await self._heed(update, me["username"])
                     self.position.offset = update["update_id"] + 1
                     await self._save()
         except Refused as why:
@@ -181,13 +198,16 @@ class Reporter:
         if chat_of(update) not in self.chats:
             self.position.strangers += chat_of(update) is not None
             return
-        wish = asked(update, name)
+        wish = asked(update, name, self.position.mark)
         if wish is None:
             return
         await self._in_study(self._check)
         if wish.press is not None:
+            said = None if wish.ours else self.words("other_study", study=self.study.study_name)
             with suppress(Refused):  # of a press that is too old
-                await self.bot.call("answerCallbackQuery", callback_query_id=wish.press)
+                await self.bot.call("answerCallbackQuery", callback_query_id=wish.press, text=said)
+        if not wish.ours:
+            return
         try:
             for message in await self._in_study(self._answer, wish):
                 await self.bot.send(wish.chat, message, wish.topic)
@@ -204,18 +224,33 @@ class Reporter:
         while not self.command.ended.is_set():
             await asyncio.sleep(POLL_S / 2)
         await asyncio.sleep(LAST_S)
-        raise TimeoutError(f"not everything was told within {LAST_S:g} s: the next reporter goes on")
+        raise TimeoutError(f"not everything was told within {LAST_S:g} s")
 
     async def _save(self) -> None:
         await self._in_study(self._write, self.position.dump())
 
     async def _in_study(self, work: Callable[..., T], *args: Any) -> T:
+        """What needs the study's database: where that is away, until it is there."""
+        while True:
+            try:
+                result = await self._in_thread(work, *args)
+            except OUTAGES as why:
+                if not passing(why):
+                    raise
+                if not self._away:
+                    self.bot.log(f"the database does not answer ({first_line(why)}): it is tried again until it does")
+                self._away = True
+                await asyncio.sleep(POLL_S)
+                continue
+            if self._away:
+                self.bot.log("the database answers again")
+            self._away = False
+            return result
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._database, work, *args)
 
     # In the thread of the database.
-
-    def _attributes(self) -> dict[str, Any]:
-        return self.study._storage.get_study_user_attrs(self.study._study_id)
 
     def _check(self) -> None:
         if not self.lease.mine():
@@ -229,36 +264,5 @@ class Reporter:
         return artifacts(self.study, trial, self.out)
 
     def _answer(self, wish: Any) -> list[Message]:
-        scene = self._look()
+        scene = self.looks.look()
         return answer(wish, Answering(self.study, scene, self.position, self.words, self.out / scene.name, self._files))
-
-    def _look(self) -> Scene:
-        trials, attributes = self.study.get_trials(deepcopy=False), self._attributes()
-        settings = attributes["settings"]
-        running = [trial for trial in trials if not trial.state.is_finished() and trial.user_attrs.get("health")]
-        self._judged = {trial.number: self._judge(trial) for trial in running}
-        return Scene(
-            name=self.study.study_name,
-            trials=trials,
-            wanted=settings["study"]["trials"],
-            budget_kframes=settings["budget"]["kframes"],
-            found={number: found for number, (_, found) in self._judged.items()},
-            paused=bool(attributes.get(PAUSED)),
-            stopped=self._stopped(trials, bool(attributes.get(PAUSED))),
-        )
-
-    def _judge(self, trial: FrozenTrial) -> tuple[float, tuple[Decision, ...]]:
-        """What the rules say at the last report; asked once for each."""
-        record = trial.user_attrs["health"]
-        at, before = record["kframes"][-1] if record["kframes"] else 0.0, self._judged.get(trial.number)
-        return before if before is not None and before[0] == at else (at, judge(record, self._rules))
-
-    def _stopped(self, trials: list[FrozenTrial], paused: bool) -> str | None:
-        """Why nobody works on the study any more, None while somebody does. Of several commands the last one ends it."""
-        now, alive = time.monotonic(), self._watch.look(trials)[0]
-        if alive or paused:
-            self._alive = now
-        if self.command.ended.is_set():
-            self._ended_at = self._ended_at or now
-            return None if alive else self.command.why
-        return "idle" if now > self._alive + IDLE_S else None

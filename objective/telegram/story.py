@@ -2,6 +2,7 @@
 
 The same study and the same position give the same next event, in whatever process and whenever it is asked.
 """
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -30,6 +31,7 @@ class Scene:
     found: Mapping[int, tuple[Decision, ...]] = field(default_factory=dict)  # by the rules, of the trials that run
     paused: bool = False
     stopped: str | None = None  # why nobody works on it any more
+    flags: tuple[str, ...] = ()  # of its command, those that a further study needs, too
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -61,7 +63,9 @@ class Position:
     telling: list[Any] | None = None  # the event of which a part was told,
     said: list[str] = field(default_factory=list)  # and which parts
     board: int | None = None  # number of the message
-    offset: int = 0  # the first update of Telegram's that was not heeded
+    bot: int | None = None  # whose updates are counted,
+    offset: int = 0  # and the first of them that was not heeded
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])  # on the buttons of this study
     strangers: int = 0  # messages of chats that are not ours
 
     def dump(self) -> dict[str, Any]:

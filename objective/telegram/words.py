@@ -55,6 +55,7 @@ EN = {
         "/listen N how it speaks\n/stop N ends it for good\n/pause no further trial begins\n/resume they begin again"
     ),
     "strangers": "{count} messages of other chats were ignored",
+    "other_study": "this button is of another study, the bot reports {study} now",
     "need_number": "need the number of a trial, such as {command} 12",
     "no_trial": "there is no trial {number}",
     "waits": "trial {number} waits for a worker",
@@ -122,6 +123,7 @@ RU = {
         "/listen N как оно говорит\n/stop N остановить насовсем\n/pause новые не начинаются\n/resume начинаются снова"
     ),
     "strangers": "сообщений из чужих чатов, оставленных без ответа: {count}",
+    "other_study": "это кнопка другого исследования, сейчас бот сообщает о {study}",
     "need_number": "нужен номер испытания, например {command} 12",
     "no_trial": "испытания {number} нет",
     "waits": "испытание {number} ждёт исполнителя",

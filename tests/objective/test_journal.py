@@ -1,5 +1,6 @@
 """The lines as a reader sees them: each whole line once, in order, whenever it looks; a torn one is no record."""
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,23 @@ def test_a_study_that_was_begun_anew_is_another(study: JsonLines) -> None:
     assert {number: trial.params for number, trial in later.trials.items()} == {0: {"r": 3}}
     assert live.trials == later.trials
     assert live.identity == later.identity != first
+
+
+def test_a_folder_that_was_deleted_and_made_anew_is_another_study(study: JsonLines) -> None:
+    for event in (samples.study_started(), samples.trial_started(0), samples.trial_started(1)):
+        study.emit(event)
+    live = Journal(study.folder)
+    live.look()
+    first = live.identity
+    shutil.rmtree(study.folder)
+    assert live.look() == []
+    for event in (samples.study_started(wanted=7), *map(samples.trial_started, range(3))):
+        study.emit(event)
+    assert live.look() == [None, 0, 1, 2]
+    later = Journal(study.folder)
+    later.look()
+    assert (live.identity, live.trials) == (later.identity, later.trials)
+    assert live.identity != first
 
 
 def test_who_watched_all_along_and_who_comes_later_know_the_same(spoken: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """What a trial leaves for the dashboard: its note and its last figures, in a real database after real trials."""
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from optuna_dashboard import get_note
 from sqlalchemy.exc import OperationalError
 
 from objective.board import ended
-from objective.notes import board, note, save
+from objective.notes import board, complete, note, save
+from storage.lineage import release
 from storage.studies import open_storage
 from tests.objective.test_repair import GUIDED, LEVELS, told
 from tests.objective.test_study import SMALL, command, study
@@ -111,3 +114,25 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
     (tmp_path / "x.db").unlink()
     with pytest.raises((OSError, OperationalError, optuna.exceptions.StorageInternalError)):
         save(new, "body", trial._trial_id)
+
+
+def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Path) -> None:
+    """Notes of trials whose worker was killed or that somebody ended, and the board of the last worker, who did not see all."""
+    ill = study(spoken, "ill")
+    lost, mine = noted(ill, 0), "a person's own words"
+    for name in ("note_ver", "note_str:0"):
+        with sqlite3.connect(spoken / "tacotune.db") as file:
+            key = f"dashboard:{ill.trials[0]._trial_id}:{name}"
+            assert file.execute("DELETE FROM study_system_attributes WHERE key = ?", (key,)).rowcount == 1
+    save(ill, mine, ill.trials[1]._trial_id, version=2)
+    died, ended = ill.ask().number, ill.ask().number
+    release(ill, died, "its worker died")
+    ill._storage.set_trial_state_values(ill.trials[ended]._trial_id, TrialState.FAIL)
+    save(ill, "**1 of 3 trials finished**: about 40 min 00 s to go")
+    complete(study(spoken, "ill"), 3, 12.0)
+    ill = study(spoken, "ill")
+    assert [noted(ill, 0), noted(ill, 1)] == [lost, mine]
+    assert noted(ill, died).startswith("**failed**: value - after 0.0 of 12 kframes\n\n> its worker died")
+    assert "\n\n> ended from outside while it ran" in noted(ill, ended)
+    assert str(get_note(ill)).startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
+    assert "to go" not in str(get_note(ill))

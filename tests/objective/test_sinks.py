@@ -1,11 +1,8 @@
 """What must be seen of a study is seen: on a terminal, in a pipe, on disk. And a sink that dies takes nothing with it."""
 import io
-import json
 import logging
 import re
 import time
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,7 +11,6 @@ from model.report import Gradients, Losses, Report
 from objective.events import Event, Progressed, Resumed, Sink
 from objective.sinks.console import LiveDisplay, Scene, after, console, left, study_left, view
 from objective.sinks.fan import Sinks
-from objective.sinks.jsonl import JsonLines, append
 from objective.sinks.plain import PlainLines
 from tests.objective import samples
 
@@ -368,67 +364,3 @@ def test_an_interrupt_passes_through_a_sink() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Sinks([Slow("slow", 0)]).emit(samples.study_started())
-
-
-# the record
-
-
-def records(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def test_the_record_holds_every_report_and_every_event_but_progress(tmp_path: Path) -> None:
-    sink = JsonLines(tmp_path)
-    for event in samples.events(tmp_path):
-        sink.emit(event)
-    sink.close()
-    (kept,) = records(tmp_path / "trial-00002" / "reports.jsonl")
-    report = samples.report()
-    nested = ("train", "validation", "gradients", "health", "train_health")
-    parts = {name: type(getattr(report, name))(**kept[name]) for name in nested}
-    assert Report(**(kept | parts)) == report
-    kinds = [type(event).__name__ for event in samples.events() if not isinstance(event, Progressed)]
-    events = records(tmp_path / "events.jsonl")
-    assert [event["event"] for event in events] == kinds
-    assert events[0]["folder"] == str(tmp_path)
-    assert events[-1]["trials"][0]["params"] == {"learning_rate": 0.00123456, "r": 2}
-
-
-def test_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
-    report = samples.report(
-        health=samples.NOTHING,
-        validation=Losses(float("nan"), float("inf"), float("-inf"), None),
-    )
-    JsonLines(tmp_path).emit(samples.reported(report=report))
-    text = (tmp_path / "trial-00003" / "reports.jsonl").read_text()
-    assert not re.search("NaN|Infinity", text)
-    kept = json.loads(text)
-    assert kept["validation"] == dict.fromkeys(("mel_before", "mel_after", "gate", "guided"))
-    assert kept["health"]["diagonality"] is None
-
-
-def test_a_record_grows_when_it_is_opened_again(tmp_path: Path) -> None:
-    for kframes in (10.0, 20.0):
-        JsonLines(tmp_path).emit(samples.reported(kframes=kframes))
-    assert [line["kframes"] for line in records(tmp_path / "trial-00003" / "reports.jsonl")] == [10.0, 20.0]
-
-
-def test_a_line_that_a_crash_has_torn_spoils_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "reports.jsonl"
-    append(path, {"kframes": 10.0})
-    torn = '{"kframes": 2'
-    with path.open("a") as file:
-        file.write(torn)
-    append(path, {"kframes": 30.0})
-    append(path, {"kframes": 40.0})
-    first, broken, *rest = path.read_text().splitlines()
-    assert broken == torn
-    assert [json.loads(line)["kframes"] for line in (first, *rest)] == [10.0, 30.0, 40.0]
-
-
-def test_words_of_any_script_and_undecodable_names_are_kept(tmp_path: Path) -> None:
-    event = replace(samples.pruned(), reason="корпус \udcff.wav\nв строке 3")
-    JsonLines(tmp_path).emit(event)
-    assert "корпус" in (tmp_path / "events.jsonl").read_text(encoding="utf-8")
-    (kept,) = records(tmp_path / "events.jsonl")
-    assert kept["reason"] == event.reason

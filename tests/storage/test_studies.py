@@ -7,8 +7,11 @@ import optuna
 import psycopg
 import pytest
 import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
+from storage import studies
+from storage.existing import existing_study
 from storage.failures import StorageError
 from storage.studies import open_storage
 
@@ -96,3 +99,22 @@ def test_a_postgres_of_another_version_without_rights_or_without_the_database(
 def test_a_file_may_have_any_name(tmp_path: Path, opened: Callable[..., BaseStorage]) -> None:
     optuna.create_study(storage=opened(f"sqlite:///{tmp_path}/run{{1}} @home.db"))
     assert (tmp_path / "run{1} @home.db").exists()
+
+
+def test_who_looks_keeps_nobody_from_writing_and_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in the middle of what the other one does; in a worker reading locks, so that no two take one trial."""
+    monkeypatch.setattr(studies, "BUSY_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path}/x.db"
+    worker = optuna.create_study(storage=open_storage(url, 0.05), study_name="s")
+    viewer = existing_study(url, "s")
+    for reader, writer in ((viewer, worker), (worker, viewer)):
+        with reader._storage._backend.engine.begin() as reading:  # type: ignore[attr-defined]
+            assert reading.execute(sa.text("SELECT count(*) FROM studies")).scalar() == 1
+            if reader is viewer:
+                writer.set_user_attr("who", "worker")
+            else:
+                monkeypatch.setattr(writer._storage, "patience_s", 0.05)
+                with pytest.raises(StorageInternalError):
+                    writer.set_user_attr("who", "viewer")
+    viewer.set_user_attr("who", "viewer")
+    assert worker.user_attrs == {"who": "viewer"}

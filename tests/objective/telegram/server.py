@@ -121,6 +121,8 @@ class BotApi:
         return {"id": 7000001, "is_bot": True, "username": "tune_bot"}
 
     async def _news(self, fields: dict[str, Any]) -> Any:
+        if fields["offset"] < 0:
+            return self.updates[fields["offset"] :]
         self.offset = max(self.offset, fields["offset"])
         for _ in range(int(fields["timeout"] * 20)):
             if waiting := [update for update in self.updates if update["update_id"] >= fields["offset"]]:

@@ -10,7 +10,7 @@ from objective.telegram.reporter import POSITION
 from objective.telegram.words import Words
 from tests.objective.samples import report
 from tests.objective.telegram.server import BotApi, Said
-from tests.objective.telegram.studies import Made, whole
+from tests.objective.telegram.studies import NAME, Made, whole
 from tests.objective.telegram.test_reporter import watching
 from tests.processes import happens
 
@@ -30,6 +30,15 @@ def answers(telegram: BotApi, out: Path, *asking: Callable[[], None]) -> list[Sa
 
     asyncio.run(scenario())
     return heard
+
+
+def mark(made: Made) -> str:
+    """What the buttons of its study bear."""
+    return str(made.study.user_attrs[POSITION]["mark"])
+
+
+def pressed(telegram: BotApi) -> list[dict[str, object]]:
+    return [fields for _, method, fields in telegram.calls if method == "answerCallbackQuery"]
 
 
 def test_each_command_is_answered_where_it_was_asked(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
@@ -56,14 +65,32 @@ def test_each_command_is_answered_where_it_was_asked(telegram: BotApi, tmp_path:
 
 
 def test_buttons_say_what_could_have_been_typed(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
-    whole(tmp_path, drawn)
-    (heard,) = answers(telegram, tmp_path, lambda: telegram.ask("/listen 2", press=True))
+    made = whole(tmp_path, drawn)
+    (heard,) = answers(telegram, tmp_path, lambda: telegram.ask(f"/listen 2 {mark(made)}", press=True))
     assert heard.method == "sendVoice"
-    assert ("answerCallbackQuery", {"callback_query_id": "press"}) in [(method, fields) for _, method, fields in telegram.calls]
+    assert pressed(telegram) == [{"callback_query_id": "press"}]
     rows = [said.fields["reply_markup"]["inline_keyboard"] for said in telegram.chat if said.method == "sendMessage"]
     keys = [key for (row,) in filter(None, rows) for key in row]
-    assert all(key["callback_data"].split()[0].removeprefix("/") in NAMES for key in keys)
-    assert {"/curves 0", "/listen 0", "/best", "/pause"} <= {key["callback_data"] for key in keys}
+    commands, marks = zip(*(key["callback_data"].rsplit(" ", 1) for key in keys), strict=True)
+    assert set(marks) == {mark(made)}
+    assert all(command.split()[0].removeprefix("/") in NAMES for command in commands)
+    assert {"/curves 0", "/listen 0", "/best", "/pause"} <= set(commands)
+
+
+def test_a_button_of_another_study_does_nothing_and_says_so(telegram: BotApi, tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.reports(made.begin(), report(60.0))
+
+    def press() -> None:
+        for data in ("/stop 0 0badcafe", "/stop 0", "/pause"):
+            telegram.ask(data, press=True)
+        telegram.ask("/help")
+
+    (heard,) = answers(telegram, tmp_path, press)
+    assert heard.text.startswith(NAME)
+    assert {said["text"] for said in pressed(telegram)} == {f"this button is of another study, the bot reports {NAME} now"}
+    assert made.trials[0].state.name == "RUNNING"
+    assert "paused" not in made.study.user_attrs
 
 
 def test_stop_does_what_the_dashboards_button_does(telegram: BotApi, tmp_path: Path) -> None:
@@ -122,20 +149,20 @@ def test_a_command_is_answered_once_whatever_is_restarted(telegram: BotApi, tmp_
     [("/trial 7", ("/trial", "7")), ("/status@Tune_Bot", ("/status",)), ("/status@other_bot", None), ("good morning", None)],
 )
 def test_what_is_a_command_of_this_bot(text: str, words: tuple[str, ...] | None) -> None:
-    wish = asked({"update_id": 1, "message": {"chat": {"id": 1}, "text": text}}, "tune_bot")
+    wish = asked({"update_id": 1, "message": {"chat": {"id": 1}, "text": text}}, "tune_bot", "m")
     assert (wish and wish.words) == words
 
 
 def test_an_answer_goes_to_the_topic_of_its_question() -> None:
     message = {"chat": {"id": -1}, "text": "/best", "is_topic_message": True, "message_thread_id": 12}
-    wish = asked({"update_id": 1, "message": message}, "tune_bot")
+    wish = asked({"update_id": 1, "message": message}, "tune_bot", "m")
     assert wish is not None
     assert wish.topic == 12
 
 
 @pytest.mark.parametrize("update", [{}, {"edited_message": {}}, {"message": {"chat": {"id": 1}, "photo": []}}])
 def test_what_says_nothing_asks_nothing(update: dict[str, object]) -> None:
-    assert asked({"update_id": 1, **update}, "tune_bot") is None
+    assert asked({"update_id": 1, **update}, "tune_bot", "m") is None
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

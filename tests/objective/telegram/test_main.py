@@ -40,6 +40,7 @@ def test_check_proves_the_set_up_with_one_message(telegram: BotApi, tmp_path: Pa
     [
         ({"TELEGRAM_BOT_TOKEN": ""}, "need the token of a bot: export TELEGRAM_BOT_TOKEN"),
         ({"TELEGRAM_BOT_TOKEN": "7000001:wrong"}, "Unauthorized (401): check TELEGRAM_BOT_TOKEN"),
+        ({"TELEGRAM_CHAT_ID": TOKEN}, "need the number of a chat, got ***: export TELEGRAM_CHAT_ID"),
         ({"TELEGRAM_CHAT_ID": ""}, "need the number of a chat, got none: export TELEGRAM_CHAT_ID"),
         ({"TELEGRAM_PROXY": "socks5://somewhere"}, "need http:// or https:// and a host in TELEGRAM_PROXY"),
     ],
@@ -72,7 +73,8 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
     """Beside a command, through faults of all kinds, to its end: database, outputs, process title, and what is said."""
     made = Made(tmp_path, drawn=drawn)
     made.complete(made.begin(), 0.5)
-    telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset", (400, f"cannot /bot{TOKEN}/", {})])
+    telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset"])
+    telegram.script["sendMediaGroup"].append((400, f"cannot /bot{TOKEN}/", {}))
     process = started(tmp_path, telegram, **{BESIDE: "1", STORAGE: made.url})
     until(lambda: telegram.chat or process.poll() is not None)
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
@@ -83,7 +85,7 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
     written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert b"telegram" in written
     assert secret not in written + title + (out + err).encode() + repr([said.fields for said in telegram.chat]).encode()
-    assert [line[0] for line in telegram.lines] == ["⭐", "t", "t", "⏹", "a"], "what was refused is left out"
+    assert [line[0] for line in telegram.lines] == ["▶", "⭐", "t", "⏹", "a"], "the album was refused"
 
 
 def test_a_signal_ends_it_well_and_the_next_goes_on(telegram: BotApi, tmp_path: Path) -> None:

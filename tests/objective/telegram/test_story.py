@@ -113,4 +113,4 @@ def test_a_position_survives_the_database(ended: set[int], begun: set[int]) -> N
 def test_thousands_of_told_trials_take_a_few_letters() -> None:
     position = Position(ended=set(range(5_000)) - {17})
     assert len(json.dumps(position.dump())) < 300
-    assert Position.load({}) == Position()
+    assert replace(Position.load({}), mark="") == Position(mark="")

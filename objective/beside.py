@@ -76,7 +76,7 @@ class Views:
                 stdout=out,
                 stderr=out,
                 env=environment,
-                process_group=0,  # Ctrl-C is for the study, which tells its views
+                process_group=0,  # Ctrl-C is for the study, which tells its views; no session: Linux would serve each one alike
             )
         with suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, process.pid, NICE)

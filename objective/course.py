@@ -11,7 +11,7 @@ from model.snapshot import Snapshot
 from pruners.record import Record, extended
 from pruners.record import point as measured
 from storage import checkpoints
-from storage.folders import BEFORE, BEST, LAST
+from storage.folders import BEFORE, BEST, LAST, SHOWN
 
 
 @dataclass(slots=True)
@@ -96,5 +96,5 @@ def newest(folders: Sequence[Path], point: dict[str, Any], tell: Callable[[str],
 
 def forget(folder: Path) -> None:
     """Remove what an earlier study of this name left of a trial of this number."""
-    for name in (LAST, BEFORE, BEST, "reports.jsonl"):
+    for name in (LAST, BEFORE, BEST, "reports.jsonl", *SHOWN):
         (folder / name).unlink(missing_ok=True)

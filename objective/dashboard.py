@@ -7,6 +7,7 @@ be compared by ear (objective/listen.py). Exit codes: 0 stopped, 1 the machine f
 import argparse
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.beside import STORAGE, Command
-from objective.interruption import Interruption
+from objective.interruption import SIGNALS, Interruption
 from storage.folders import url_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class BadInput(ValueError):
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    with Interruption() as interruption:
-        interruption.patient = True
+    with Interruption(deaf=True) as interruption:  # one signal is enough, and `timeout` sends two
         from storage.failures import FAILURES, StorageError, database_failure
 
         try:
@@ -75,23 +75,25 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     interruption.also = lambda: hurry(storage)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of parameters that few trials have
     _show_the_healthy(storage)
-    listening = _listening(study, parsed) if study and parsed.listen else None
     app = wsgi(storage, artifact_store=artifact_store(parsed.out))
     try:
         server = Server(Guard(styled(seekable(app), WRAPPED), token), family, address)
     except OSError as why:
         raise BadInput(f"cannot serve port {parsed.port} of {parsed.host}: {why.strerror}: choose another --port") from why
-    threading.Thread(target=server.serve_forever, args=(TICK_S,), daemon=True).start()
-    shown = listening.heard if listening and listening.heard else study
-    page = f"/dashboard/studies/{storage.get_study_id_from_name(shown.study_name)}" if shown else ""
-    print(f"dashboard: open {_origin(server.server_address)}{page}", flush=True)
-    looked = time.monotonic()
-    while interruption.why is None and not command.ended.wait(TICK_S):
-        if listening and time.monotonic() - looked >= LOOK_S:
-            listening.look_again()
-            looked = time.monotonic()
-    server.shutdown()
-    server.server_close()
+    with server:
+        listening = _listening(study, parsed) if study and parsed.listen else None
+        threading.Thread(target=server.serve_forever, args=(TICK_S,), daemon=True).start()
+        shown = listening.heard if listening and listening.heard else study
+        page = f"/dashboard/studies/{storage.get_study_id_from_name(shown.study_name)}" if shown else ""
+        print(f"dashboard: open {_origin(server.server_address)}{page}", flush=True)
+        if not command.there and not (parsed.out / "artifacts").is_dir():  # beside a study they are still to come
+            print(f"no artifacts in {parsed.out}: say --out", file=sys.stderr)
+        looked = time.monotonic()
+        while interruption.why is None and not command.ended.wait(TICK_S):
+            if listening and time.monotonic() - looked >= LOOK_S:
+                listening.look_again()
+                looked = time.monotonic()
+        server.shutdown()
     return 0
 
 
@@ -111,6 +113,8 @@ def _check(parsed: argparse.Namespace, address: tuple[Any, ...], token: str | No
         raise BadInput(f"need a token in the environment to serve {parsed.host}, where others may come: {way_out}")
     if token is not None and len(token) < SHORTEST:
         raise BadInput(f"need a {TOKEN} of {SHORTEST} characters or more, got {len(token)}: choose a longer one")
+    if parsed.out.exists() and not parsed.out.is_dir():
+        raise BadInput(f"need the folder that the study writes to, got the file {parsed.out}: choose another --out")
     if parsed.listen is not None and not parsed.study:
         raise BadInput("need the study whose samples are to be heard: say --study NAME beside --listen")
     if parsed.listen is not None and parsed.listen < 2:
@@ -123,7 +127,7 @@ def _listening(study: "optuna.Study", parsed: argparse.Namespace) -> "Listening"
     listening = Listening(study, parsed.listen, parsed.out)
     listening.look()
     if listening.heard is None:
-        print(f"listening begins when two trials of {parsed.study} have ended healthy", flush=True)
+        print(f"listening begins when there are samples of two healthy trials of {parsed.study}", flush=True)
     return listening
 
 
@@ -167,4 +171,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    for number in SIGNALS:  # Python takes a moment to end, too
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)

@@ -2,14 +2,13 @@
 
 optuna-dashboard asks nobody: whoever reaches its port, or lures a browser on this machine to a page of his own, may fail trials
 and delete studies. With a token every request must bring it. Without one the server answers to the names of this machine alone,
-so that a foreign name that is made to point here (DNS rebinding) reads nothing. What writes must come from the dashboard's own
-pages.
+so that a foreign name that is made to point here (DNS rebinding) reads nothing. Pages of other sites may link to it, and what
+writes must come from the dashboard's own pages.
 """
 import base64
 import binascii
 import hmac
-import threading
-import time
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 READING = ("GET", "HEAD", "OPTIONS")
-WRONG_S = 0.3  # that a wrong token waits for its answer, one after the other: nobody guesses a thousand a second
 READ_BYTES = 1 << 20  # of a refused request: where less is read than was sent, its sender may never see the answer
 DROPPED = ("access-control-allow-origin",)  # optuna-dashboard lets the pages of any site read the artifacts
 ADDED = (
@@ -26,7 +24,8 @@ ADDED = (
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
-SANDBOX = ("Content-Security-Policy", "sandbox")  # a file that somebody uploaded is shown, its scripts do not run
+PROGRAM = ("/dashboard", "/static/")  # paths of the dashboard's own pages and scripts
+SANDBOX = ("Content-Security-Policy", "sandbox")  # what else comes may be a file that somebody uploaded: no script of it runs
 
 
 class Guard:
@@ -34,8 +33,7 @@ class Guard:
 
     def __init__(self, app: WSGIApplication, token: str | None) -> None:
         self.app = app
-        self.token = None if token is None else token.encode()
-        self._wrong = threading.Lock()
+        self.token = None if token is None else os.fsencode(token)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self.token is not None and not self._known(environ.get("HTTP_AUTHORIZATION", "")):
@@ -44,8 +42,9 @@ class Guard:
         if self.token is None and _name(environ) not in LOOPBACK:
             names = f"need one of the names {', '.join(LOOPBACK)} while there is no token: open the dashboard by that"
             return _refuse(environ, start_response, "403 Forbidden", names)
-        if environ["REQUEST_METHOD"] not in READING and not _own(environ):
-            page = "need a page of the dashboard itself for a change, this came from another one: open the dashboard"
+        lured = environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" and environ.get("HTTP_SEC_FETCH_MODE") != "navigate"
+        if lured or (environ["REQUEST_METHOD"] not in READING and not _own(environ)):
+            page = "need a page of the dashboard itself, this came from another one: open the dashboard"
             return _refuse(environ, start_response, "403 Forbidden", page)
         return self.app(environ, _hardened(environ, start_response))
 
@@ -58,11 +57,7 @@ class Guard:
                 given = base64.b64decode(given, validate=True).partition(b":")[2]
             except binascii.Error:
                 given = b""
-        known = kind.lower() in ("basic", "bearer") and hmac.compare_digest(given, self.token or b"")
-        if said and not known:
-            with self._wrong:
-                time.sleep(WRONG_S)
-        return known
+        return kind.lower() in ("basic", "bearer") and hmac.compare_digest(given, self.token or b"")
 
 
 def _name(environ: WSGIEnvironment) -> str | None:
@@ -84,7 +79,8 @@ def _own(environ: WSGIEnvironment) -> bool:
 
 
 def _hardened(environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-    more = [*ADDED, SANDBOX] if environ["PATH_INFO"].startswith("/artifacts/") else [*ADDED]
+    # Bottle leaves out bytes that are no UTF-8: whose path begins otherwise may still be an artifact's
+    more = [*ADDED] if environ["PATH_INFO"].startswith(PROGRAM) else [*ADDED, SANDBOX]
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
         kept = [(name, value) for name, value in headers if name.lower() not in DROPPED]

@@ -6,16 +6,18 @@ the note of NAME-listen and in the attribute `listened` of the study itself: {tr
 """
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 from optuna_dashboard import register_preference_feedback_component, save_note
 from optuna_dashboard.preferential import PreferentialStudy, create_study
+from optuna_dashboard.preferential._system_attrs import get_preferences
 
 from objective.board import finished, healthy
 from objective.sinks.words import number
@@ -24,7 +26,7 @@ from storage.failures import FAILURES, StorageError, database_failure
 
 SUFFIX = "-listen"
 SOUNDS = ("sample.ogg", "sample.wav")  # of a trial, the first that is there
-OF, SAMPLE = "of_trial", "sample"  # attributes of a trial of NAME-listen: whose sample it is, and the sample's artifact
+OF, SOURCE, SAMPLE = "of_trial", "of_sample", "sample"  # of a trial of NAME-listen: whose sample, that one's artifact, its own
 PRIOR = 0.5  # games that each has won, and lost, against a rival of strength 1
 SAME = 1e-6  # log strengths that differ by less are equal
 HOW = "Hear the samples under *Feedback Preference* and press *Worst* below the one that sounds worst, until one is left."
@@ -35,7 +37,8 @@ log = logging.getLogger(__name__)
 class Listening:
     """NAME-listen of a study: the samples of its `most` best trials from the folder `out`, and what was chosen.
 
-    `look` may be called at any time, by any number of processes, and after any number of choices: it adds what is missing.
+    `look` may be called at any time and after any number of choices: it adds what is missing. Of a sample that two processes
+    add at one moment the first one counts.
     """
 
     def __init__(self, study: optuna.Study, most: int, out: Path) -> None:
@@ -44,30 +47,60 @@ class Listening:
         self._said = ""
 
     def look(self) -> None:
-        """Add new samples, rank by the choices. Raises StorageError for a study of another kind, and what a database does."""
-        best = sorted((trial for trial in finished(self.study) if healthy(trial)), key=lambda trial: trial.value or 0.0)
-        sounds = {trial.number: trial for trial in best[: self.most]}
+        """Add new samples, rank by the choices. Raises StorageError for what cannot be heard, and what a database does."""
+        sounds = self._sounds()
         if self.heard is None and not self._open(len(sounds)):
             return
-        assert self.heard is not None
-        known = {trial.user_attrs.get(OF) for trial in self.heard.get_trials(deepcopy=False)}
-        for ordinal in sorted(sounds.keys() - known):  # in the order of their numbers, which says nothing of their values
-            self._add(sounds[ordinal])
-        self._rank()
+        known = self._known()
+        for ordinal in sorted(sounds.keys() - known.values()):  # by their numbers, which say nothing of their values
+            self._add(*sounds[ordinal])
+        self._rank(known)
 
     def look_again(self) -> None:
         """The same, where a database that is away, or a study that somebody deleted, is a reason to come back later."""
         try:
             self.look()
-        except (OSError, *FAILURES) as why:
+        except (OSError, StorageError, *FAILURES) as why:
             log.warning("cannot look at what was chosen: %s", database_failure(why) or why)
             self.heard = None
+
+    def _sounds(self) -> dict[int, tuple[FrozenTrial, str, Path]]:
+        """By their numbers, those of the best trials whose samples are there; the samples' names and files."""
+        best = sorted((trial for trial in finished(self.study) if healthy(trial)), key=lambda trial: trial.value or 0.0)
+        told, there = False, {}
+        for trial in best[: self.most]:
+            files = artifacts(self.study, trial, self.out)
+            names = [name for name in SOUNDS if name in files]
+            told = told or bool(names)
+            if name := next((name for name in names if files[name].exists()), None):
+                there[trial.number] = trial, name, files[name]
+        if told and not there:
+            rule = f"need the samples of {self.study.study_name}, got none of them"
+            raise StorageError(f"{rule} in {self.out / 'artifacts'}: say --out")
+        return there
+
+    def _known(self) -> dict[int, int]:
+        """By their numbers in NAME-listen, whose samples it holds. Raises StorageError where they are of a deleted study."""
+        assert self.heard is not None
+        heard = self.heard.get_trials(deepcopy=False)  # before the study's, which then know whatever was heard
+        owners = {name: trial.number for trial in self.study.get_trials(deepcopy=False) for name in trial.system_attrs}
+        known: dict[int, int] = {}
+        for trial in heard:
+            whose = trial.user_attrs.get(OF)
+            if owners.get(f"{ARTIFACTS_ATTR_PREFIX}{trial.user_attrs.get(SOURCE)}") != whose:
+                name = self.study.study_name
+                raise StorageError(f"{name}{SUFFIX} holds samples of an earlier {name}: delete it")
+            if whose is not None and whose not in known.values():
+                known[trial.number] = whose
+        return known
 
     def _open(self, sounds: int) -> bool:
         """Whether NAME-listen is there. It is made when there is something to compare: an empty one would say nothing."""
         storage, name = self.study._storage, self.study.study_name + SUFFIX
-        if sounds < 2 and name not in optuna.get_all_study_names(storage):
-            return False
+        if name not in optuna.get_all_study_names(storage):
+            if sounds < 2:
+                return False
+            self._said = ""  # in the note of one that was deleted
         try:
             self.heard = create_study(
                 n_generate=self.most, storage=storage, study_name=name, sampler=RandomSampler(), load_if_exists=True
@@ -77,27 +110,25 @@ class Listening:
         register_preference_feedback_component(self.heard, "artifact", SAMPLE)
         return True
 
-    def _add(self, trial: FrozenTrial) -> None:
+    def _add(self, trial: FrozenTrial, name: str, file: Path) -> None:
         """The sample as a trial of its own, with a file of its own: who deletes NAME-listen deletes its files."""
         assert self.heard is not None
-        files = artifacts(self.study, trial, self.out)
-        name = next((name for name in SOUNDS if name in files and files[name].exists()), None)
-        if name is None:
-            return
-        entry, meta = keep(files[name], name, self.out)
-        known, system = {OF: trial.number, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
+        entry, meta = keep(file, name, self.out)
+        known, system = {OF: trial.number, SOURCE: file.name, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
         point, where = trial.params, trial.distributions
         self.heard.add_trial(
             create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system)
         )
 
-    def _rank(self) -> None:
+    def _rank(self, known: Mapping[int, int]) -> None:
         assert self.heard is not None
-        pairs = [(a, b) for a, b in self.heard.get_preferences(deepcopy=False) if OF in a.user_attrs and OF in b.user_attrs]
-        heard = sorted({trial.user_attrs[OF] for pair in pairs for trial in pair})
+        said = get_preferences(self.study._storage.get_study_system_attrs(self.heard._study._study_id))
+        # by their numbers: optuna-dashboard also stores numbers of which there is no trial
+        pairs = [(known[better], known[worse]) for better, worse in said if better in known and worse in known]
+        heard = sorted({trial for pair in pairs for trial in pair})
         wins = np.zeros((len(heard), len(heard)))
         for better, worse in pairs:
-            wins[heard.index(better.user_attrs[OF]), heard.index(worse.user_attrs[OF])] += 1
+            wins[heard.index(better), heard.index(worse)] += 1
         order = dict(zip(heard, ranks(wins), strict=True))
         listened = {str(trial): rank for trial, rank in order.items()}
         if self.study.user_attrs.get("listened", {}) != listened:

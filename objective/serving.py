@@ -35,6 +35,18 @@ class Server(ThreadingMixIn, WSGIServer):
 class _Quiet(WSGIRequestHandler):
     timeout = WAIT_S
 
+    def setup(self) -> None:
+        super().setup()
+        send = self.wfile.write
+
+        def write(data: Any) -> int:
+            try:
+                return send(data)
+            except TimeoutError as why:  # of which wsgiref prints a traceback; a client that went away it forgives
+                raise ConnectionAbortedError from why
+
+        self.wfile.write = write  # type: ignore[method-assign]
+
     def log_message(self, *_: Any) -> None:
         """A dashboard polls: a line for each request says nothing."""
 

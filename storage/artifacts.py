@@ -7,12 +7,15 @@ import json
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import optuna
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
 from model.files import whole
@@ -20,11 +23,21 @@ from model.files import whole
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
 
 
-def artifact_store(out: Path) -> FileSystemArtifactStore:
-    """The store of all studies in the folder `out`, made where it is missing. Raises OSError."""
-    folder = out / "artifacts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileSystemArtifactStore(folder)
+class Store(FileSystemArtifactStore):
+    """Made by the first file that comes into it. One that is gone may be removed again: else its study could not be deleted."""
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._base_path.mkdir(parents=True, exist_ok=True)
+        super().write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        with suppress(ArtifactNotFound):
+            super().remove(artifact_id)
+
+
+def artifact_store(out: Path) -> Store:
+    """The store of all studies in the folder `out`."""
+    return Store(out / "artifacts")
 
 
 def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path) -> None:
@@ -37,7 +50,9 @@ def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path
 def keep(file: Path, name: str, out: Path) -> tuple[str, str]:
     """Copy a file into the store of `out`; the system attribute that tells of it, by `name`, to a trial. Raises OSError."""
     meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
-    with whole(artifact_store(out)._get_filepath(meta.artifact_id)) as part:
+    place = artifact_store(out)._get_filepath(meta.artifact_id)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with whole(place) as part:
         shutil.copyfile(file, part)
     return ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta))
 

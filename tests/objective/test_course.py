@@ -10,7 +10,7 @@ from model.trainer import Trainer
 from objective.course import Course, forget, newest
 from pruners.record import empty
 from storage import checkpoints
-from storage.folders import BEFORE, BEST, LAST
+from storage.folders import BEFORE, BEST, LAST, SHOWN
 from tests.conftest import tiny_config, toy_speech
 
 POINT = {"params": {"training.learning_rate": 1e-3}, "seed": 3}
@@ -61,6 +61,7 @@ def rest(found: object) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def whole() -> list[dict[str, object]]:
+    torch.set_num_threads(1)  # like the tests, before which this comes
     course = Course(POINT, empty(1.2))
     trained(course, 10_000)
     told = [report.as_dict() for report in course.reports]
@@ -146,7 +147,8 @@ def test_a_snapshot_at_its_best_report_holds_the_best_weights(folder: Path, tmp_
 
 
 def test_what_an_earlier_study_left_is_forgotten(folder: Path) -> None:
-    (folder / "reports.jsonl").write_text("{}")
+    for name in ("reports.jsonl", *SHOWN):
+        (folder / name).write_text("{}")
     (folder / "notes.txt").write_text("a person's")
     forget(folder)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]

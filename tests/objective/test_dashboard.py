@@ -35,6 +35,7 @@ BAD = {
     "no port": (["--port", "65536"], {}, "need a port from 0 to 65535, got 65536"),
     "whom to hear": (["--listen"], {}, "say --study NAME beside --listen"),
     "one to hear": (["--study", "anna", "--listen", "1"], {}, "need at least 2 samples to compare, got --listen 1"),
+    "a file to write to": (["--out", __file__], {}, f"need the folder that the study writes to, got the file {__file__}"),
     "a URL": (["--storage", "nonsense"], {}, "need a storage URL"),
 }
 
@@ -87,8 +88,35 @@ def test_bad_input_ends_with_two_and_one_sentence(
 def test_a_port_in_use_is_said(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["--out", str(out), "--port", str(port)]) == 2
+        assert main(["--out", str(out), "--port", str(port), "--study", "anna", "--listen"]) == 2
     assert f"cannot serve port {port} of 127.0.0.1: Address already in use: choose another --port" in capfd.readouterr().err
+    assert optuna.get_all_study_names(f"sqlite:///{out}/tacotune.db") == ["anna"], "nothing was written"
+
+
+def test_another_folder_is_said_and_not_made(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It may hold the files of nobody: the studies are served, and can be deleted."""
+    wrong, database = out / "wrong", ["--storage", f"sqlite:///{out}/tacotune.db"]
+    assert main(["--out", str(wrong), "--port", "0", *database, "--study", "anna", "--listen"]) == 2
+    assert capfd.readouterr().err == f"need the samples of anna, got none of them in {wrong}/artifacts: say --out\n"
+    with running(wrong, *database) as (process, address):
+        port = urlsplit(address).port
+        assert port
+        assert ask(port, "DELETE", "/api/studies/1", "{}", Content_Type="application/json")[0] == 204
+        assert json.loads(ask(port, path="/api/studies")[2]) == {"study_summaries": []}
+        assert not wrong.exists()
+        process.terminate()
+        assert process.stdout.read() == f"no artifacts in {wrong}: say --out\n"
+
+
+def test_what_is_uploaded_before_the_first_trial_has_ended_is_there(out: Path) -> None:
+    early = out / "early"
+    with running(early, "--storage", f"sqlite:///{out}/tacotune.db") as (_, address):
+        port = urlsplit(address).port
+        assert port
+        file = json.dumps({"file": "data:text/plain;base64,eA==", "filename": "x.txt"})
+        status, _, body = ask(port, "POST", "/api/artifacts/1", file, Content_Type="application/json")
+        assert status == 201
+        assert ask(port, path=f"/artifacts/1/{json.loads(body)['artifact_id']}")[2] == b"x"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -108,6 +136,15 @@ def test_it_serves_studies_with_their_sounds_until_a_signal(out: Path, number: s
         assert "access-control-allow-origin" not in headers
         assert ask(place.port, path="/dashboard", Host="evil.example")[0] == 403
         process.send_signal(number)
+        assert (process.wait(30), process.stdout.read()) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_more_signals_change_nothing(out: Path, number: signal.Signals) -> None:
+    """As `timeout` sends them, and a person who presses Ctrl-C until it has ended."""
+    with running(out) as (process, _):
+        process.send_signal(number)
+        until(lambda: process.send_signal(number) or process.poll() is not None)
         assert (process.wait(30), process.stdout.read()) == (0, "")
 
 

@@ -125,6 +125,9 @@ def test_a_note_that_a_person_wrote_stays_until_the_next_choice(study: optuna.St
         assert ask(port, "PUT", path, json.dumps({"version": 2, "body": "mine"}), Content_Type="application/json")[0] == 204
     listening.look()
     assert notes(study) == "mine"
+    listening.heard = None  # as after an outage
+    listening.look()
+    assert notes(study) == "mine"
     zero, one, two = listening.heard.trials
     listening.heard.report_preference([zero, two], one)
     listening.look()
@@ -152,12 +155,96 @@ def test_who_deletes_what_was_heard_deletes_no_sample_of_the_study(study: optuna
     listening.look_again()  # finds it gone
     listening.look_again()
     assert len(heard(study, tmp_path)) == 3
+    assert "Nobody has chosen yet" in notes(study)
+
+
+def test_who_deletes_a_sample_of_the_study_deletes_nothing_that_is_heard(study: optuna.Study, tmp_path: Path) -> None:
+    Listening(study, 3, tmp_path).look()
+    artifacts(study, study.trials[1], tmp_path)["sample.ogg"].unlink()
+    Listening(study, 3, tmp_path).look()
+    assert heard(study, tmp_path) == [(1, b"sound of 1"), (4, b"sound of 4"), (5, b"sound of 5")]
+
+
+def test_samples_of_a_deleted_study_are_not_those_of_the_next(
+    study: optuna.Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the same name, and in SQLite with the same numbers."""
+    listening = Listening(study, 3, tmp_path)
+    listening.look()
+    assert listening.heard is not None
+    zero, one, two = listening.heard.trials
+    listening.heard.report_preference([zero, two], one)
+    optuna.delete_study(study_name="anna", storage=study._storage)
+    new = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"), study_name="anna")
+    for value in (0.2, 0.1):
+        end(new, tmp_path, value, {})
+    listening = Listening(new, 3, tmp_path)
+    sentence = "anna-listen holds samples of an earlier anna: delete it"
+    with pytest.raises(StorageError, match=sentence):
+        listening.look()
+    assert "listened" not in new.user_attrs
+    listening.look_again()
+    assert caplog.messages[-1] == f"cannot look at what was chosen: {sentence}"
+    optuna.delete_study(study_name="anna-listen", storage=new._storage)
+    listening.look_again()
+    assert heard(new, tmp_path) == [(0, b"sound of 0"), (1, b"sound of 1")]
+
+
+def test_choices_about_what_is_not_there_count_nothing(study: optuna.Study, tmp_path: Path) -> None:
+    """optuna-dashboard keeps them, and then cannot show the study."""
+    listening = Listening(study, 3, tmp_path)
+    listening.look()
+    path = f"/api/studies/{study._storage.get_study_id_from_name('anna-listen')}/preference"
+    with served(wsgi(study._storage)) as port:
+        for candidates, clicked in (([0, 9], 0), ([0, 9], 9), ([-1, 0], 0)):
+            chosen = json.dumps({"mode": "ChooseWorst", "candidates": candidates, "clicked": clicked})
+            ask(port, "POST", path, chosen, Content_Type="application/json")
+    listening.look()
+    assert "listened" not in study.user_attrs
+    assert listening.heard is not None
+    zero, one, two = listening.heard.trials
+    listening.heard.report_preference([zero, two], one)
+    Listening(study, 3, tmp_path).look()
+    assert study.user_attrs["listened"] == {"1": 1, "5": 1, "4": 3}
+
+
+def test_of_a_sample_that_two_add_at_one_moment_the_first_one_counts(study: optuna.Study, tmp_path: Path) -> None:
+    other = Listening(study, 3, tmp_path)
+
+    class Slow(Listening):
+        def _add(self, *words: Any) -> None:
+            other.look()
+            super()._add(*words)
+
+    listening = Slow(study, 3, tmp_path)
+    listening.look()
+    assert [number for number, _ in heard(study, tmp_path)] == [1, 4, 5, 1, 4, 5]
+    listening.look()
+    assert listening.heard is not None
+    zero, one, two, again, *_ = listening.heard.trials
+    listening.heard.report_preference([zero, one, two], again)
+    listening.look()
+    assert "listened" not in study.user_attrs
+    listening.heard.report_preference([zero, two], one)
+    listening.look()
+    assert study.user_attrs["listened"] == {"1": 1, "5": 1, "4": 3}
+    assert len(heard(study, tmp_path)) == 6
 
 
 def test_a_sample_that_was_deleted_is_left_out(study: optuna.Study, tmp_path: Path) -> None:
     artifacts(study, study.trials[1], tmp_path)["sample.ogg"].unlink()
     Listening(study, 3, tmp_path).look()
     assert [number for number, _ in heard(study, tmp_path)] == [4, 5]
+
+
+def test_samples_and_not_trials_are_counted(study: optuna.Study, tmp_path: Path) -> None:
+    """With one there is nothing to compare; with none of those that the study tells of, the folder is another one."""
+    with pytest.raises(StorageError, match=r"got none of them in .*elsewhere/artifacts: say --out"):
+        Listening(study, 3, tmp_path / "elsewhere").look()
+    for number in (1, 4):
+        artifacts(study, study.trials[number], tmp_path)["sample.ogg"].unlink()
+    Listening(study, 3, tmp_path).look()
+    assert optuna.get_all_study_names(study._storage) == ["anna"]
 
 
 def test_another_study_of_that_name_is_left_alone(study: optuna.Study, tmp_path: Path) -> None:

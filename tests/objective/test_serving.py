@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objective.serving import Server, _span, seekable, styled
+from objective.serving import Server, _Quiet, _span, seekable, styled
 from tests.objective.asking import ask, served
+from tests.processes import until
 
 SOUND = bytes(range(200))
 
@@ -114,6 +115,21 @@ def test_a_client_that_goes_away_leaves_no_word(capfd: pytest.CaptureFixture[str
                     assert client.recv(10)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert len(ask(port)[2]) == len(large)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_takes_nothing_leaves_no_word(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Quiet, "timeout", 0.1)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [bytes(50_000_000)]
+
+    with served(app) as port, socket.create_connection(("127.0.0.1", port)) as client:
+        alone = threading.active_count()
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(10)
+        until(lambda: threading.active_count() == alone)
     assert capfd.readouterr() == ("", "")
 
 

@@ -10,7 +10,7 @@ from tests.objective.telegram.studies import draw
 
 QUICK = {
     api: {"SPACING_S": 0.0, "FIRST_S": 0.01, "LONGEST_S": 0.05, "ANSWER_S": 5.0},
-    lease: {"GRACE_S": 0.5},
+    lease: {"GRACE_S": 5.0},
     reporter: {"POLL_S": 0.02, "BOARD_S": 0.1, "SETTLE_S": 0.05, "BEAT_S": 0.1, "LISTEN_S": 0.5, "LEAVE_S": 0.2},
 }
 

@@ -4,7 +4,7 @@ Rebuilt from the JSON lines alone, at any time, with no database. A table has on
 the report by its dotted name, how the trial ended, and its parameters as `param.NAME`. The page holds the board, all trials,
 their pictures and sounds, and needs no network (objective/page.py).
 
-Exit codes: 0 done, 1 the machine failed, 2 bad input.
+Exit codes: 0 done, 1 the machine failed, 2 bad input, 130 interrupted.
 """
 import csv
 import dataclasses

@@ -63,11 +63,14 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idl
     return "\n\n".join(parts)[:PIECE]  # always one piece: none is left over from a longer one
 
 
-def complete(study: optuna.Study, wanted: int, budget_kframes: float) -> None:
-    """Save the notes that no worker could: of trials that died, or whose worker did; and the study's as it is now."""
+def complete(study: optuna.Study, wanted: int, budget_kframes: float, in_a_hurry: bool = False) -> None:
+    """Save the study's note as it is now, and before that those that no worker could: of trials that died, or whose worker did.
+
+    Who is `in_a_hurry` leaves these to the next command.
+    """
     trials = study.get_trials(deepcopy=False)
-    there = study._storage.get_study_system_attrs(study._study_id)
-    for trial in trials:
+    there = {} if in_a_hurry else study._storage.get_study_system_attrs(study._study_id)
+    for trial in () if in_a_hurry else trials:
         if trial.state.is_finished() and f"dashboard:{trial._trial_id}:note_ver" not in there:
             save(study, note(trial, budget_kframes), trial._trial_id)
     save(study, board(trials, wanted, budget_kframes, idle=0), version=len(trials))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.distributed import Group
     from objective.lab import Material
     from objective.settings import Settings
+    from objective.sinks.fan import Sinks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +74,6 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.events import StudyStarted, Warned
     from objective.lab import Lab, Material
     from objective.migrate import migrate
-    from objective.notes import complete as complete_notes
     from objective.opening import identity_of, open_study
     from objective.placement import check, place
     from objective.ranks import follow, joined
@@ -123,10 +123,24 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
                 else:
                     end = supervise(settings, count, devices, sinks, interruption)
                 views.why = end.why
-                complete_notes(study, wanted, settings.budget.kframes)
+                _note(study, settings, end.early, sinks)
             command = _next_command(words, end.early, study, settings)
             sinks.emit(ended(study, end.why, wanted, settings.budget.kframes, time.monotonic() - began, command))
     return end.code
+
+
+def _note(study: "optuna.Study", settings: "Settings", early: bool, sinks: "Sinks") -> None:
+    """The last notes of a command. What the machine does to them, the next one mends."""
+    from objective.events import Warned
+    from objective.failures import MACHINE, machine_failure
+    from objective.notes import complete
+
+    try:
+        complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
+    except MACHINE as why:
+        if (sentence := machine_failure(why)) is None:
+            raise
+        sinks.emit(Warned(f"not all notes are written: {sentence}: the next command writes them"))
 
 
 def _settings(parsed: argparse.Namespace) -> "Settings":

@@ -27,7 +27,7 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError, SQLAlchemyErr
 
 OPENING_SECONDS = 5  # for which a server that is not there is waited for, when it is opened
 FIRST_S, LONGEST_S = 0.1, 5.0  # between two attempts, doubling
-LOUD = 2  # attempts that may fail in silence: two programs that write at one moment are nothing to tell
+LOUD_S = 0.5  # for which it may fail in silence: two programs that write at one moment are nothing to tell
 OUTAGES = (StorageInternalError, SQLAlchemyError, sqlite3.Error, grpc.RpcError)  # of which some pass
 PASSING_STATES = ("08", "40", "57P", "53300", "55P03")  # PostgreSQL's: connection, deadlock, shutdown, too many, locked
 PASSING_WORDS = ("starting up", "shutting down", "recovery", "accepting connections", "too many clients", "slots are reserved")
@@ -79,21 +79,22 @@ def first_line(why: BaseException) -> str:
 def _patiently(method: Callable[..., Any], claim: Any, settle: Callable[..., Any] | None) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        began, pause, failed = time.monotonic(), FIRST_S, 0
+        began, pause, again, said = time.monotonic(), FIRST_S, False, False
         while True:
             try:
                 return method(self, *args, **kwargs)
             except claim as why:
-                if not failed or settle is None:
+                if not again or settle is None:
                     raise
                 return settle(self, why, *args, **kwargs)
             except OUTAGES as why:
                 if not passing(why) or time.monotonic() + pause > began + self.patience_s:
                     raise
-                if failed == LOUD:
+                if not said and time.monotonic() > began + LOUD_S:
                     log.warning("the database does not answer (%s): trying again for %g s", first_line(why), self.patience_s)
+                    said = True
             time.sleep(pause)
-            pause, failed = min(2 * pause, LONGEST_S), failed + 1
+            pause, again = min(2 * pause, LONGEST_S), True
 
     return call
 

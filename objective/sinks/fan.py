@@ -1,6 +1,7 @@
 """One event out to every sink. A sink may die; the trial may not."""
 import logging
 from collections.abc import Callable, Iterable
+from threading import RLock
 from types import TracebackType
 from typing import Self
 
@@ -19,18 +20,21 @@ class Sinks:
 
     def __init__(self, sinks: Iterable[Sink]) -> None:
         self._live = list(sinks)
+        self._turn = RLock()  # who watches the views speaks in a thread of his own
 
     def emit(self, event: Event) -> None:
-        for sink in tuple(self._live):
-            if not _survives(sink, lambda sink=sink: sink.emit(event)):  # type: ignore[misc]
-                self._live.remove(sink)
-                _survives(sink, sink.close)
+        with self._turn:
+            for sink in tuple(self._live):
+                if not _survives(sink, lambda sink=sink: sink.emit(event)):  # type: ignore[misc]
+                    self._live.remove(sink)
+                    _survives(sink, sink.close)
 
     def close(self) -> None:
         """Closes each sink once, the last one first. A second call does nothing."""
-        while self._live:
-            sink = self._live.pop()
-            _survives(sink, sink.close)
+        with self._turn:
+            while self._live:
+                sink = self._live.pop()
+                _survives(sink, sink.close)
 
     def __enter__(self) -> Self:
         return self

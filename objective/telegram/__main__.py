@@ -8,11 +8,13 @@ Telegram refuses.
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objective.interruption import SIGNALS
 from objective.telegram.setup import Setup, SetupError
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(setup: Setup, parsed: argparse.Namespace) -> int:
+    from objective.settings import mask_url
     from objective.telegram.api import Refused
     from storage.existing import existing_study
     from storage.failures import FAILURES, StorageError, database_failure
@@ -49,7 +52,9 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
     except Refused as why:
         raise SetupError(f"the reporter is off, the study goes on: {why}") from why
     except TimeoutError as why:
-        _say(f"{why}: python -m objective.telegram --study {parsed.study} goes on")
+        words = {"--out": str(parsed.out), "--storage": parsed.storage and mask_url(parsed.storage), "--study": parsed.study}
+        again = shlex.join(word for pair in words.items() if pair[1] for word in pair)
+        _say(f"{why}: python -m objective.telegram {again} goes on")
         return 1
     except (OSError, *FAILURES) as why:
         sentence = str(why) if isinstance(why, OSError) else database_failure(why)
@@ -69,11 +74,13 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
     assert reporting is not None
 
     def stop() -> None:
+        for number in SIGNALS:  # once is enough: what is being said is noted still
+            signal.signal(number, signal.SIG_IGN)
         hurry(study._storage)
         reporting.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     async with Bot(setup.token, setup.base, setup.proxy, _say) as bot:
         await Reporter(study, bot, setup.chats, parsed.language, parsed.out, setup.topic).run()

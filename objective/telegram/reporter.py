@@ -49,16 +49,22 @@ class Reporter:
         self.lease, self.position = Lease(study), Position()
         self.looks = Looks(study, self.command)
         self._database = ThreadPoolExecutor(1)  # one thread, so one connection
-        self._away = self._waited = False
+        self._away, self._waited, self._saving = False, False, asyncio.Lock()
         self._shown: Message | None = None
         self._shown_at, self._pinned = -BOARD_S, False
 
     async def run(self) -> None:
         """Until the command has ended and everything is told, or for ever. Raises Refused where Telegram wants none of it."""
         try:
-            while await self._claimed():
-                with suppress(Lost):
-                    return await self._report()
+            async with asyncio.TaskGroup() as group:
+                deadline = group.create_task(self._deadline())
+                while await self._claimed():
+                    with suppress(Lost):
+                        await self._report()
+                        break
+                deadline.cancel()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         finally:
             with suppress(*OUTAGES):  # who is gone is noticed without a word, too
                 await self._in_thread(self.lease.release)
@@ -85,7 +91,7 @@ class Reporter:
         self.looks.alive = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(task()) for task in (self._listen, self._beat, self._deadline)]
+                helpers = [group.create_task(task()) for task in (self._listen, self._beat)]
                 await self._speak()
                 for helper in helpers:
                     helper.cancel()
@@ -227,7 +233,8 @@ class Reporter:
         raise TimeoutError(f"not everything was told within {LAST_S:g} s")
 
     async def _save(self) -> None:
-        await self._in_study(self._write, self.position.dump())
+        async with self._saving:  # one that waits for the database must not come behind a later one
+            await self._in_study(self._write, self.position.dump())
 
     async def _in_study(self, work: Callable[..., T], *args: Any) -> T:
         """What needs the study's database: where that is away, until it is there."""

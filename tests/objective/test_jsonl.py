@@ -3,11 +3,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from model.report import Losses, Report
-from objective.events import Progressed
+from objective.events import Progressed, Warned
 from objective.sinks.fan import Sinks
 from objective.sinks.jsonl import JsonLines, append, complete, record
 from tests.objective import samples
@@ -108,3 +109,22 @@ def test_an_end_that_is_torn_anywhere_is_written_down_again(tmp_path: Path) -> N
         torn, *known = map(record, file.read_bytes().splitlines())
         assert torn is None
         assert [end and end["number"] for end in known] == [5]
+
+
+def test_who_speaks_in_another_thread_spoils_no_line(tmp_path: Path) -> None:
+    """As who watches the views does, while the trials go on."""
+    sinks = Sinks([JsonLines(tmp_path)])
+
+    def speak(thread: int) -> None:
+        for number in range(100):
+            sinks.emit(Warned(f"{thread} {number}"))
+
+    threads = [Thread(target=speak, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = [line["sentence"] for line in records(tmp_path / "events.jsonl")]
+    for thread in range(4):
+        assert [one for one in said if one.startswith(f"{thread} ")] == [f"{thread} {number}" for number in range(100)]
+    assert len(said) == 400

@@ -119,17 +119,19 @@ def test_a_client_that_goes_away_leaves_no_word(capfd: pytest.CaptureFixture[str
 
 
 def test_a_client_that_takes_nothing_leaves_no_word(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Quiet, "timeout", 0.1)
+    monkeypatch.setattr(_Quiet, "timeout", 1.0)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
         return [bytes(50_000_000)]
 
-    with served(app) as port, socket.create_connection(("127.0.0.1", port)) as client:
+    with served(app) as port:
         alone = threading.active_count()
+        client = socket.create_connection(("127.0.0.1", port))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(10)
         until(lambda: threading.active_count() == alone)
+        client.close()
     assert capfd.readouterr() == ("", "")
 
 

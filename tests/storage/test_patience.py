@@ -93,7 +93,7 @@ def test_sqlite_is_locked_and_released(tmp_path: Path, opened: Open, later: Call
 
 @pytest.mark.usefixtures("short")
 def test_patience_ends_with_the_drivers_own_error(tmp_path: Path, opened: Open, away: threading.Event) -> None:
-    kept = opened(f"sqlite:///{tmp_path}/x.db", 1.5)
+    kept = opened(f"sqlite:///{tmp_path}/x.db", 2.0)
     study = optuna.create_study(storage=kept)
     holder = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

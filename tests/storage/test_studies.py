@@ -118,3 +118,22 @@ def test_who_looks_keeps_nobody_from_writing_and_can_write(tmp_path: Path, monke
                     writer.set_user_attr("who", "viewer")
     viewer.set_user_attr("who", "viewer")
     assert worker.user_attrs == {"who": "viewer"}
+
+
+def test_of_two_who_write_at_one_moment_both_have_written(tmp_path: Path) -> None:
+    """Between what a viewer reads and what it writes a worker writes: SQLite refuses the viewer, who then does it again."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    worker = optuna.create_study(storage=open_storage(url), study_name="s")
+    viewer = existing_study(url, "s")
+    between: list[str] = []
+
+    def write(connection: sa.Connection, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT"):
+            between.append(statement)
+            if len(between) == 1:
+                worker.set_user_attr("worker", 1)
+
+    sa.event.listen(viewer._storage._backend.engine, "before_cursor_execute", write)  # type: ignore[attr-defined]
+    viewer.set_user_attr("viewer", 2)
+    assert len(between) == 2
+    assert worker.user_attrs == {"worker": 1, "viewer": 2}

@@ -1,5 +1,6 @@
 """What goes wrong around a reporter: it loses nothing, repeats nothing, and goes on by itself where that is possible."""
 import asyncio
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from storage.artifacts import artifacts
 from storage.existing import existing_study
 from tests.objective.telegram.server import SAYS, TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
+from tests.objective.telegram.test_main import ended, started
 from tests.objective.telegram.test_reporter import tell, told, watching
-from tests.processes import happens
+from tests.processes import happens, until
 
 
 @pytest.mark.parametrize("said", ["TOPIC_CLOSED", "not enough rights to send text messages to the chat"])
@@ -37,6 +39,52 @@ def test_a_file_that_is_refused_is_left_out(telegram: BotApi, tmp_path: Path, dr
     asyncio.run(tell(telegram, tmp_path, log=log))
     assert [line[0] for line in told(telegram)] == ["▶", "⭐", "t", "⏹"]
     assert [line[:31] for line in log] == ["left out: Telegram refused send"]
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+@pytest.mark.parametrize("stopped_at", [0, 2, 4])
+def test_a_signal_in_the_middle_of_a_message_lets_it_be_noted(
+    telegram: BotApi, tmp_path: Path, drawn: list[Path], stopped_at: int, signals: int
+) -> None:
+    made = Made(tmp_path, drawn=drawn)
+    made.complete(made.begin(), 0.5)
+    heard = [0]
+
+    def stop(method: str, fields: dict[str, Any]) -> None:
+        heard[0] += method in SAYS
+        if heard[0] == stopped_at + 1 and method in SAYS:
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
+
+    telegram.after = stop
+    process = started(tmp_path, telegram)
+    until(lambda: process.poll() is not None)
+    assert ended(process)[::2] == (0, "")
+    telegram.after = lambda method, fields: None
+    asyncio.run(tell(telegram, tmp_path))
+    assert [line[0] for line in told(telegram)] == ["▶", "⭐", "t", "t", "⏹"]
+
+
+def test_without_a_database_it_ends_a_while_after_its_command_also_before_it_has_spoken(
+    telegram: BotApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("objective.telegram.reporter.LAST_S", 0.3)
+    Made(tmp_path)
+
+    async def scenario() -> None:
+        async with Bot(TOKEN, telegram.url, None, print) as bot:
+            study = existing_study(f"sqlite:///{tmp_path}/tacotune.db", NAME)
+            study._storage.patience_s = 0.05  # type: ignore[attr-defined]
+            reporter = Reporter(study, bot, (1,), "en", tmp_path)
+            holder = sqlite3.connect(tmp_path / "tacotune.db", isolation_level=None, timeout=30)
+            holder.execute("BEGIN EXCLUSIVE")
+            reporter.command.ended.set()
+            with pytest.raises(TimeoutError, match="not everything was told"):
+                await asyncio.wait_for(reporter.run(), 60)
+            holder.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("stopped_at", range(6))

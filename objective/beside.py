@@ -17,7 +17,6 @@ from objective.settings import Settings
 
 STORAGE, BESIDE = "TACOTUNE_STORAGE", "TACOTUNE_BESIDE"  # environment: a URL with its password, which no process title shows
 LAST_WORDS_S = 5.0  # that the command waits for its views; they go on for as long as they need
-NICE = 10  # how much the training comes before them
 
 
 def views(settings: Settings) -> dict[str, list[str]]:
@@ -76,10 +75,8 @@ class Views:
                 stdout=out,
                 stderr=out,
                 env=environment,
-                process_group=0,  # Ctrl-C is for the study, which tells its views; no session: Linux would serve each one alike
+                start_new_session=True,  # Ctrl-C is for the study, which tells its views
             )
-        with suppress(OSError):  # it has ended
-            os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
         self._running.append(process)
         threading.Thread(target=self._watch, args=(name, process, log), daemon=True).start()
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.events import StudyEnded, TrialEnded
+from objective.events import OUTSIDE, StudyEnded, TrialEnded
 from objective.sinks.words import verdict
 from storage.folders import trial_folder
 
@@ -39,7 +39,7 @@ def why_failed(trial: FrozenTrial) -> str | None:
     if trial.state != TrialState.FAIL:
         return None
     known = trial.user_attrs
-    return known.get("given_up") or known.get("released") or known.get("dropped") or "ended from outside while it ran"
+    return known.get("given_up") or known.get("released") or known.get("dropped") or OUTSIDE
 
 
 def healthy(trial: FrozenTrial) -> bool:

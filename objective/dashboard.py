@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from objective.beside import STORAGE, Command
 from objective.interruption import SIGNALS, Interruption
-from storage.folders import url_of
+from storage.folders import ARTIFACTS, url_of
 
 if TYPE_CHECKING:
     import optuna
@@ -86,7 +86,7 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
         shown = listening.heard if listening and listening.heard else study
         page = f"/dashboard/studies/{storage.get_study_id_from_name(shown.study_name)}" if shown else ""
         print(f"dashboard: open {_origin(server.server_address)}{page}", flush=True)
-        if not command.there and not (parsed.out / "artifacts").is_dir():  # beside a study they are still to come
+        if not command.there and not (parsed.out / ARTIFACTS).is_dir():  # beside a study they are still to come
             print(f"no artifacts in {parsed.out}: say --out", file=sys.stderr)
         looked = time.monotonic()
         while interruption.why is None and not command.ended.wait(TICK_S):

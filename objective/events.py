@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from model.report import Report
 
+OUTSIDE = "ended from outside while it ran"  # why a trial failed that a person has stopped
 
 @dataclass(frozen=True, slots=True)
 class StudyStarted:

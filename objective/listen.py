@@ -23,6 +23,7 @@ from objective.board import finished, healthy
 from objective.sinks.words import number
 from storage.artifacts import artifacts, keep
 from storage.failures import FAILURES, StorageError, database_failure
+from storage.folders import ARTIFACTS
 
 SUFFIX = "-listen"
 SOUNDS = ("sample.ogg", "sample.wav")  # of a trial, the first that is there
@@ -76,7 +77,7 @@ class Listening:
                 there[trial.number] = trial, name, files[name]
         if told and not there:
             rule = f"need the samples of {self.study.study_name}, got none of them"
-            raise StorageError(f"{rule} in {self.out / 'artifacts'}: say --out")
+            raise StorageError(f"{rule} in {self.out / ARTIFACTS}: say --out")
         return there
 
     def _known(self) -> dict[int, int]:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from objective.events import OUTSIDE
 from objective.following import Away, follow, say, words
 from objective.journal import Journal, Trial
 from objective.measures import clock, measures, step
@@ -36,7 +37,7 @@ MANNERS = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-WISHES = ("interrupted", "ended from outside while it ran")  # of a FAIL: a person's reasons, not the machine's
+WISHES = ("interrupted", OUTSIDE)  # of a FAIL: a person's reasons, not the machine's
 AT_ONCE = 500  # metrics in a call; MLflow takes 1,000
 
 

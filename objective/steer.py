@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objective.beside import STORAGE
+
 if TYPE_CHECKING:
     import optuna
 
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m objective.steer", description="Steer a study that runs somewhere.")
     parser.add_argument("--study", required=True, metavar="NAME")
-    parser.add_argument("--storage", default=os.environ.get("TACOTUNE_STORAGE"), metavar="URL", help="as for the study")
+    parser.add_argument("--storage", default=os.environ.get(STORAGE), metavar="URL", help="as for the study")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="OUT", help="folder of all studies (default runs)")
     what = parser.add_subparsers(dest="what", required=True)
     what.add_parser("pause", help="no further trial begins; those that run go on")

@@ -83,6 +83,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from objective.sinks.jsonl import JsonLines, complete
     from objective.worker import work
     from objective.workers import gpus, how_many, supervise
+    from storage.folders import ARTIFACTS
     from storage.studies import hurry, open_storage
 
     if settings.study.ray is not None:
@@ -97,7 +98,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             _, migration = migrate(storage, settings.study.name, settings.study.migrate, space, identity)
             settings, moved = settings.migrated(), migration.told()
         study, notes = open_study(settings, space, identity, storage)
-        for folder in ("cache", "artifacts"):
+        for folder in ("cache", ARTIFACTS):
             sweep(settings.out / folder)
         devices = gpus() if known.device.type == "cuda" else []
         count = 1 if group else how_many(settings, devices)

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objective.board import ENDS, best_of
 from objective.data import load_data
 from objective.ends import End, Ends
-from objective.events import TrialEnded, TrialStarted
+from objective.events import OUTSIDE, TrialEnded, TrialStarted
 from objective.failures import MACHINE, machine_failure
 from objective.interruption import Interrupted
 from objective.lab import Lab
@@ -106,7 +106,7 @@ def run_one(study: optuna.Study, lab: Lab, trials: Sequence[FrozenTrial], place:
         tell(study, trial, ending, settings.study.sampler)
     except UpdateFinishedTrialError:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
-        ending = Ending("FAIL", reason="ended from outside while it ran", seconds=time.monotonic() - began)
+        ending = Ending("FAIL", reason=OUTSIDE, seconds=time.monotonic() - began)
     except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
         ours = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:

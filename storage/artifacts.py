@@ -19,6 +19,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
 from model.files import whole
+from storage.folders import ARTIFACTS
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
 
@@ -37,7 +38,7 @@ class Store(FileSystemArtifactStore):
 
 def artifact_store(out: Path) -> Store:
     """The store of all studies in the folder `out`."""
-    return Store(out / "artifacts")
+    return Store(out / ARTIFACTS)
 
 
 def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path) -> None:
@@ -61,4 +62,4 @@ def artifacts(study: optuna.Study, trial: FrozenTrial, out: Path) -> dict[str, P
     """By name, where the files of a trial lie."""
     known = study._storage.get_trial_system_attrs(trial._trial_id)
     metas = [json.loads(known[name]) for name in known if name.startswith(ARTIFACTS_ATTR_PREFIX)]
-    return {meta["filename"]: out / "artifacts" / meta["artifact_id"] for meta in metas if meta}  # null: deleted in the browser
+    return {meta["filename"]: out / ARTIFACTS / meta["artifact_id"] for meta in metas if meta}  # null: deleted in the browser

@@ -1,6 +1,7 @@
 """Where the files of a study lie: `runs/<study>/trial-00012/`, and in it the snapshots."""
 from pathlib import Path
 
+ARTIFACTS = "artifacts"  # folder beside those of the studies, with what all of them have to show
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
 # What a person looks at and listens to of a finished trial, the first ones first.
 SHOWN = ("alignment.png", "mel.png", "gate.png", "curves.png", "sample.ogg", "reference.ogg", "sample.wav", "reference.wav")

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objective.beside import STORAGE
 from objective.interruption import SIGNALS
 from objective.telegram.setup import Setup, SetupError
 
@@ -114,7 +115,7 @@ def _say(sentence: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m objective.telegram", description="Report a study to Telegram.")
     parser.add_argument("--study", default="tacotron2", metavar="NAME", help="the study (default tacotron2)")
-    parser.add_argument("--storage", default=os.environ.get("TACOTUNE_STORAGE"), metavar="URL", help="as for the study")
+    parser.add_argument("--storage", default=os.environ.get(STORAGE), metavar="URL", help="as for the study")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="OUT", help="folder of all studies (default runs)")
     parser.add_argument("--language", choices=("en", "ru"), default="en")
     parser.add_argument("--check", action="store_true", help="send one message that proves the set-up, and end")

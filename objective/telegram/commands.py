@@ -47,12 +47,12 @@ def asked(update: Mapping[str, Any], name: str, mark: str) -> Asked | None:
     text = press.get("data") if press else message and message.get("text")
     if not message or not text or not text.startswith("/"):
         return None
+    words = text.split()
+    ours = press is None or words.pop() == mark
     command, _, to = text.split()[0].partition("@")
     if to and to.lower() != name.lower():
         return None
     topic = message.get("message_thread_id") if message.get("is_topic_message") else None
-    *rest, last = text.split()
-    words, ours = (text.split(), True) if press is None else (rest, last == mark)
     return Asked(message["chat"]["id"], (command, *words[1:]), topic, press and press["id"], ours)
 
 

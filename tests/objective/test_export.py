@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from objective.export import main
+from objective.export import WRITERS, main
 from objective.sinks.jsonl import JsonLines
 from storage.folders import trial_folder
 from tests.objective import samples
@@ -169,3 +169,18 @@ def test_a_study_without_lines_is_refused(tmp_path: Path, capsys: pytest.Capture
         assert main(["--study", name, "--out", str(tmp_path), "--csv", str(tmp_path / "x.csv")]) == 2
         assert f"got {name}" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 1)])
+def test_who_is_interrupted_or_finds_the_disk_full_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    JsonLines(tmp_path / "some").emit(samples.trial_started(0))
+
+    def broken(journal: object, path: Path) -> None:
+        path.write_text("half")
+        raise error
+
+    monkeypatch.setitem(WRITERS, "csv", broken)
+    assert main(["--study", "some", "--out", str(tmp_path), "--csv", str(tmp_path / "x.csv")]) == code
+    assert [file.name for file in tmp_path.iterdir()] == ["some"]

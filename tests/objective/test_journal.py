@@ -107,35 +107,40 @@ def test_trials_of_one_point_are_a_line(study: JsonLines) -> None:
     assert [report.kframes for report in journal.reports(4)] == [30.0, 60.0]
 
 
-def test_a_study_that_was_begun_anew_is_another(study: JsonLines) -> None:
+def read(study: JsonLines) -> Journal:
+    journal = Journal(study.folder)
+    journal.look()
+    return journal
+
+
+def begun(study: JsonLines) -> Journal:
+    """Who watches a study with two trials."""
     for event in (samples.study_started(), samples.trial_started(0), samples.trial_started(1)):
         study.emit(event)
-    live = Journal(study.folder)
-    live.look()
+    return read(study)
+
+
+def test_a_study_that_was_begun_anew_is_another(study: JsonLines) -> None:
+    live = begun(study)
     first = live.identity
     study.emit(samples.study_started())
     study.emit(samples.trial_started(0, params={"r": 3}))
     assert live.look() == [None, 0]
-    later = Journal(study.folder)
-    later.look()
+    later = read(study)
     assert {number: trial.params for number, trial in later.trials.items()} == {0: {"r": 3}}
     assert live.trials == later.trials
     assert live.identity == later.identity != first
 
 
 def test_a_folder_that_was_deleted_and_made_anew_is_another_study(study: JsonLines) -> None:
-    for event in (samples.study_started(), samples.trial_started(0), samples.trial_started(1)):
-        study.emit(event)
-    live = Journal(study.folder)
-    live.look()
+    live = begun(study)
     first = live.identity
     shutil.rmtree(study.folder)
     assert live.look() == []
     for event in (samples.study_started(wanted=7), *map(samples.trial_started, range(3))):
         study.emit(event)
     assert live.look() == [None, 0, 1, 2]
-    later = Journal(study.folder)
-    later.look()
+    later = read(study)
     assert (live.identity, live.trials) == (later.identity, later.trials)
     assert live.identity != first
 

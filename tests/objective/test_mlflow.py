@@ -147,6 +147,14 @@ def test_every_metric_of_every_trial_is_read_back_as_the_lines_have_it(study: Pa
     assert runs["trial 3"]["times"][0] <= times[0]
 
 
+def test_of_a_run_that_has_ended_no_metric_is_kept_in_memory(study: Path, uri: str) -> None:
+    """Thousands of trials would need hundreds of megabytes."""
+    view = shown(study, uri)
+    ended = [run for run in view._runs.values() if run.status != "RUNNING"]
+    assert len(ended) > 2
+    assert all(run.metrics is None for run in ended)
+
+
 def test_who_watched_all_along_leaves_the_same_as_who_comes_later(study: Path, uri: str, empty: Path, tmp_path: Path) -> None:
     shown(study, uri)
     shutil.copyfile(empty, tmp_path / "live.db")

@@ -1,4 +1,5 @@
 """What a trial leaves for the dashboard: its note and its last figures, in a real database after real trials."""
+import errno
 import json
 import sqlite3
 from pathlib import Path
@@ -136,3 +137,16 @@ def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Pa
     assert "\n\n> ended from outside while it ran" in noted(ill, ended)
     assert str(get_note(ill)).startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
     assert "to go" not in str(get_note(ill))
+
+
+def test_notes_that_a_full_disk_refuses_cost_a_command_neither_its_table_nor_its_exit_code(
+    spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("objective.notes.save", full)
+    assert command(spoken, "--study", "ill", "--trials", "3", "--set", "study.recipes=[tacotune]") == 0
+    said = capsys.readouterr().out
+    assert "not all notes are written: " in said
+    assert "finished: 3 of 3 trials" in said

@@ -9,6 +9,7 @@ import pytest
 
 from objective import study
 from objective.beside import BESIDE, STORAGE
+from objective.telegram.__main__ import main
 from storage.existing import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
@@ -113,3 +114,21 @@ def test_a_study_that_cannot_report_does_not_begin(
     assert study.main(["--out", str(tmp_path), "--telegram"]) == 2
     assert capsys.readouterr().err.startswith("watch.telegram: need the token of a bot: export TELEGRAM_BOT_TOKEN")
     assert not (tmp_path / "tacotune.db").exists()
+
+
+def test_who_has_no_time_left_names_the_command_that_tells_the_rest(
+    telegram: BotApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a command that has ended, while Telegram is away. The password stays hidden."""
+
+    async def late(*_: object) -> None:
+        raise TimeoutError("not everything was told within 60 s")
+
+    made = Made(tmp_path)
+    monkeypatch.setattr("objective.telegram.__main__._run", late)
+    monkeypatch.setattr("storage.existing.existing_study", lambda url, name: made.study)
+    for name, value in {"BOT_TOKEN": TOKEN, "CHAT_ID": "1"}.items():
+        monkeypatch.setenv(f"TELEGRAM_{name}", value)
+    assert main(["--study", NAME, "--out", str(tmp_path), "--storage", "postgresql://me:geheim@db/x"]) == 1
+    again = f"--out {tmp_path} --storage 'postgresql://me:***@db/x' --study {NAME}"
+    assert capsys.readouterr().err == f"not everything was told within 60 s: python -m objective.telegram {again} goes on\n"

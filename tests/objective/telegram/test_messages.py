@@ -6,9 +6,11 @@ from string import Formatter
 
 import pytest
 
+from objective.beside import Command
 from objective.board import seconds_left
 from objective.repair import MOVES
 from objective.telegram.board import TREND, board
+from objective.telegram.looks import Looks
 from objective.telegram.messages import messages
 from objective.telegram.story import Event, Position, Scene
 from objective.telegram.text import plain, units
@@ -17,7 +19,7 @@ from pruners.compose import rules
 from pruners.levels import Levels
 from tests.objective.samples import REASON, report
 from tests.objective.telegram.server import BotApi
-from tests.objective.telegram.studies import POINT, Made, sick, whole
+from tests.objective.telegram.studies import NAME, POINT, Made, sick, whole
 from tests.objective.telegram.test_story import scene
 
 FOLDER = Path("runs/anna")
@@ -103,6 +105,20 @@ def test_done_names_the_best_configuration_and_how_to_go_on_from_it(tmp_path: Pa
     assert "best: trial 2, 0.500\ntraining.learning_rate 0.001\nnetwork.reduction 2\n" in text
     warm = "python -m objective.study --out runs --study anna-next --warm-start runs/anna/trial-00002/best.pt"
     assert text.endswith(warm)
+
+
+def test_the_way_on_from_a_trial_that_a_migration_brought_names_its_own_folder_recordings_and_storage(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    trial = made.begin()
+    trial.set_user_attr("migrated_from", "old-one trial 7")
+    made.complete(trial, 0.5)
+    settings = made.study.user_attrs["settings"]
+    data, storage = {**settings["data"], "path": "/data/anna", "language": "ru"}, {**settings["study"], "storage": "grpc://db:1"}
+    made.study.set_user_attr("settings", {**settings, "data": data, "study": storage})
+    now = Looks(made.study, Command()).look()
+    text = messages(Event("done"), now, Position("started"), Words("en"), tmp_path / NAME, lambda trial: {})[0].text
+    assert f"--warm-start {tmp_path}/old-one/trial-00007/best.pt" in text
+    assert "--data /data/anna --language ru --storage grpc://db:1 " in text
 
 
 def test_a_point_that_is_given_up_and_one_that_was_stopped(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ says how far it is written: what is missing is added, and nothing stands in it t
 
 Exit codes: 0 done, 1 the machine failed, 2 bad input.
 """
+import os
 import sys
 import wave
 from collections.abc import Iterator
@@ -29,10 +30,14 @@ class TensorBoard:
     def __init__(self, journal: Journal, out: Path) -> None:
         self.journal = journal
         self.folder = out / "tensorboard" / journal.folder.name
-        self._shown = False
+        self._shown: set[int] = set()  # trials
 
     def there(self) -> bool:
-        return not self._shown or self.folder.is_dir()
+        try:
+            found = set(os.listdir(self.folder))
+        except OSError:
+            found = set()
+        return all(trial_folder(self.folder, number).name in found for number in self._shown & self.journal.trials.keys())
 
     def show(self, number: int | None) -> None:
         if number is None:
@@ -46,7 +51,7 @@ class TensorBoard:
                 _complete(file, b"".join(map(framed, records)))
         except OSError as why:
             raise Away(f"{file} cannot be written: {why.strerror or why}") from why
-        self._shown = True
+        self._shown.add(number)
 
 
 def events(trial: Trial, reports: list[Report], folder: Path) -> Iterator[bytes]:

@@ -125,6 +125,21 @@ def test_a_trial_that_is_whole_is_left_alone(study: Path, whole: Path, tmp_path:
     assert {file: file.stat().st_mtime_ns for file in again.rglob(FILE)} == before
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_taken_away_between_two_trials_is_missed(number: int, study: Path, tmp_path: Path) -> None:
+    """Though the second makes the folder anew."""
+    view = TensorBoard(Journal(study), tmp_path)
+    view.journal.look()
+    view.show(number)
+    assert view.there()
+    shutil.rmtree(view.folder)
+    view.show(1 - number)
+    assert view.folder.is_dir()
+    assert not view.there()
+    view.show(number)
+    assert view.there()
+
+
 def test_a_folder_that_is_taken_away_in_the_middle_is_said_once_and_filled_again(
     study: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -137,10 +152,11 @@ def test_a_folder_that_is_taken_away_in_the_middle_is_said_once_and_filled_again
     )
     for _ in range(12):
         next(lines)
-    until((trial_folder(folder / study.name, 0) / FILE).exists)
-    shutil.rmtree(folder)
-    until((trial_folder(folder / study.name, 0) / FILE).exists)  # nobody needs to hear of that
-    shutil.rmtree(folder)
+    so_far = contents(shown(tmp_path / study.name, tmp_path / "so far"))
+    until(lambda: contents(folder / study.name) == so_far)
+    folder.rename(tmp_path / "taken")
+    until(lambda: contents(folder / study.name) == so_far)  # nobody needs to hear of that
+    folder.rename(tmp_path / "taken too")
     folder.write_text("in the way")
     for _ in lines:
         pass

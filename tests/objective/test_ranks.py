@@ -22,14 +22,23 @@ def torchrun(out: Path, *more: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def test_two_ranks_train_one_trial_and_a_stop_is_invisible(spoken: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(spoken: Path) -> str:
+    """A study of one trial in one go; what it said."""
     with torchrun(spoken, "--study", "whole", "--trials", "1") as process:
         said, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    assert "2 ranks for each trial" in said
-    assert said.count("trial 0  12/12 kframes") == 1, "one of them speaks"
+    return said
+
+
+def test_one_of_two_ranks_speaks(spoken: Path, whole: str) -> None:
+    assert "2 ranks for each trial" in whole
+    assert whole.count("trial 0  12/12 kframes") == 1
     assert len(finished(study(spoken, "whole"))) == 1
 
+
+@pytest.mark.usefixtures("whole")
+def test_a_stop_is_invisible(spoken: Path) -> None:
     with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  9.0/12") for line in process.stdout)
@@ -63,6 +72,7 @@ def test_bad_input_is_said_once(spoken: Path) -> None:
     assert errors.count("--trials: study.trials: need a valid integer") == 1, errors
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_rank_that_dies_costs_the_trial_and_not_its_point(spoken: Path) -> None:
     with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
         assert process.stdout is not None

@@ -123,7 +123,7 @@ def test_a_worker_on_each_node_and_one_that_is_killed_is_placed_again(spoken: Pa
     assert len(finished(known)) == 4
     assert [trial.user_attrs["again_of"] for trial in finished(known) if "again_of" in trial.user_attrs] == [[*at.values()][1]]
     told = {event.number: event.state for event in seen.events if isinstance(event, TrialEnded)}
-    assert told == {trial.number: trial.state.name for trial in known.trials}
+    assert told == {trial.number: trial.state.name for trial in tried(spoken, "killed")}
 
 
 def test_sigterm_releases_every_trial_within_ten_seconds(spoken: Path, pair: Any) -> None:

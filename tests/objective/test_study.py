@@ -117,8 +117,8 @@ def running(out: Path, mark: str | Callable[[str], bool], *more: str) -> Iterato
 
 
 def tried(out: Path, name: str) -> list[optuna.trial.FrozenTrial]:
-    """All trials but those that were dropped: where two workers ask for one recipe at the same moment, one of them is."""
-    return [trial for trial in study(out, name).trials if "dropped" not in trial.user_attrs]
+    """All trials that were given their point: where two workers ask for one recipe or the last trial, one gets none."""
+    return [trial for trial in study(out, name).trials if trial.params]
 
 
 def points(out: Path, name: str) -> list[tuple[dict[str, object], float | None, dict[int, float]]]:

@@ -7,7 +7,6 @@ be compared by ear (objective/listen.py). Exit codes: 0 stopped, 1 the machine f
 import argparse
 import ipaddress
 import os
-import signal
 import socket
 import sys
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.beside import STORAGE, Command
-from objective.interruption import SIGNALS, Interruption
+from objective.interruption import Interruption
 from storage.folders import ARTIFACTS, url_of
 
 if TYPE_CHECKING:
@@ -171,7 +170,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    code = main()
-    for number in SIGNALS:  # Python takes a moment to end, too
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(code)
+    sys.exit(main())

@@ -18,6 +18,7 @@ class Interruption:
 
     Before `patient` is set nothing is at work that could be lost, so the first signal, too, raises KeyboardInterrupt; so does
     any second one, unless a supervisor is there to end who is `deaf` to it: a signal to a whole group reaches a worker twice.
+    Who is deaf and was asked stays so, since Python takes a moment to end.
     `allow` sets a time after which the work should stop as well.
     """
 
@@ -34,7 +35,7 @@ class Interruption:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.deaf and self.asked else handler)
 
     def allow(self, seconds: float | None) -> None:
         """From now on, so many seconds."""

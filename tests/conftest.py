@@ -5,6 +5,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.loading import Example
@@ -14,6 +15,9 @@ BANDS, SYMBOLS = 8, 12
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to it, and so is what they start
+
+settings.register_profile("busy", deadline=None)  # the machine may have other work
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

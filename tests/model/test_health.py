@@ -158,7 +158,7 @@ def test_the_plain_accuracy_of_a_gate_that_never_opens_is_almost_one() -> None:
     assert float(measure_gate(logits, lengths)["gate_accuracy"][0]) == 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31))
 def test_padding_and_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -4,7 +4,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.text import english, russian
@@ -96,7 +96,6 @@ def test_russian_as_a_reader_says_it(text: str, spoken: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(deadline=None)  # the first number imports num2words
 @given(text=NO_BRACES)
 def test_every_character_is_encoded_or_reported(language: str, text: str) -> None:
     encoded = encode(text, language)
@@ -106,7 +105,6 @@ def test_every_character_is_encoded_or_reported(language: str, text: str) -> Non
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(deadline=None)  # the first number imports num2words
 @given(text=NO_BRACES)
 def test_composed_and_decomposed_text_are_one(language: str, text: str) -> None:
     composed, decomposed = (encode(unicodedata.normalize(form, text), language) for form in ("NFC", "NFD"))

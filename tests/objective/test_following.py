@@ -52,7 +52,7 @@ def test_typed_by_hand_it_goes_on_until_it_is_stopped(sink: JsonLines, tmp_path:
         sink.emit(samples.trial_started(1))
         until_shown(tmp_path, 1)
         process.send_signal(number)
-        assert (process.wait(timeout=10), process.stderr and process.stderr.read()) == (0, "")
+        assert (process.wait(timeout=60), process.stderr and process.stderr.read()) == (0, "")
 
 
 @pytest.mark.parametrize("word", ["finished\n", ""], ids=["told", "killed"])
@@ -60,7 +60,7 @@ def test_when_the_command_ends_it_shows_the_rest_and_ends(sink: JsonLines, tmp_p
     with view(tmp_path, beside=True) as process:
         until_shown(tmp_path, 0)
         sink.emit(samples.trial_started(1))
-        _, said = process.communicate(word, timeout=10)
+        _, said = process.communicate(word, timeout=60)
         assert (process.returncode, said) == (0, "")
     until_shown(tmp_path, 1)
 
@@ -75,7 +75,7 @@ def test_the_second_one_waits_and_takes_over(sink: JsonLines, tmp_path: Path) ->
             first.wait()
             sink.emit(samples.trial_started(1))
             until_shown(tmp_path, 1)
-            _, said = second.communicate("finished\n", timeout=10)
+            _, said = second.communicate("finished\n", timeout=60)
             assert (second.returncode, said) == (0, "")
 
 
@@ -83,7 +83,7 @@ def test_who_waits_ends_with_its_command(sink: JsonLines, tmp_path: Path) -> Non
     with view(tmp_path, beside=True):
         until_shown(tmp_path, 0)
         with view(tmp_path, beside=True) as second:
-            _, said = second.communicate("finished\n", timeout=20)
+            _, said = second.communicate("finished\n", timeout=60)
             assert (second.returncode, said.count("\n")) == (0, 1)
 
 
@@ -92,6 +92,6 @@ def test_what_cannot_be_shown_in_time_is_left_for_later(sink: JsonLines, tmp_pat
     with view(tmp_path, beside=True, before="f.LAST_S = 1.0") as process:
         assert process.stderr is not None
         assert "what is due is shown once that is mended" in process.stderr.readline()
-        _, said = process.communicate("finished\n", timeout=30)
+        _, said = process.communicate("finished\n", timeout=60)
     assert process.returncode == 1
     assert said == "tensorboard: not all could be shown 1 s after the end: the same command, typed later, catches up\n"

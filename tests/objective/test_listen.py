@@ -263,7 +263,7 @@ def test_no_study_is_searched_on_under_that_name(study: optuna.Study, tmp_path: 
 WINS = st.integers(1, 6).flatmap(lambda n: arrays(np.int64, (n, n), elements=st.integers(0, 20)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WINS)
 def test_strengths_are_the_most_likely_ones(found: np.ndarray) -> None:
     """Where the likelihood, with its prior, is flat: each wins as often as its strength says."""
@@ -275,7 +275,7 @@ def test_strengths_are_the_most_likely_ones(found: np.ndarray) -> None:
     np.testing.assert_allclose(expected, wins.sum(1) + PRIOR, rtol=1e-3, atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WINS, st.randoms())
 def test_ranks_do_not_depend_on_the_order(found: np.ndarray, random: Any) -> None:
     wins = found.astype(float)

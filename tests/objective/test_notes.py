@@ -117,12 +117,14 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
         save(new, "body", trial._trial_id)
 
 
-def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Path) -> None:
+def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Path, tmp_path: Path) -> None:
     """Notes of trials whose worker was killed or that somebody ended, and the board of the last worker, who did not see all."""
-    ill = study(spoken, "ill")
+    with sqlite3.connect(spoken / "tacotune.db") as ours, sqlite3.connect(tmp_path / "tacotune.db") as copy:
+        ours.backup(copy)
+    ill = study(tmp_path, "ill")
     lost, mine = noted(ill, 0), "a person's own words"
     for name in ("note_ver", "note_str:0"):
-        with sqlite3.connect(spoken / "tacotune.db") as file:
+        with sqlite3.connect(tmp_path / "tacotune.db") as file:
             key = f"dashboard:{ill.trials[0]._trial_id}:{name}"
             assert file.execute("DELETE FROM study_system_attributes WHERE key = ?", (key,)).rowcount == 1
     save(ill, mine, ill.trials[1]._trial_id, version=2)
@@ -130,8 +132,8 @@ def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Pa
     release(ill, died, "its worker died")
     ill._storage.set_trial_state_values(ill.trials[ended]._trial_id, TrialState.FAIL)
     save(ill, "**1 of 3 trials finished**: about 40 min 00 s to go")
-    complete(study(spoken, "ill"), 3, 12.0)
-    ill = study(spoken, "ill")
+    complete(study(tmp_path, "ill"), 3, 12.0)
+    ill = study(tmp_path, "ill")
     assert [noted(ill, 0), noted(ill, 1)] == [lost, mine]
     assert noted(ill, died).startswith("**failed**: value - after 0.0 of 12 kframes\n\n> its worker died")
     assert "\n\n> ended from outside while it ran" in noted(ill, ended)

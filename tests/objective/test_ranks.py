@@ -13,12 +13,14 @@ from tests.objective.test_study import ROOT, events, finished, points, study, wo
 pytestmark = pytest.mark.slow
 
 
-def torchrun(out: Path, *more: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "objective.study"]
+def torchrun(out: Path, *more: str, held_at: float = 0.0) -> "subprocess.Popen[str]":
+    """Two ranks; the first stands still after trial 0's report at `held_at` kframes until its stdin is closed."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line += ["-m", "tests.objective.held", "0", str(held_at)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*line, *words(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -39,11 +41,11 @@ def test_one_of_two_ranks_speaks(spoken: Path, whole: str) -> None:
 
 @pytest.mark.usefixtures("whole")
 def test_a_stop_is_invisible(spoken: Path) -> None:
-    with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:
+    with torchrun(spoken, "--study", "stopped", "--trials", "1", held_at=9.0) as process:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  9.0/12") for line in process.stdout)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     stopped = study(spoken, "stopped")
     assert stopped.trials[0].user_attrs["released"] == "interrupted"
     with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:
@@ -67,21 +69,21 @@ def test_a_network_that_does_not_fit_is_pruned_by_all_ranks(spoken: Path) -> Non
 
 def test_bad_input_is_said_once(spoken: Path) -> None:
     with torchrun(spoken, "--study", "bad", "--trials", "many") as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode != 0
     assert errors.count("--trials: study.trials: need a valid integer") == 1, errors
 
 
 @pytest.mark.usefixtures("whole")
 def test_a_rank_that_dies_costs_the_trial_and_not_its_point(spoken: Path) -> None:
-    with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
+    with torchrun(spoken, "--study", "lost", "--trials", "1", held_at=6.0) as process:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  6.0/12") for line in process.stdout)
         (leader,) = {trial.user_attrs["owner"]["pid"] for trial in study(spoken, "lost").trials}
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (follower,) = (int(pid) for pid in children if int(pid) != leader)
         os.kill(follower, signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode != 0
     with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
         process.communicate(timeout=120)

@@ -19,7 +19,7 @@ from pruners.levels import Levels
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
 from storage.lineage import doubled, point
-from tests.objective.test_study import SMALL, command, running, study
+from tests.objective.test_study import SMALL, command, held, study
 
 RATE, CLIP, WARMUP, DECAY = (f"training.{name}" for name in ("learning_rate", "clip_norm", "warmup_share", "weight_decay"))
 GUIDED, GATE, R = "loss.guided_weight", "loss.gate_positive_weight", "network.reduction"
@@ -318,7 +318,7 @@ def test_parts_and_interruptions_change_nothing(spoken: Path) -> None:
     more = ["--study", "parts", "--sampler", "random", "--trials"]
     assert command(spoken, *more, "1") == 0
     assert all(trial.state in ENDS for trial in study(spoken, "parts").trials), "a study that is done owes its repair silently"
-    with running(spoken, "trial 1  3.0/12", *more, "4") as process:
+    with held(spoken, 1, 3.0, *more, "4") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert study(spoken, "parts").trials[1].state == TrialState.FAIL

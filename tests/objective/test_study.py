@@ -107,12 +107,22 @@ def test_the_same_command_goes_on_to_n_and_then_stops_at_once(spoken: Path, caps
 
 
 @contextmanager
-def running(out: Path, mark: str | Callable[[str], bool], *more: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command in a process of its own, from the moment when it prints a line that starts with `mark`, or fits it."""
+def running(out: Path, mark: Callable[[str], bool], *more: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, from the moment when it prints a line that fits `mark`."""
     line = [sys.executable, "-m", "objective.study", *words(out, *more)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert any(said.startswith(mark) if isinstance(mark, str) else mark(said) for said in process.stdout)
+        assert any(map(mark, process.stdout))
+        yield process
+
+
+@contextmanager
+def held(out: Path, number: int, kframes: float, *more: str) -> Iterator["subprocess.Popen[str]"]:
+    """The same, from a report of a trial on, after which it stands still until its stdin is closed (as by `communicate`)."""
+    line = [sys.executable, "-m", "tests.objective.held", str(number), str(kframes), *words(out, *more)]
+    with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(said.startswith(f"trial {number}  {kframes}/") for said in process.stdout)
         yield process
 
 
@@ -158,16 +168,15 @@ def events(out: Path, name: str, kind: str) -> list[dict[str, object]]:
 def test_a_trial_goes_on_where_it_was_stopped(spoken: Path, undisturbed: list[object], number: signal.Signals) -> None:
     """In a recipe while another waits. Typed again, the command ends with exactly five, bit for bit the undisturbed ones."""
     name = f"stopped-{number.name}"
-    with running(spoken, "trial 1  9.0/12", "--study", name, "--trials", "5", "--seed", "7") as process:
+    with held(spoken, 1, 9.0, "--study", name, "--trials", "5", "--seed", "7") as process:
         process.send_signal(number)
-        rest = process.stdout.read()
-        code = process.wait(timeout=10)
+        rest, _ = process.communicate(timeout=10)
     stopped = study(spoken, name)
     assert len(finished(stopped)) == 1
     if number == signal.SIGKILL:
         assert stopped.trials[1].state.name == "RUNNING", "nobody was there to say it"
     else:
-        assert code == 130
+        assert process.returncode == 130
         assert "interrupted" in rest
         assert stopped.trials[1].user_attrs["released"] == "interrupted"
     assert command(spoken, "--study", name, "--trials", "5", "--seed", "7") == 0
@@ -193,7 +202,7 @@ def test_a_trial_goes_on_where_it_was_stopped(spoken: Path, undisturbed: list[ob
 def test_what_was_stopped_comes_before_what_was_not_begun(spoken: Path) -> None:
     """Asked for one trial and stopped in the first recipe: typed again, it is that one which is finished, not the next."""
     line = ["--study", "first-owed", "--trials", "1", "--seed", "7"]
-    with running(spoken, "trial 0  6.0/12", *line) as process:
+    with held(spoken, 0, 6.0, *line) as process:
         process.kill()
     assert command(spoken, *line) == 0
     (trial,) = finished(study(spoken, "first-owed"))
@@ -230,10 +239,10 @@ def test_a_network_that_diverges_is_pruned_never_failed(spoken: Path) -> None:
 
 
 def test_a_button_that_fails_a_running_trial_stops_it_and_the_study_goes_on(spoken: Path) -> None:
-    with running(spoken, "trial 0  3.0/12", "--study", "button", "--trials", "1") as process:
+    with held(spoken, 0, 3.0, "--study", "button", "--trials", "1") as process:
         study(spoken, "button").tell(0, state=optuna.trial.TrialState.FAIL)
-        rest = process.stdout.read()
-        assert process.wait(timeout=60) == 0
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
     assert "ended from outside" in rest
     assert study(spoken, "button").trials[0].state.name == "FAIL"
     assert len(finished(study(spoken, "button"))) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from objective.board import finished
-from tests.objective.test_study import ROOT, command, events, running, study, tried, words
+from tests.objective.test_study import ROOT, command, events, held, running, study, tried, words
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,8 @@ def test_two_workers_run_exactly_as_many_trials_as_asked_for(spoken: Path) -> No
 
 
 def test_a_worker_that_crashes_starts_again_and_its_trial_goes_on(spoken: Path) -> None:
-    with running(spoken, "trial 0  9.0/12", "--study", "crashed", "--trials", "3", "--workers", "1") as process:
+    more = ("--study", "crashed", "--trials", "3", "--workers", "1", "--budget-kframes", "36")  # long enough to be killed in
+    with running(spoken, lambda said: said.startswith("trial 0  9.0/36"), *more) as process:
         (pid,) = pids(spoken, "crashed")
         assert pid != process.pid
         os.kill(pid, signal.SIGKILL)
@@ -60,7 +61,7 @@ def test_a_signal_reaches_every_worker(spoken: Path) -> None:
     name = "signalled"
     with running(spoken, partial(both, spoken, name), "--study", name, "--trials", "60", "--workers", "2") as process:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert process.returncode == 130
     trials = tried(spoken, name)
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
@@ -86,13 +87,12 @@ def test_workers_whose_supervisor_was_killed_end_by_themselves(spoken: Path) -> 
 
 def test_a_second_command_joins(spoken: Path) -> None:
     """The same line typed again, here or elsewhere: together they run what one was asked for."""
-    line = words(spoken, "--study", "joined", "--trials", "6")
-    with running(spoken, "trial 0  3.0", "--study", "joined", "--trials", "6") as first:
-        done = subprocess.run(
-            [sys.executable, "-m", "objective.study", *line], cwd=ROOT, capture_output=True, text=True, timeout=120
-        )
+    line = ["--study", "joined", "--trials", "6"]
+    with held(spoken, 0, 3.0, *line) as first, held(spoken, 1, 3.0, *line) as second:
+        second.stdin.close()
         first.communicate(timeout=120)
-    assert (first.returncode, done.returncode) == (0, 0)
+        second.wait(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0)
     assert len(finished(study(spoken, "joined"))) == 6
     assert len(pids(spoken, "joined")) == 2
     assert {trial.state.name for trial in tried(spoken, "joined")} == {"COMPLETE"}

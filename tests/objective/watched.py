@@ -9,7 +9,7 @@ from typing import Any
 
 from objective.sinks.jsonl import append
 from storage.folders import trial_folder
-from tests.objective.test_study import command, running
+from tests.objective.test_study import command, held
 
 NAME = "watched"
 STRICT = {"warmup_share": 0.6, "patience_share": 0, "warn": 1, "critical": 0.99}
@@ -18,10 +18,9 @@ STRICT = {"warmup_share": 0.6, "patience_share": 0, "warn": 1, "critical": 0.99}
 @cache
 def watched(out: Path) -> Path:
     """The folder of the study. Trial 0 is complete, 1 was interrupted after 6 kframes, 2 goes on and is pruned, 3 is pruned."""
-    with running(out, "trial 1  6.0/12", "--study", NAME, "--trials", "2", "--seed", "7") as process:
+    with held(out, 1, 6.0, "--study", NAME, "--trials", "2", "--seed", "7") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.stdout is not None
-        assert "interrupted" in process.stdout.read()
+        assert "interrupted" in process.communicate()[0]
     levels = [word for knob, value in STRICT.items() for word in ("--set", f"health.diagonality.{knob}={value}")]
     for first in ("no_alignment", "alignment_score", "gate_accuracy"):
         levels += ["--set", f"health.{first}.warmup_share=0.9"]

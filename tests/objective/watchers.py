@@ -36,7 +36,8 @@ class Watchers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._servers.close()
         for pid in self._views():  # they would try for a minute
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def at_work(self) -> bool:
         """Whether all four show something."""

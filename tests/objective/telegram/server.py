@@ -15,7 +15,7 @@ from aiohttp import web
 TOKEN = "7000001:AAtoken-that_nobody_may_see"
 TAGS = ("b", "i", "pre", "code")
 SAYS = ("sendMessage", "sendPhoto", "sendMediaGroup", "sendVoice")  # methods that add to a chat
-RESET, SLOW = "reset", "slow"
+RESET, SLOW = "reset", 0.3  # SLOW, as any number: seconds before the answer
 
 Answer = tuple[int, str, dict[str, Any]]  # code, description, parameters
 
@@ -40,7 +40,7 @@ class BotApi:
     """
 
     def __init__(self) -> None:
-        self.script: dict[str, deque[Answer | str]] = defaultdict(deque)
+        self.script: dict[str, deque[Answer | str | float]] = defaultdict(deque)
         self.before: Callable[[str, dict[str, Any]], None] = lambda method, fields: None
         self.after = self.before
         self.chat: list[Said] = []  # everything said, in order
@@ -108,8 +108,8 @@ class BotApi:
             planned = self.script[method].popleft()
             if planned == RESET:
                 return _reset(request)
-            if planned == SLOW:
-                await asyncio.sleep(0.3)
+            if isinstance(planned, float):
+                await asyncio.sleep(planned)
             else:
                 return _refused(*planned)
         found = self._methods.get(method)

@@ -10,14 +10,14 @@ import pytest
 from objective.telegram import api
 from objective.telegram.api import Bot, Message, Refused
 from objective.telegram.text import units
-from tests.objective.telegram.server import RESET, SLOW, TOKEN, BotApi
+from tests.objective.telegram.server import RESET, TOKEN, BotApi
 from tests.processes import happens
 
 
 def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[str] | None = None) -> Any:
     async def go() -> Any:
         async with Bot(TOKEN, telegram.url, None, [].append if log is None else log.append) as bot:
-            return await asyncio.wait_for(talk(bot), 10)
+            return await asyncio.wait_for(talk(bot), 60)
 
     return asyncio.run(go())
 
@@ -25,9 +25,9 @@ def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[
 def test_one_message_a_second_to_a_chat_and_twenty_a_minute_to_a_group(
     telegram: BotApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a tenth of the time; chats do not wait for each other."""
+    """In less time; chats do not wait for each other."""
     monkeypatch.setattr(api, "SPACING_S", 0.05)
-    monkeypatch.setattr(api, "WINDOW_S", 1.0)
+    monkeypatch.setattr(api, "WINDOW_S", 3.0)
     monkeypatch.setattr(api, "GROUP", 5)
     album = Message("album", files=(("a.png", b"1"), ("b.png", b"2")))
 
@@ -41,8 +41,8 @@ def test_one_message_a_second_to_a_chat_and_twenty_a_minute_to_a_group(
     assert all(after - before >= 0.05 for before, after in pairwise(person))
     group = [said.at for said in telegram.chat if said.chat == -5 for _ in range(2 if said.files else 1)]
     assert len(group) == 7
-    assert all(after - before >= 1.0 for before, after in zip(group, group[5:], strict=False))
-    assert person[-1] - person[0] < 1.0
+    assert all(after - before >= 3.0 for before, after in zip(group, group[5:], strict=False))
+    assert person[-1] < group[5]
 
 
 def test_retry_after_holds_every_call(telegram: BotApi) -> None:
@@ -70,9 +70,9 @@ def test_an_outage_is_waited_for_and_said_once(telegram: BotApi) -> None:
 
 
 def test_an_answer_that_takes_too_long_is_asked_for_again(telegram: BotApi) -> None:
-    telegram.script["getMe"].append(SLOW)
+    telegram.script["getMe"].append(2.0)
     log: list[str] = []
-    assert with_bot(telegram, lambda bot: bot.call("getMe", seconds=0.1), log)["username"] == "tune_bot"
+    assert with_bot(telegram, lambda bot: bot.call("getMe", seconds=1), log)["username"] == "tune_bot"
     assert len(log) == 2
 
 

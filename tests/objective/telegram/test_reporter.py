@@ -37,7 +37,7 @@ async def tell(telegram: BotApi, out: Path, why: str = "interrupted", log: list[
         reporter = Reporter(study, bot, **{"chats": (1,), "language": "en", "out": out, **more})
         reporter.command.why = why
         reporter.command.ended.set()
-        await asyncio.wait_for(reporter.run(), 20)
+        await asyncio.wait_for(reporter.run(), 60)
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ async def watching(telegram: BotApi, out: Path, log: list[str] | None = None, **
         running = asyncio.create_task(reporter.run())
         yield reporter
         reporter.command.ended.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
 
 
 def test_everything_that_happened_is_told_once_in_order_and_then_nothing_more(
@@ -228,7 +228,10 @@ def test_killed_at_a_message_it_loses_none(telegram: BotApi, tmp_path: Path, dra
     assert len(victims) == 1 - (-(len(marks) + 1) // every), "the board is a message, too"
 
 
-def test_of_two_reporters_one_speaks_and_the_other_takes_over(telegram: BotApi, tmp_path: Path) -> None:
+def test_of_two_reporters_one_speaks_and_the_other_takes_over(
+    telegram: BotApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objective.telegram.reporter.SETTLE_S", 2.0)  # longer than a write takes
     made = Made(tmp_path)
 
     async def scenario() -> None:

@@ -143,6 +143,8 @@ def test_a_database_that_is_away_is_said_once_and_waited_for(
             holder.execute("BEGIN EXCLUSIVE")
             await happens(lambda: log)
             holder.close()
+            await happens(lambda: len(log) == 2)
+            reporter.study._storage.patience_s = 60.0  # type: ignore[attr-defined]
             made.complete(made.begin(), 0.5)
             await happens(lambda: len(told(telegram)) == 2)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from objective.settings import Settings
     from objective.sinks.fan import Sinks
 
+FIRST_S = 20.0  # that the first of torchrun's processes has to say what is wrong
+
 
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
@@ -40,9 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
             code, sentence = _judged(why)
             if sentence is None:
                 raise
-            if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, one says it
-                print(sentence, file=sys.stderr)
+            _say(sentence)
             return code
+
+
+def _say(sentence: str) -> None:
+    """Of torchrun's processes, the first one says it: it ends them all as soon as one has ended, so the others wait for that.
+
+    What is wrong with the machine of another one alone, that one says at last.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        try:
+            time.sleep(FIRST_S)
+        except KeyboardInterrupt:
+            return
+    print(sentence, file=sys.stderr)
 
 
 def _judged(why: Exception) -> tuple[int, str | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.objective.test_study import ROOT, events, finished, points, study, words
+from tests.objective.test_study import ROOT, command, events, finished, points, study, words
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +72,17 @@ def test_bad_input_is_said_once(spoken: Path) -> None:
         _, errors = process.communicate(timeout=120)
         assert process.returncode != 0
     assert errors.count("--trials: study.trials: need a valid integer") == 1, errors
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_the_first_rank_does_not_know_the_other_one_says(
+    rank: str, spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("objective.study.FIRST_S", 0.0 if rank == "1" else 3_600.0)
+    assert command(spoken, "--study", "bad", "--data", "no/such/folder") == 2
+    assert "no/such/folder" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("whole")

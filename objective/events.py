@@ -7,6 +7,7 @@ from model.report import Report
 
 OUTSIDE = "ended from outside while it ran"  # why a trial failed that a person has stopped
 
+
 @dataclass(frozen=True, slots=True)
 class StudyStarted:
     name: str

@@ -45,7 +45,7 @@ def test_a_stop_is_invisible(spoken: Path) -> None:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  9.0/12") for line in process.stdout)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
+        process.communicate(timeout=30)
     stopped = study(spoken, "stopped")
     assert stopped.trials[0].user_attrs["released"] == "interrupted"
     with torchrun(spoken, "--study", "stopped", "--trials", "1") as process:

@@ -3,8 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from objective.tensorboard import FILE, TensorBoard, main
 from storage.folders import trial_folder
 from tests.objective.test_study import ROOT
 from tests.objective.watched import growing, watched
+from tests.objective.watchers import in_the_way
 from tests.processes import until
 
 
@@ -46,16 +45,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shown(study, tmp_path_factory.mktemp("whole"))
-
-
-def in_the_way(folder: Path) -> None:
-    """A file where the folder was, though its writer may make it anew in between."""
-    for place in count():
-        if folder.is_dir():
-            folder.rename(folder.with_name(f"taken {place}"))
-        with suppress(IsADirectoryError):
-            folder.write_text("in the way")
-            return
 
 
 def read(folder: Path, number: int) -> EventAccumulator:

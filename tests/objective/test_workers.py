@@ -61,7 +61,7 @@ def test_a_signal_reaches_every_worker(spoken: Path) -> None:
     name = "signalled"
     with running(spoken, partial(both, spoken, name), "--study", name, "--trials", "60", "--workers", "2") as process:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=10)
         assert process.returncode == 130
     trials = tried(spoken, name)
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}

@@ -14,6 +14,15 @@ from tests.processes import answers, free_port
 VIEWS = {"objective.dashboard", "objective.mlflow", "objective.tensorboard", "objective.telegram"}
 
 
+def in_the_way(folder: Path) -> None:
+    """A file where the folder was, though its writer may make it anew in between."""
+    while not folder.is_file():
+        folder.parent.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(IsADirectoryError):
+            folder.write_text("no folder any more")
+
+
 class Watchers:
     """The servers, until they are taken away. A context manager: at its end no view of a study of `out` lives."""
 
@@ -45,13 +54,9 @@ class Watchers:
         return bool(seen) and set(self._views().values()) == VIEWS
 
     def take_away(self) -> None:
-        """Both servers; and where the folder of the boards was stands a file, though its writer may make it anew in between."""
+        """Both servers, and the folder of the boards."""
         self._servers.close()
-        while not self.boards.is_file():
-            self.boards.parent.mkdir(exist_ok=True)
-            shutil.rmtree(self.boards, ignore_errors=True)
-            with suppress(IsADirectoryError):
-                self.boards.write_text("no folder any more")
+        in_the_way(self.boards)
 
     def _views(self) -> dict[int, str]:
         """By process, their modules."""

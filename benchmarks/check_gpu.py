@@ -4,6 +4,7 @@ The recurrence's kernels against the plain recurrence in double precision on the
 update launched piece by piece; a synthesis on the GPU against one on the CPU. Needs torch, Triton and NumPy only. Inputs are
 random and fresh, and memory is filled with NaN beforehand, so that nothing right is left lying about.
 """
+
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace

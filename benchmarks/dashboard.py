@@ -5,6 +5,7 @@ again where its own copy is 2 to 10 s old. Measured over HTTP with that copy too
 `python -m objective.dashboard` gives it, behind its guard, and with the bare one that it would open for a URL. The trials have
 24 reports, a health record and a note each, and one runs.
 """
+
 import argparse
 import http.client
 import json

@@ -1,4 +1,5 @@
 """Lengths like LJSpeech's, without its recordings: the histogram of its 13,100 texts, and frames drawn around its pace."""
+
 import numpy as np
 
 FIRST, WIDTH = 10, 5  # symbols: of the first bin, and of every bin

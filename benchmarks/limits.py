@@ -1,4 +1,5 @@
 """What this GPU can do at best, for the distance to it: `python -m benchmarks.limits`. Needs torch only."""
+
 import sys
 import time
 

@@ -2,6 +2,7 @@
 
 A peer trains as its own train.py does: its network, its loss, Adam, clipping at 1.0, and the loss read back in every step.
 """
+
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,5 @@
 """Where the time of one update goes: data, the parts of the forward pass, backward, optimiser."""
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -5,6 +5,7 @@ many finished trials of 24 reports, on SQLite and on a PostgreSQL server of this
 workers get done beside each other on PostgreSQL: they are the real worker, whose training is a recorded curve that takes its
 time. A worker is busy while it trains; ideal would be always.
 """
+
 import argparse
 import json
 import os
@@ -252,9 +253,7 @@ def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) 
     """The share of their time that `count` workers beside each other train."""
     context = get_context("spawn")
     gate, results = context.Barrier(count), context.Queue()
-    crew = [
-        context.Process(target=simulate, args=(url, out, place, seconds, trial_s, gate, results)) for place in range(count)
-    ]
+    crew = [context.Process(target=simulate, args=(url, out, place, seconds, trial_s, gate, results)) for place in range(count)]
     for process in crew:
         process.start()
     found = [results.get(timeout=2 * seconds + 600) for _ in crew]  # queue.Empty where one crashed

@@ -4,6 +4,7 @@ Prints, for the demo profile on this machine: training speed in valid mel frames
 all), the cost of a validation, and what the study adds to a trial: ask and suggest, each report (record, report, prune,
 checkpoint), and the end (speech, pictures, tell).
 """
+
 import argparse
 import json
 import os

@@ -5,6 +5,7 @@ comparisons a batch size: `same_batch`, all on one batch of typical length; `epo
 drawn evenly from an epoch, theirs at random as they train, ours sorted into buckets. Whoever is measured, the trainers take
 turns update by update and the fastest of each batch counts, so that a busy moment of the machine strikes nobody alone.
 """
+
 import argparse
 import json
 import os

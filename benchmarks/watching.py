@@ -4,6 +4,7 @@ A study of six trials, by turns with nobody watching and with everything on: the
 TensorBoard, Telegram with a Bot API server, all on this machine; when half of the trials have ended, all that they report to
 is taken away. Compared pair by pair: the seconds that the trials took, and those of the whole command with its start and end.
 """
+
 import argparse
 import json
 import os

@@ -3,6 +3,7 @@
 Letters: S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands.
 librosa and soundfile are imported where they are used, so that cached mels can be read without them.
 """
+
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO

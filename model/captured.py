@@ -4,6 +4,7 @@ A batch's longest utterance is rounded up to one of SHAPES lengths of the corpus
 (kernels compile, libraries choose, Adam's moments come into being), the next one is recorded and from then on replayed. All
 shapes share one pool of memory, and replays follow one another on one stream, so none overwrites what another still needs.
 """
+
 from collections import Counter
 
 import numpy as np

@@ -4,6 +4,7 @@ Four groups: `Audio` (wave -> mel), `Network` (sizes and dropouts), `Loss` (weig
 A search space names a knob by its dotted path, for example `loss.guided_weight`; nothing outside `Network`, `Loss` and
 `Training` can be searched. The defaults are NVIDIA's Tacotron 2 sizes (28,193,153 parameters with English text at r = 1).
 """
+
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 

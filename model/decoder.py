@@ -3,6 +3,7 @@
 One definition of a step for synthesis and for the law that hoisted equals step-wise. `Block` takes several steps in one go; on
 a GPU, where launching the small kernels of a step costs more than running them, they are one CUDA graph.
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 

@@ -3,6 +3,7 @@
 Each rank builds the same network and draws the same batches, computes the gradients of its share, and takes the same step with
 the sum of all gradients: weights and moments stay alike to the last bit, and nothing but sums of gradients has to travel.
 """
+
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

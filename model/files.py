@@ -1,4 +1,5 @@
 """Files that exist whole or not at all."""
+
 import os
 import time
 import uuid

@@ -4,6 +4,7 @@ B batch, T decoder steps, N symbols. Everything is measured per utterance inside
 Why these and not the usual ones: the mean of A[i, i] gives 0.01 for perfect, uniform and stuck attention alike; the mean row
 maximum gives 0.96 for a horizontal line; plain gate accuracy gives 0.997 for a model that never stops.
 """
+
 import torch
 from torch import Tensor
 

@@ -2,6 +2,7 @@
 
 B batch, L positions (symbols or frames), C channels. Padding is at the end; a mask is (B, L), True on valid positions.
 """
+
 import warnings
 from typing import Any, Literal
 

@@ -2,6 +2,7 @@
 
 B batch, F frames, M bands, T decoder steps, N symbols. All means count valid positions only, so padding changes nothing.
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

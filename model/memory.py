@@ -3,6 +3,7 @@
 An update frees and asks again for gigabytes, and a block that comes fresh from the kernel costs a page fault every 4 KiB: a
 fifth of the time of an update on a CPU.
 """
+
 import ctypes
 import sys
 

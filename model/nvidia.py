@@ -2,6 +2,7 @@
 
 At r = 1 and on raw log-mels their network is ours under other names. Nothing that a file holds is run.
 """
+
 import pickle
 import re
 import struct

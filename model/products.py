@@ -6,6 +6,7 @@ Where oneDNN cannot help (a GPU, double precision, a build without it) these are
 
 R rows, I inputs, O outputs.
 """
+
 from typing import Any
 
 import torch

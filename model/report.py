@@ -1,4 +1,5 @@
 """What the trainer says at a point of the frame grid: plain floats, JSON-able, no torch. A missing value is None, never 0."""
+
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -1,4 +1,5 @@
 """A trainer's whole state as one value: what must be saved so that a resumed run cannot be told from an uninterrupted one."""
+
 from dataclasses import asdict, dataclass, field
 from typing import Any
 

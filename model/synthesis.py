@@ -3,6 +3,7 @@
 An utterance ends after the first step whose gate says stop; or after its attention has rested on the end of the text for so
 long that the gate must have missed it; or at a limit from the text's length.
 """
+
 from dataclasses import dataclass
 from typing import Literal
 

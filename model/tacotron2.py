@@ -7,6 +7,7 @@ Inside, mels are standardised by the corpus's mean and deviation (two buffers; 0
 Padding is invisible: no valid output depends on how far a batch is padded or on its other utterances, but for batch-norm
 statistics in training, which count valid positions only.
 """
+
 from dataclasses import dataclass, fields
 from itertools import pairwise
 

@@ -1,4 +1,5 @@
 """Train one Tacotron 2: a straight line that yields reports. It writes nothing, prints nothing and knows no trial."""
+
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -95,9 +96,7 @@ class Trainer:
         self.config, self.speech, self.device, self.group = config, speech, device, group
         self.budget, self.grid = budget_kframes * 1_000, reports
         units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
-        self.network = Tacotron2(
-            config.network, speech.symbols, config.audio.mel_bands, *units
-        ).to(device)
+        self.network = Tacotron2(config.network, speech.symbols, config.audio.mel_bands, *units).to(device)
         self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
         self.cursor = Cursor()
         self.window = Window(config.training.clip_norm)

@@ -1,4 +1,5 @@
 """One step of the optimiser. The host never waits for the device: what it wants to know is kept there, in a record per step."""
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,6 +3,7 @@
 A tensor is cut where its parts meet: an LSTM's four gates, what stands side by side at an input, the two directions of the
 encoder, the frames of a step. The middle of a convolution's kernel stays its middle.
 """
+
 import hashlib
 import re
 from collections import Counter

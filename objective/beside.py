@@ -2,6 +2,7 @@
 
 The command starts them and tells them through a pipe why it ends; a pipe that ends without a word says that it was killed.
 """
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """What a study says about itself, read from its storage: finished trials, the best, the closing table."""
+
 import warnings
 from collections import Counter
 from collections.abc import Iterable

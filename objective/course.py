@@ -1,4 +1,5 @@
 """The course of a trial so far: what was reported, and the file from which another trial of the same lineage goes on."""
+
 import shutil
 import time
 from collections.abc import Callable, Sequence

@@ -3,6 +3,7 @@
 One that crashes is started again, later each time, and at last no more. What a worker says is followed, so that the trial of
 one that died is known to be over.
 """
+
 import time
 from collections.abc import Sequence
 

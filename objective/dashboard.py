@@ -4,6 +4,7 @@ It serves this machine. Any other --host needs a token in the environment variab
 for as a password (objective/guard.py). `--study NAME --listen [K]` puts the samples of the K best trials beside each other, to
 be compared by ear (objective/listen.py). Exit codes: 0 stopped, 1 the machine failed, 2 bad input.
 """
+
 import argparse
 import ipaddress
 import os

@@ -1,4 +1,5 @@
 """From settings to what a trainer is given: device, checkpoint, the corpus (spoken first if there is none), and speech."""
+
 import hashlib
 import json
 from collections.abc import Sequence
@@ -114,9 +115,7 @@ def speech_of(corpus: Corpus) -> Speech:
 def fingerprint(corpus: Corpus) -> str:
     """Tells corpora apart by what the network sees: texts, mels, and which are for validation."""
     rows = [
-        [utterance.id, utterance.ids, Path(utterance.sound.mel_path).stem]
-        for utterance in (*corpus.train, *corpus.validation)
+        [utterance.id, utterance.ids, Path(utterance.sound.mel_path).stem] for utterance in (*corpus.train, *corpus.validation)
     ]
     sizes = [len(corpus.train), len(corpus.validation)]
     return hashlib.blake2b(json.dumps([sizes, rows]).encode(), digest_size=8).hexdigest()
-

@@ -1,4 +1,5 @@
 """When a study ends, apart from somebody's wish and the machine's: enough trials, a value that is reached, a night to save."""
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """What happens in a study, as values. The worker makes them, the sinks show them; nothing here does anything."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol

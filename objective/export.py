@@ -6,6 +6,7 @@ their pictures and sounds, and needs no network (objective/page.py).
 
 Exit codes: 0 done, 1 the machine failed, 2 bad input, 130 interrupted.
 """
+
 import csv
 import dataclasses
 import sys

@@ -1,4 +1,5 @@
 """What a machine does to a study, told from a bug of ours."""
+
 from model.data.demo import SpeakingError
 from model.distributed import RankLost
 from storage.failures import FAILURES, database_failure

@@ -4,6 +4,7 @@ A view holds nothing that it could lose. Where its destination is away (a server
 growing pauses, and then everything is compared once more. One process of a kind works on a study at a time, by a lock that the
 system releases with the process; the others wait for it.
 """
+
 import argparse
 import fcntl
 import os

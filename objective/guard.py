@@ -5,6 +5,7 @@ and delete studies. With a token every request must bring it. Without one the se
 so that a foreign name that is made to point here (DNS rebinding) reads nothing. Pages of other sites may link to it, and what
 writes must come from the dashboard's own pages.
 """
+
 import base64
 import binascii
 import hmac

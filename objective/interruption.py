@@ -1,4 +1,5 @@
 """What ends a worker in the middle of a trial: Ctrl-C, SIGTERM, a closed terminal, and the time that it was given."""
+
 import signal
 import time
 from collections.abc import Callable

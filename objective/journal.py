@@ -3,6 +3,7 @@
 A line counts once its newline is there. One that a crash has torn, and that a later writer ended, is no record: it is left out
 and counted. Nothing is kept about what was read but the number of bytes, so who starts again from nothing finds the same.
 """
+
 import hashlib
 import json
 import re

@@ -1,4 +1,5 @@
 """What all trials of a worker share, and how it comes from the settings."""
+
 import hashlib
 import json
 import os

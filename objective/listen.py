@@ -4,6 +4,7 @@ A person hears the samples in optuna-dashboard and says which sounds worst, then
 choice says of all others that they are better than that one. A Bradley-Terry fit turns these pairs into ranks, which stand in
 the note of NAME-listen and in the attribute `listened` of the study itself: {trial: rank}.
 """
+
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -117,9 +118,7 @@ class Listening:
         entry, meta = keep(file, name, self.out)
         known, system = {OF: trial.number, SOURCE: file.name, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
         point, where = trial.params, trial.distributions
-        self.heard.add_trial(
-            create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system)
-        )
+        self.heard.add_trial(create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system))
 
     def _rank(self, known: Mapping[int, int]) -> None:
         assert self.heard is not None

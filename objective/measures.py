@@ -1,4 +1,5 @@
 """What every view draws of a report: ten numbers, by the same names everywhere, over kframes rounded to whole ones."""
+
 from datetime import datetime
 
 from model.report import Report

@@ -3,6 +3,7 @@
 A value can be compared as long as nothing but the space differs. The old study stays as it is. A copy keeps its ordinal k, from
 which its seeds followed, its health record and its value, and says where it comes from; its files stay in the old folder.
 """
+
 import math
 import re
 import time

@@ -7,6 +7,7 @@ told what is missing, so this command may be killed at any moment, started twice
 Where to: --uri, else MLFLOW_TRACKING_URI, else a SQLite file under --out.
 Exit codes: 0 done, 1 the machine failed, 2 bad input.
 """
+
 import logging
 import os
 import re

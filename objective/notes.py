@@ -2,6 +2,7 @@
 
 A trial's: how it ended, the very sentence why, what it was, and what it tried to mend. The study's: how far it is.
 """
+
 from collections.abc import Sequence
 
 import optuna

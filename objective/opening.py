@@ -1,4 +1,5 @@
 """Create a study, or load it where its values can be compared with those to come."""
+
 import time
 from dataclasses import asdict
 from typing import Any

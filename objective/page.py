@@ -1,4 +1,5 @@
 """A study as one HTML page that needs nothing else: the board, all trials, and of each what it was, looked and sounded like."""
+
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape

@@ -3,6 +3,7 @@
 matplotlib is imported when a picture is drawn, and used without pyplot, so that nothing global is left behind. A picture
 appears under its name whole or not at all.
 """
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap

@@ -3,6 +3,7 @@
 A worker is an actor. It is asked for its news again and again, and at last says why it stopped. One that crashes, or whose node
 is lost, is placed again, wherever there is room.
 """
+
 import logging
 import os
 import signal
@@ -31,7 +32,9 @@ ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 HERE = ("localhost", "127.0.0.1", "::1")  # each machine calls itself so
 WAY_OUT = "on a machine of the cluster, give HOST:PORT of its head (ray start --head starts one)"
 TOKEN = "it wants a token, which Ray sends where RAY_AUTH_MODE=token is set"
-UNSHARED = "other machines of the Ray cluster cannot use this one's storage: use postgresql://user@host/name or grpc://HOST:PORT"
+UNSHARED = (
+    "other machines of the Ray cluster cannot use this one's storage: use postgresql://user@host/name or grpc://HOST:PORT"
+)
 
 
 def place(settings: Settings, count: int | None, address: str | None, sinks: Sinks, interruption: Interruption) -> End:

@@ -3,6 +3,7 @@
 It is decided when the next point is asked for, from what the study holds, and one thing at a time: so a study that stopped in
 between owes the same, and what it owes comes first. Two workers may enqueue one thing at the same moment: see `doubled`.
 """
+
 from collections.abc import Sequence
 
 import optuna

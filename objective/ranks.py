@@ -2,6 +2,7 @@
 
 Rank 0 is the worker; what it tells the others is a task for each trial, before each update that it comes, and at last None.
 """
+
 import os
 import signal
 import sys

@@ -13,6 +13,7 @@ is those files in order, one JSON object a line:
 (objective/score.py). The later half of the first --trials is held out, or what --held-out-from says: levels are chosen on the
 others, and proved on these. A missing value is null.
 """
+
 import argparse
 import json
 import random

@@ -2,6 +2,7 @@
 
 Nothing is turned in a trial that runs, and one idea is tried at a time, so that a study can say what helped.
 """
+
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
+
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

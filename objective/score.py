@@ -3,6 +3,7 @@
 The value is weight-free: masked mel error before and after the postnet plus gate cross-entropy on the validation set. Loss
 alone crowns broken voices, so alignment, gate and a free-running stop are constraints: a trial that breaks one is never best.
 """
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

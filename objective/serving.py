@@ -1,4 +1,5 @@
 """A small web server: a quiet thread for each request, and parts of a file, without which a browser cannot seek in a sound."""
+
 import re
 import socket
 import sys

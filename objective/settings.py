@@ -2,6 +2,7 @@
 
 A knob is named by its dotted path, such as `training.learning_rate`. Nothing here imports torch, Optuna or an audio library.
 """
+
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Let a network speak freely: the fixed sentences, how they came out, and what a person looks at and listens to."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,7 @@ def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -
     )
 
 
-def show(
-    folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str
-) -> None:
+def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str) -> None:
     """Pictures and sounds of one row of what was spoken: `sentence`, which somebody recorded.
 
     The reference is the recording after its mel and Griffin-Lim: it differs from the sample by what the network does alone.

@@ -4,6 +4,7 @@ pause: no further trial begins, those that run go on; resume: they begin again; 
 again, as with the dashboard's Fail button. The workers heed it between two trials, and a stop within one report. Exit codes:
 0 done, 1 the machine failed, 2 bad input. Telegram's commands do the same.
 """
+
 import argparse
 import os
 import sys

@@ -3,6 +3,7 @@
 Flags, `--set`, a YAML file and the profile fill one tree of settings (objective/settings.py). Exit codes: 0 done, 1 the machine
 failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is needed.
 """
+
 import argparse
 import os
 import sys

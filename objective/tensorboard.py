@@ -5,6 +5,7 @@ says how far it is written: what is missing is added, and nothing stands in it t
 
 Exit codes: 0 done, 1 the machine failed, 2 bad input.
 """
+
 import os
 import sys
 import wave
@@ -80,9 +81,7 @@ def end(trial: Trial) -> bytes:
     assert trial.end is not None
     at, last = clock(trial.end["at"]), step(trial.end["kframes"])
     state = api_pb2.STATUS_SUCCESS if trial.state == "COMPLETE" else api_pb2.STATUS_FAILURE
-    said = plugin_data_pb2.HParamsPluginData(
-        session_end_info=plugin_data_pb2.SessionEndInfo(status=state, end_time_secs=at)
-    )
+    said = plugin_data_pb2.HParamsPluginData(session_end_info=plugin_data_pb2.SessionEndInfo(status=state, end_time_secs=at))
     values = [_plugin(metadata.SESSION_END_INFO_TAG, said)]
     if trial.state == "COMPLETE" and trial.end["value"] is not None:
         values.append({"tag": "value", "simple_value": trial.end["value"]})

@@ -1,4 +1,5 @@
 """One trial: the only place where Optuna meets training. It follows the trainer's reports and says how the trial ended."""
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

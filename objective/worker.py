@@ -4,6 +4,7 @@ COMPLETE is a result, PRUNED a fact about the point, FAIL a fact about the machi
 point of a trial that fails comes again with its ordinal k and goes on from its last snapshot, and the seed of trial k depends
 on the study's seed and k alone, so that an interrupted study tries what an undisturbed one would have tried.
 """
+
 import errno
 import os
 import sys

@@ -3,6 +3,7 @@
 A worker sends its events through a pipe, and at last why it stopped. One that is gone without a word has crashed, and is
 started again. All that the workers share is the study's storage, so workers of other machines may join.
 """
+
 import math
 import os
 import signal

@@ -6,6 +6,7 @@ and, where they are known, `k`, `held_out`, `budget_kframes`, `end` and `kept`. 
 are all None. What a trial is worth and whether it was sick is read from the snapshot that a study would have kept, and from how
 that snapshot spoke; no rule has a say in it. Loads without torch and Optuna.
 """
+
 import json
 import sys
 from collections.abc import Mapping, Sequence

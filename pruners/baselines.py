@@ -3,6 +3,7 @@
 A contender maps curves in the order of their trials to their outcomes. Optuna's pruners and ours go through a study; i-Epoch
 and random kills, which decide about all trials at once, are plain functions of the curves.
 """
+
 import random
 import warnings
 from collections.abc import Callable, Sequence

@@ -3,6 +3,7 @@
 A combination is a rule itself, so `After(Patient(Below("diagonality", level), 0.08), 0.3)` reads from the inside: low, for 8 %
 of the budget, once 30 % are over.
 """
+
 from dataclasses import dataclass, replace
 
 from pruners.levels import Ceiling, Floor, Levels, NoAlignment

@@ -1,4 +1,5 @@
 """A pruner that says why: Optuna's interface answers yes or no, so the reason is kept among the trial's attributes."""
+
 from abc import abstractmethod
 
 import optuna

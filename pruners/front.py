@@ -2,6 +2,7 @@
 
 matplotlib is imported when the picture is drawn, and used without pyplot, so that nothing global is left behind.
 """
+
 from collections.abc import Mapping, Sequence
 from math import cos, hypot, pi, sin
 from pathlib import Path

@@ -9,6 +9,7 @@ They keep nothing that a study would miss, so they work in any process. A study 
 and finds `pruned_by`, `pruned_reason` and `pruned_step` among the trial's attributes afterwards. A judgement costs no SQL; the
 other trials are read once a rule wants to stop, to see whether it may.
 """
+
 import logging
 from collections.abc import Callable, Sequence
 

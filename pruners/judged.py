@@ -1,4 +1,5 @@
 """What pruners save and what they cost: figures over many orders of the same recorded trials, with bootstrap intervals."""
+
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed

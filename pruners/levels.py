@@ -4,6 +4,7 @@ Shares are of a trial's frame budget. `warmup_share`: nothing before it counts, 
 `patience_share`: a critical signal stops a trial once it was critical at every validation for so long; 0 stops at the first.
 Plain frozen values, no imports of the project.
 """
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

@@ -3,6 +3,7 @@
 That is an in-memory study of Optuna's that is asked and told, reports, health records and constraints: what stops a trial here
 stops it there, for the same reason.
 """
+
 import copy
 import logging
 from collections.abc import Iterator, Sequence

@@ -4,6 +4,7 @@ Loss alone crowns broken voices: a network that never aligned may well have the 
 rule stopped, or that ended with a broken constraint, are nobody's peers. The resource is the Optuna step, thousands of valid
 mel frames, and smaller values are better.
 """
+
 from collections.abc import Sequence
 
 import optuna

@@ -4,6 +4,7 @@ Every archived trial spoke its fixed sentences freely with the snapshot that a s
 is a figure of that snapshot on the validation set, teacher-forced; the table shows Spearman's rank correlation of the candidate
 with what was heard, both smaller is better, with a 95 % interval from 1,000 bootstrap samples of the trials.
 """
+
 import argparse
 import json
 import sys

@@ -1,6 +1,7 @@
 """The health record: a trial's curves as one versioned JSON value. Rules read nothing else, so they work in another process,
 after a resume and over recorded curves. A missing value is None, never 0.
 """
+
 from typing import Any
 
 from model.report import Report

@@ -4,6 +4,7 @@ Every pruner, ours and Optuna's, sees the curves of the archive (pruners/archive
 (pruners/offline.py). The figures and their intervals: pruners/judged.py. The pruners: pruners/baselines.py. Where the archive
 says which curves were held out, these are judged. Exit codes: 0 done, 1 the machine failed, 2 bad input, 130 interrupted.
 """
+
 import argparse
 import json
 import os

@@ -3,6 +3,7 @@
 A rule judges the last point of a record (`pruners/record.py`): nothing, a warning, or critical, which asks for a stop. How
 rules wait and combine is in `pruners/compose.py`. Loads without torch and Optuna.
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median

@@ -1,4 +1,5 @@
 """The pruner of a study, from its settings: what `objective.study` runs, and what `pruners.replay` proves."""
+
 from collections.abc import Callable
 
 import optuna

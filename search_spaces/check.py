@@ -1,4 +1,5 @@
 """From the table of a YAML space to its parameters, with every mistake of the table as a sentence."""
+
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any

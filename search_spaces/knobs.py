@@ -1,4 +1,5 @@
 """The knobs of `model.config` by dotted path: which can be searched, what they are in a configuration, and turning them."""
+
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, cast

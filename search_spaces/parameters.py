@@ -1,4 +1,5 @@
 """One searched knob: a number between bounds or a choice, when it is searched at all, and how it asks a trial for a value."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol

@@ -1,4 +1,5 @@
 """Reading what people write: YAML with the line of a mistake, and the nearest known name for a misspelt one."""
+
 import difflib
 import re
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
 """The recipes that a study tries first: published ones and our own, as settings by dotted name (`recipes.yaml`)."""
+
 from pathlib import Path
 
 from search_spaces.parameters import Value

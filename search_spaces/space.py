@@ -14,6 +14,7 @@
 
 A parameter whose `when:` does not hold is not asked for, and stays at the value of the settings.
 """
+
 import math
 import random
 import re

@@ -3,6 +3,7 @@
 One folder, `artifacts` beside the studies, serves them all. Optuna's own `upload_artifact` tells the study of a file before it
 is there; here it lies in the store whole, and then the study is told.
 """
+
 import json
 import shutil
 import uuid

@@ -1,4 +1,5 @@
 """Files of tensors that exist whole or not at all, are checked when read, and run nothing that they hold."""
+
 import os
 import pickle
 import zipfile

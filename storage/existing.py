@@ -1,4 +1,5 @@
 """Find a study that is there: for the commands that look at studies and make none."""
+
 from pathlib import Path
 
 import optuna

@@ -1,4 +1,5 @@
 """What a database does to a study, told from a bug of ours: refused when it is opened, and failed under a running study."""
+
 from storage.patience import OUTAGES, first_line
 
 LOCAL = "postgres-local"  # the scheme of a PostgreSQL server of this machine's own

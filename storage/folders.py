@@ -1,4 +1,5 @@
 """Where the files of a study lie: `runs/<study>/trial-00012/`, and in it the snapshots."""
+
 from pathlib import Path
 
 ARTIFACTS = "artifacts"  # folder beside those of the studies, with what all of them have to show

@@ -1,4 +1,5 @@
 """Who runs a trial, and whether it still does: a signature (host, process, boot), and a beat that its worker raises."""
+
 import os
 import socket
 import threading

@@ -5,6 +5,7 @@ two workers that find a dead one's trial only one releases it, and a worker that
 longer its own. Which points are owed follows from the study alone, so whoever dies between two writes loses nothing. A FAIL
 without `released` was somebody's wish, and does not come again.
 """
+
 from collections.abc import Sequence
 from typing import Any
 

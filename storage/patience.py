@@ -11,6 +11,7 @@ Nobody knows whether an operation whose answer was lost had been done, so each o
   is what was to be written, it was us, and no error. FAIL is the exception. It looks the same whoever wrote it, and it is the
   fence between two who release one trial, so it stays an error: at worst both believe it was the other, and the trial is owed.
 """
+
 import functools
 import inspect
 import logging

@@ -7,6 +7,7 @@ the last one to end stops it. One that is killed stops nothing: the server then 
 The kernel's locks on three files in DIR say who lives. They end with their process, so a dead one's number misleads nobody:
 `lock`, who starts or stops; `users`, shared by the processes that use the server; `server`, held by PostgreSQL itself.
 """
+
 import argparse
 import atexit
 import fcntl
@@ -64,7 +65,7 @@ def _fit(folder: Path) -> Path:
     folder = folder.expanduser().absolute()
     path = str(folder / "data" / SOCKET)
     if len(os.fsencode(path)) > LONGEST_PATH or set(path) & set(',"$`\\\n'):
-        rule = f'need a path of at most {LONGEST_PATH} bytes, with none of , " $ ` \\, for PostgreSQL\'s socket'
+        rule = f"need a path of at most {LONGEST_PATH} bytes, with none of , \" $ ` \\, for PostgreSQL's socket"
         raise StorageError(f"{rule}, got {path!r}: choose another folder, or a short link to this one")
     return folder
 

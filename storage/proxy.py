@@ -2,6 +2,7 @@
 
 Whoever reaches the port may read and change the studies: serve 127.0.0.1, or a network where everybody is trusted.
 """
+
 import argparse
 import signal
 import socket

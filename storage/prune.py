@@ -3,6 +3,7 @@
 Never what a trial uses that runs or is to go on (storage/retention.py). Exit codes: 0 done, 1 the machine failed, 2 bad input.
 Nothing heavy is imported before it is needed.
 """
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """The studies behind a proxy (storage/proxy.py): `grpc://HOST:PORT`."""
+
 import warnings
 from urllib.parse import urlsplit
 

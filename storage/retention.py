@@ -6,6 +6,7 @@ lineage, so the folders with the two newest ones stay until it has ended. A comp
 No lock is needed, though workers tidy at once while trials begin, report and end: what lets a file go never becomes untrue
 again. An end is final, a newer snapshot of a lineage stays, and a trial that waits counts like one that has just begun to read.
 """
+
 import math
 import os
 import re

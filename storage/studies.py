@@ -1,4 +1,5 @@
 """Open the database that holds the studies, whichever it is, so that many may share it and a short outage ends no trial."""
+
 import errno
 import os
 import sqlite3

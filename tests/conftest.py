@@ -1,4 +1,5 @@
 """Small pieces that many tests share: a tiny network, and speech that can be learnt in a moment."""
+
 import os
 import signal
 

@@ -1,4 +1,5 @@
 """Other processes and tasks: ports for them, and waits. They do not say when, so one has to look again and again."""
+
 import asyncio
 import socket
 import time

@@ -1,4 +1,5 @@
 """The files under deploy/ and the commands of docs/scaling.md: they parse, fit each other and the flags, and hold no secret."""
+
 import json
 import re
 import shlex

@@ -1,4 +1,5 @@
 """The house: imports point one way, and what should load quickly loads without the heavy libraries."""
+
 import ast
 import subprocess
 import sys

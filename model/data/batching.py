@@ -1,4 +1,5 @@
 """Utterances -> batches of indices: seeded, length-bucketed, endless; and a batch -> shares of ranks."""
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np

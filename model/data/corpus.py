@@ -2,6 +2,7 @@
 
 Every line is used whole or left out whole, with its number and its reason: text and sound are never cut.
 """
+
 import math
 import os
 from collections import Counter

@@ -3,6 +3,7 @@
 espeak-ng carries its state from one utterance into the next, so a fresh process speaks a whole corpus in order: this file run
 as a script, alone and isolated, which is why it imports only the standard library at the top.
 """
+
 import array
 import ctypes
 import random

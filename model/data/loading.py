@@ -2,6 +2,7 @@
 
 B batch, N symbols, F mel frames, M mel bands.
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 A list is read line by line; a line that cannot be read is a Problem with its number and never shifts the others.
 """
+
 import csv
 import os
 import re

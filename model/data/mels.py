@@ -5,6 +5,7 @@ written last; and `paths/`, which maps a path with its size and time of change t
 Any number of processes may fill it at once: files appear whole, and who comes second writes the same. What does not fit its
 checksum is computed anew.
 """
+
 import errno
 import hashlib
 import json

@@ -1,4 +1,5 @@
 """What is wrong with a corpus: one Problem a line, and the error that shows them as a table."""
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

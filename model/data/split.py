@@ -1,4 +1,5 @@
 """Which utterances validate. Pieces of one source recording never stand on both sides where the ids tell the recordings."""
+
 import random
 import re
 from collections.abc import Sequence

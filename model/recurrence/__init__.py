@@ -9,6 +9,7 @@ functions of the stacked sequences and stand outside the loop (they appear on no
 
 T decoder steps, B batch, N symbols, A attention LSTM, E memory, D attention, K location kernel.
 """
+
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import TypeVar

@@ -7,6 +7,7 @@ precision (in double for double); `products` is the type in which matrices multi
 
 Nothing here waits for the device or depends on data: a caller may capture forward and backward in a CUDA graph.
 """
+
 from dataclasses import dataclass
 from typing import Any
 

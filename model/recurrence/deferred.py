@@ -9,6 +9,7 @@ tanh(x) is 2 sigmoid(2x) - 1, and PyTorch's sigmoid is ten times as fast on a CP
 
 Letters as in `model.recurrence`. Symbols stand last, so that the products with the location filter need no transposing.
 """
+
 from typing import Any
 
 import torch

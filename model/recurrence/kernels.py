@@ -8,6 +8,7 @@ step to step stands in two buffers in turn: a value held by several threads is r
 ACC is the type of sums and pointwise functions; PRODUCTS that of the operands of matrix products, which multiply as MULTIPLY:
 the same, except in Triton's interpreter. The location features multiply as FEATURES: a cumulative alignment needs eleven bits.
 """
+
 from functools import partial
 
 import triton  # type: ignore[import-untyped]
@@ -39,9 +40,26 @@ def windows(history, n, N, K: tl.constexpr, BLOCK_W: tl.constexpr):
 
 @kernel
 def lstm_forward(
-    gates, dropout, recurrent, query, fed, before, cells, parts, t, B,
-    A: tl.constexpr, E: tl.constexpr, D: tl.constexpr, ACC: tl.constexpr, MULTIPLY: tl.constexpr, PRODUCTS: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr,
+    gates,
+    dropout,
+    recurrent,
+    query,
+    fed,
+    before,
+    cells,
+    parts,
+    t,
+    B,
+    A: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    ACC: tl.constexpr,
+    MULTIPLY: tl.constexpr,
+    PRODUCTS: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_A: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     """The LSTM for a tile of utterances and hidden units, and these units' part of the query.
 
@@ -91,10 +109,34 @@ def lstm_forward(
 
 @kernel
 def attention_forward(
-    parts, memory, keys, padding, limits, location, energy, fed, history, queries, scores, t, B, N,
-    A: tl.constexpr, E: tl.constexpr, D: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, ACC: tl.constexpr,
-    FEATURES: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, STAGES: tl.constexpr, BLOCK_P: tl.constexpr,
-    BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_W: tl.constexpr,
+    parts,
+    memory,
+    keys,
+    padding,
+    limits,
+    location,
+    energy,
+    fed,
+    history,
+    queries,
+    scores,
+    t,
+    B,
+    N,
+    A: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    K: tl.constexpr,
+    PARTS: tl.constexpr,
+    ACC: tl.constexpr,
+    FEATURES: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    STAGES: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_W: tl.constexpr,
 ):
     """Query, energies, softmax and context of one utterance, as far as its symbols go."""
     b = tl.program_id(0)
@@ -136,11 +178,40 @@ def attention_forward(
 
 @kernel
 def attention_backward(
-    d_context, d_alignment, d_fed, memory, keys, limits, location, energy, queries, history, d_weights, d_windows, d_sums,
-    d_contexts, d_scores, d_queries, t, B, N,
-    A: tl.constexpr, E: tl.constexpr, D: tl.constexpr, K: tl.constexpr, SPLIT: tl.constexpr, ACC: tl.constexpr,
-    MULTIPLY: tl.constexpr, PRODUCTS: tl.constexpr, FEATURES: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,
-    STAGES: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_W: tl.constexpr,
+    d_context,
+    d_alignment,
+    d_fed,
+    memory,
+    keys,
+    limits,
+    location,
+    energy,
+    queries,
+    history,
+    d_weights,
+    d_windows,
+    d_sums,
+    d_contexts,
+    d_scores,
+    d_queries,
+    t,
+    B,
+    N,
+    A: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    K: tl.constexpr,
+    SPLIT: tl.constexpr,
+    ACC: tl.constexpr,
+    MULTIPLY: tl.constexpr,
+    PRODUCTS: tl.constexpr,
+    FEATURES: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    STAGES: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_W: tl.constexpr,
 ):
     """From the gradients of one utterance's context and alignment to those of its query and of the windows it looked at.
 
@@ -196,9 +267,26 @@ def attention_backward(
 
 @kernel
 def lstm_backward(
-    d_hidden, d_fed, d_queries, query, dropout, before, cells, d_cells, d_gates, t, B,
-    A: tl.constexpr, E: tl.constexpr, D: tl.constexpr, SPLIT: tl.constexpr, ACC: tl.constexpr, MULTIPLY: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_D: tl.constexpr,
+    d_hidden,
+    d_fed,
+    d_queries,
+    query,
+    dropout,
+    before,
+    cells,
+    d_cells,
+    d_gates,
+    t,
+    B,
+    A: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    SPLIT: tl.constexpr,
+    ACC: tl.constexpr,
+    MULTIPLY: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_A: tl.constexpr,
+    BLOCK_D: tl.constexpr,
 ):
     """From the gradients of a tile of hidden states and of the queries to those of its gates."""
     step = tl.cast(t, tl.int64) * B
@@ -241,9 +329,19 @@ def lstm_backward(
 
 @kernel
 def recurrent_backward(
-    d_gates, recurrent, d_fed, t, B,
-    A: tl.constexpr, E: tl.constexpr, SPLIT: tl.constexpr, ACC: tl.constexpr, MULTIPLY: tl.constexpr, BLOCK_B: tl.constexpr,
-    BLOCK_X: tl.constexpr, BLOCK_K: tl.constexpr,
+    d_gates,
+    recurrent,
+    d_fed,
+    t,
+    B,
+    A: tl.constexpr,
+    E: tl.constexpr,
+    SPLIT: tl.constexpr,
+    ACC: tl.constexpr,
+    MULTIPLY: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     """d_gates[t] (B, 4A) times `recurrent` (4A, E + A), over one of SPLIT shares of the 4A rows, to d_fed (SPLIT, B, E + A).
     The readers of `d_fed` add the shares up: tiles are too few to fill the device, so that each share has its own programs.
@@ -265,9 +363,28 @@ def recurrent_backward(
 
 @kernel
 def deferred_backward(
-    d_scores, queries, history, keys, limits, location, energy, d_keys, d_location, d_energy, T, B, N,
-    D: tl.constexpr, K: tl.constexpr, ACC: tl.constexpr, MULTIPLY: tl.constexpr, PRODUCTS: tl.constexpr, FEATURES: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_W: tl.constexpr,
+    d_scores,
+    queries,
+    history,
+    keys,
+    limits,
+    location,
+    energy,
+    d_keys,
+    d_location,
+    d_energy,
+    T,
+    B,
+    N,
+    D: tl.constexpr,
+    K: tl.constexpr,
+    ACC: tl.constexpr,
+    MULTIPLY: tl.constexpr,
+    PRODUCTS: tl.constexpr,
+    FEATURES: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_W: tl.constexpr,
 ):
     """Over all steps, for a tile of symbols and units of one utterance: gradients of keys, filters and energy vector."""
     b = tl.program_id(2)

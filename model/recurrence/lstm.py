@@ -6,6 +6,7 @@ faster one, too.
 T steps, B batch, H features. Gates stand in the order input, forget, output, cell. Products multiply in the type of the
 gates; cell states are in single precision (in double precision for double).
 """
+
 from typing import Any
 
 import torch

@@ -1,4 +1,5 @@
 """The attention recurrence in plain autograd: the one to read."""
+
 from dataclasses import dataclass
 
 import torch

@@ -1,4 +1,5 @@
 """English text -> what a reader says: NVIDIA's `english_cleaners` in effect, without a transliteration of other scripts."""
+
 import re
 import unicodedata
 

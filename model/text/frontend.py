@@ -1,4 +1,5 @@
 """Text -> symbol ids and back. What no symbol stands for is handed back as `dropped`: nothing is lost in silence."""
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Russian text -> what a reader says: 33 letters (ё kept), `+` before a stressed vowel, numbers and abbreviations in words."""
+
 import re
 import unicodedata
 from typing import Any

@@ -5,14 +5,10 @@ LANGUAGES = ("en", "ru")
 _PUNCTUATION = "_-!'(),.:;? "
 _LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RUSSIAN = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя+"  # + is the stress mark, before the stressed vowel
-_PHONES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"  # of cmudict
-)
+_PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"  # of cmudict
 _VOWEL_STRESSES = ("", "0", "1", "2")
 
-ARPABET = tuple(
-    phone + stress for phone in _PHONES.split() for stress in (_VOWEL_STRESSES if phone[0] in "AEIOU" else ("",))
-)
+ARPABET = tuple(phone + stress for phone in _PHONES.split() for stress in (_VOWEL_STRESSES if phone[0] in "AEIOU" else ("",)))
 
 
 def symbols(language: str) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 """The last page of a study: the best trials, what mattered, what pruning saved, and the next command to type."""
+
 from typing import Any
 
 from rich.console import Console

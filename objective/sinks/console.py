@@ -1,4 +1,5 @@
 """The console on a terminal: a live view of the running trial, and above it a lasting line for every finished one."""
+
 import os
 import sys
 import time

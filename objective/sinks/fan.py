@@ -1,4 +1,5 @@
 """One event out to every sink. A sink may die; the trial may not."""
+
 import logging
 from collections.abc import Callable, Iterable
 from threading import RLock

@@ -5,6 +5,7 @@ every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). B
 workers may share one. Where a command was killed after it had told the study of an end and before it had written it down, the
 next one does (`complete`).
 """
+
 import json
 import logging
 import math

@@ -1,4 +1,5 @@
 """The console where nobody watches live: a line per report, a line per finished trial, the closing page."""
+
 from typing import TextIO
 
 from rich.console import Console

@@ -1,4 +1,5 @@
 """How the console says things: numbers, durations, and what became of a trial. The display and the plain lines share it."""
+
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -5,6 +5,7 @@ the first one hears the reports. TELEGRAM_API_BASE names another Bot API server,
 a topic of a forum. `--check` proves all this with one message. Exit codes: 0 done, 1 the machine failed, 2 bad input, or
 Telegram refuses.
 """
+
 import argparse
 import asyncio
 import os

@@ -2,6 +2,7 @@
 
 The token is part of every address. No exception of the HTTP client leaves this file, because all of them know the address.
 """
+
 import asyncio
 import json
 import time

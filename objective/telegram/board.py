@@ -1,4 +1,5 @@
 """The pinned message of a study, edited in place: how far it is, the best, what runs and how it is, how long it may take."""
+
 from html import escape
 
 from optuna.trial import FrozenTrial

@@ -1,4 +1,5 @@
 """What allow-listed chats may ask: a command as text or as a button, and the messages that answer it."""
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

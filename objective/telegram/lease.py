@@ -3,6 +3,7 @@
 Study attributes know no "set if unset", so this is Fischer's protocol: whoever finds nobody signs, waits for longer than a
 write takes, and speaks if the signature is still his own. Who is gone is told as of a trial (storage/leases.py).
 """
+
 import time
 import uuid
 from typing import Any

@@ -1,4 +1,5 @@
 """What the reporter sees: the study at one moment, made of its storage and of what the rules say about the trials that run."""
+
 import time
 from typing import Any
 

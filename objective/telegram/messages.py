@@ -1,4 +1,5 @@
 """An event as messages: what is said, with which pictures and sounds, and whether telephones ring."""
+
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -119,9 +120,7 @@ def gone(trial: FrozenTrial, words: Words) -> str:
     return words("given_up" if known["given_up"] else "lost" if known["why"] else "failed", **known)
 
 
-def _ending(
-    trial: FrozenTrial, scene: Scene, position: Position, words: Words, files: Mapping[str, Path]
-) -> list[Message]:
+def _ending(trial: FrozenTrial, scene: Scene, position: Position, words: Words, files: Mapping[str, Path]) -> list[Message]:
     before = [other for other in known(scene, position) if other.number != trial.number]
     text = summary(trial, before, scene, words)
     row = dead_in_a_row([*before, trial])

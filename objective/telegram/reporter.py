@@ -1,4 +1,5 @@
 """The reporter: looks at the study, tells what is new, keeps the board, answers commands. Where it was is kept in the study."""
+
 import asyncio
 import time
 from collections.abc import Callable, Coroutine

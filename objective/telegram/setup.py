@@ -1,4 +1,5 @@
 """What the environment says about Telegram: the bot's token, the chats, and where the Bot API is."""
+
 import os
 import re
 from dataclasses import dataclass, field

@@ -2,6 +2,7 @@
 
 The same study and the same position give the same next event, in whatever process and whenever it is asked.
 """
+
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,5 @@
 """Text as Telegram counts it, in UTF-16 units of what its tags leave, and small drawings made of letters."""
+
 import math
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,5 @@
 """What the reporter says, in English and Russian. Why a trial was stopped is the study's own sentence in either language."""
+
 from html import escape
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Chromium without a window, over its own protocol (CDP), with aiohttp, which is here anyway: no driver and no package more."""
+
 import asyncio
 import base64
 import itertools

@@ -3,6 +3,7 @@
 With TACOTUNE_PICTURES=docs/images the studies are those of the demo, which takes some minutes, and the pictures of the
 documentation are made anew.
 """
+
 import os
 import signal
 import subprocess

@@ -1,4 +1,5 @@
 """`python -m tests.faults`."""
+
 import sys
 
 from tests.faults.suite import main

@@ -1,4 +1,5 @@
 """The disk is full; snapshots and the mel cache are damaged."""
+
 import resource
 import subprocess
 import zipfile

@@ -1,4 +1,5 @@
 """A study under faults: its command is typed until it is done, and what it leaves behind is held against what is promised."""
+
 import json
 import os
 import shutil

@@ -1,4 +1,5 @@
 """What a study has left behind, held against what is promised."""
+
 import json
 import os
 from collections import Counter, defaultdict

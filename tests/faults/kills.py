@@ -1,4 +1,5 @@
 """SIGKILL at seeded places: at any moment, in the middle of a snapshot, of the mel cache, of an ask, a tell, a release."""
+
 import os
 import signal
 import time

@@ -13,6 +13,7 @@ update, report and snapshot, and at the given place it does what a machine may d
 Of all processes of a command each SIGKILL and each hang meets one. Workers, which are spawned, import this module once more, as
 `__mp_main__`, and find their faults in the environment.
 """
+
 import datetime
 import importlib
 import json

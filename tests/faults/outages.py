@@ -1,4 +1,5 @@
 """The database goes: a PostgreSQL server that is stopped, killed, or away for long; a SQLite file that somebody locks."""
+
 import os
 import signal
 import sqlite3

@@ -1,4 +1,5 @@
 """What people and machines do to a worker: a button, a signal, a clock that jumps, a pause, a step that never ends."""
+
 import json
 import os
 import signal

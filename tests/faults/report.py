@@ -1,4 +1,5 @@
 """docs/reliability.md: what is promised, and what the suite has measured."""
+
 import os
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """The fault suite: what happens in which study, side by side, and whether every promise was kept."""
+
 import argparse
 import signal
 import tempfile

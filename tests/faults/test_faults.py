@@ -1,4 +1,5 @@
 """The shorter part of the fault suite: the same code, a few kills on SQLite."""
+
 import shutil
 from collections.abc import Iterator
 

@@ -1,4 +1,5 @@
 """Recurrences to compare: shapes at the edges, and random leaves."""
+
 from dataclasses import fields
 
 import torch

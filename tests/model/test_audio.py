@@ -1,4 +1,5 @@
 """Laws of the sound: NVIDIA's mel by another route, decibels, the way back, and files of every kind."""
+
 import io
 import math
 import subprocess

@@ -1,4 +1,5 @@
 """Batches of indices: everything once an epoch, the cursor says it all, little is wasted on padding."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """The shapes that captured updates are padded to."""
+
 import numpy as np
 
 from benchmarks.lengths import draw

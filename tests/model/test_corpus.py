@@ -1,4 +1,5 @@
 """A corpus is used whole, without its bad lines, or not at all; and every bad line says its number and its reason."""
+
 import os
 import shutil
 import unicodedata

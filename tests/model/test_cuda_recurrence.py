@@ -1,4 +1,5 @@
 """The Triton recurrence is the reference, forwards and backwards: on a GPU where there is one, else in Triton's interpreter."""
+
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace

@@ -1,4 +1,5 @@
 """The decoder of synthesis: blocks of steps are the steps, and a window is each utterance's own."""
+
 import pytest
 import torch
 from torch import Tensor

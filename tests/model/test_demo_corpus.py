@@ -1,4 +1,5 @@
 """The built-in corpus: the same bytes for the same seed, whole or not there at all, and every sentence readable."""
+
 import re
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """One trial on several ranks: two real processes are one, whatever befalls either."""
+
 import copy
 import math
 import os

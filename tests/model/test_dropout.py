@@ -1,4 +1,5 @@
 """Cheap dropout is dropout: its share, its mean, its independence, its gradient; the seed decides, and nothing else."""
+
 import math
 
 import pytest

@@ -1,4 +1,5 @@
 """A file is there whole or not at all, whoever else writes it."""
+
 import os
 from pathlib import Path
 

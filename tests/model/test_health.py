@@ -1,4 +1,5 @@
 """The measurements against the calibration of health signals, the faults of the usual metrics, and their laws."""
+
 import math
 
 import pytest

@@ -1,4 +1,5 @@
 """Masked batch norm is the plain formula over valid positions, backwards too; a block leaves zeros where it found padding."""
+
 import pytest
 import torch
 from torch import Tensor

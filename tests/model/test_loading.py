@@ -1,4 +1,5 @@
 """Indices -> batches: zeros at the end, and the same batch whether mels lie in files or on the device."""
+
 import pytest
 import torch
 

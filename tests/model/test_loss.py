@@ -1,4 +1,5 @@
 """The terms are what their formulas say, utterance by utterance, and weights stay out of the score."""
+
 import math
 from dataclasses import replace
 

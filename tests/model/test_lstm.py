@@ -1,4 +1,5 @@
 """The LSTM as one Function is the plain one step by step, forwards and backwards; with it the decoder drops its state."""
+
 from dataclasses import replace
 
 import pytest

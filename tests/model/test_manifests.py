@@ -1,4 +1,5 @@
 """Lists of every accepted kind are read line by line; nothing here needs a sound, only files that exist."""
+
 import unicodedata
 from pathlib import Path
 

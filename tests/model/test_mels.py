@@ -1,4 +1,5 @@
 """The mel cache: computed once, never torn, never stale, and safe for several processes at once."""
+
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace

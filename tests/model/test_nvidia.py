@@ -2,6 +2,7 @@
 
 TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, beside which ours is then run.
 """
+
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

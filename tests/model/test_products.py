@@ -1,4 +1,5 @@
 """oneDNN's products are PyTorch's, with their gradients, in every layout; where oneDNN is missing they are the very same."""
+
 from collections.abc import Callable
 
 import pytest

@@ -21,6 +21,7 @@ ForwardTacotron: a step back counts as a step on -> test_a_step_back_is_one
 
 There is nothing here like coqui's term with the weight of another one, nor like its second decoder that misses a change of r.
 """
+
 import re
 from dataclasses import replace
 from pathlib import Path

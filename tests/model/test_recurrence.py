@@ -1,4 +1,5 @@
 """The deferred recurrence is the reference, forwards and backwards, in float64; and which implementation a word means."""
+
 from collections.abc import Callable
 from dataclasses import fields, replace
 

@@ -1,4 +1,5 @@
 """Laws of the split: sizes, whole recordings, and the seed alone."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,5 @@
 """Free running: what ends an utterance, that a batch is its utterances, and that the same text sounds the same."""
+
 import pytest
 import torch
 from torch import Tensor

@@ -1,4 +1,5 @@
 """Laws of the network: padding is invisible, a batch is its utterances, the future is not seen, hoisted equals step-wise."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,4 +1,5 @@
 """The text front end: the tables' order, words for numbers, and that nothing is lost in silence."""
+
 import subprocess
 import sys
 import unicodedata

@@ -1,4 +1,5 @@
 """The trainer: it learns, its grid is the same for every batch size, it resumes as if nothing had been, it names what broke."""
+
 import copy
 import io
 import math

@@ -1,4 +1,5 @@
 """One update: a step that is not finite leaves no trace, parts are their batch, rate and weight are read when it runs."""
+
 import copy
 import math
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """A warm start: what fits is the file's, to the last bit; the rest is what it was; and the table says which is which."""
+
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

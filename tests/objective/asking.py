@@ -1,4 +1,5 @@
 """What tests of the dashboard share: an application on a real port, and one request to it."""
+
 import http.client
 import threading
 from collections.abc import Iterator

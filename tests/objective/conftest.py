@@ -1,4 +1,5 @@
 """What tests of the command share: a corpus that is spoken once."""
+
 from pathlib import Path
 
 import pytest

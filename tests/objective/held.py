@@ -2,6 +2,7 @@
 
 As `python -m tests.objective.held NUMBER KFRAMES`, then the command's own words.
 """
+
 import sys
 
 from objective.events import Event, Reported

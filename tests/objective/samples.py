@@ -1,4 +1,5 @@
 """Events of a small study, with what a test wants to change given by name."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

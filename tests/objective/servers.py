@@ -1,4 +1,5 @@
 """MLflow's own server, for tests and benchmarks: it can be started, killed, and started again on the same port."""
+
 import os
 import signal
 import subprocess

@@ -1,4 +1,5 @@
 """Views beside a command: they hear why it ends, and one that fails is said."""
+
 import os
 from pathlib import Path
 

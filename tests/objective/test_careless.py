@@ -1,4 +1,5 @@
 """The command in careless hands, on an unlucky machine: one clear sentence, the right exit code, nothing lost."""
+
 import os
 import re
 import resource

@@ -1,4 +1,5 @@
 """A trial's standing on disk: what was saved goes on bit for bit, and what is damaged is passed over for the one before."""
+
 from itertools import islice
 from pathlib import Path
 

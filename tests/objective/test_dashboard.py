@@ -1,4 +1,5 @@
 """The dashboard's command: what it refuses, what it serves, and how it ends."""
+
 import json
 import os
 import signal

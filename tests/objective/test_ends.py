@@ -1,4 +1,5 @@
 """When a study ends by itself, and what a worker does whose machine fails."""
+
 import json
 import re
 import subprocess

@@ -1,4 +1,5 @@
 """A study as a table or a page, from the lines alone: both tables hold what the lines do, and the page needs nothing else."""
+
 import csv
 import re
 import shutil

@@ -1,4 +1,5 @@
 """A view in a process of its own: one at a time, told when to end, and never longer than it may be."""
+
 import os
 import signal
 import subprocess

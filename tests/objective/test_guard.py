@@ -1,4 +1,5 @@
 """Laws of who may ask the dashboard for what, over real HTTP."""
+
 import base64
 import io
 import json

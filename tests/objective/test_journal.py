@@ -1,4 +1,5 @@
 """The lines as a reader sees them: each whole line once, in order, whenever it looks; a torn one is no record."""
+
 import json
 import shutil
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The record on disk: complete, append-only, and readable whatever happened while it was written."""
+
 import json
 import re
 from dataclasses import replace

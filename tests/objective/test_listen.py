@@ -1,4 +1,5 @@
 """Laws of listening: whose samples are heard, and what choices make of them. On a database, with the dashboard's own routes."""
+
 import json
 from pathlib import Path
 from typing import Any

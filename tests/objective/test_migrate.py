@@ -1,4 +1,5 @@
 """A study whose space changed: what is a point of the new space is copied once and as it was, and nothing else is."""
+
 import math
 import os
 import signal

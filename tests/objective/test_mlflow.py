@@ -1,4 +1,5 @@
 """MLflow's own client reads back what the lines say, whoever was killed, restarted or away in between."""
+
 import fcntl
 import os
 import shutil

@@ -1,4 +1,5 @@
 """What a trial leaves for the dashboard: its note and its last figures, in a real database after real trials."""
+
 import errno
 import json
 import sqlite3

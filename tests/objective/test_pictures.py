@@ -1,4 +1,5 @@
 """The pictures are whole PNG files that show what they were given."""
+
 import subprocess
 import sys
 from dataclasses import replace

@@ -1,4 +1,5 @@
 """One trial on two processes that torchrun starts: rank 0 tells, the other follows, and a stop is invisible here, too."""
+
 import json
 import os
 import signal

@@ -1,4 +1,5 @@
 """Workers on a real Ray cluster of two nodes, each with room for one: whoever is lost, the study gets its trials."""
+
 import os
 import signal
 import subprocess

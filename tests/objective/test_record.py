@@ -1,4 +1,5 @@
 """Recording whole curves: one line a trial, the same whoever records it, and a stopped recording goes on."""
+
 import json
 from pathlib import Path
 

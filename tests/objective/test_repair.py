@@ -1,4 +1,5 @@
 """Repairs: what each diagnosis changes, how far they go, and a study in which they run, for real."""
+
 import json
 import random
 import signal

@@ -1,4 +1,5 @@
 """What a trial is worth, and that no sick one is worth most."""
+
 from dataclasses import replace
 
 import numpy as np

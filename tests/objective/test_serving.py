@@ -1,4 +1,5 @@
 """Laws of the web server, over real HTTP."""
+
 import socket
 import struct
 import threading

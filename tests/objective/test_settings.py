@@ -1,4 +1,5 @@
 """The settings tree: who overrides whom, what a mistake is told, and where a secret must not appear."""
+
 import json
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """What must be seen of a study is seen: on a terminal, in a pipe, on disk. And a sink that dies takes nothing with it."""
+
 import io
 import logging
 import re

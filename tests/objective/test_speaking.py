@@ -1,4 +1,5 @@
 """Speaking freely: the sentences are fixed, and what counts as too early or never is measured against how long it should be."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,4 +1,5 @@
 """A study is steered from outside: paused, resumed, and a trial ended."""
+
 from pathlib import Path
 
 import optuna

@@ -1,4 +1,5 @@
 """The command, for real: a spoken corpus, a small network, real trials, a real database."""
+
 import json
 import os
 import signal

@@ -1,4 +1,5 @@
 """TensorBoard's own reader finds every number of the lines once; the files are the same whatever happened meanwhile."""
+
 import os
 import shutil
 import subprocess

@@ -1,4 +1,5 @@
 """--warm-start, for real: every trial starts from the file, says so, and the study knows which file it was."""
+
 import json
 import shutil
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Everything watches a study, and in the middle everything that it is watched with is taken away: the study notices nothing."""
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
 """What a worker does between two trials: who may run the next one, what it gives back, and when it stops waiting."""
+
 from pathlib import Path
 
 import optuna

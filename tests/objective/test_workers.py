@@ -1,4 +1,5 @@
 """Several workers for real: exactly as many trials as asked for, whoever crashes, and nobody is left behind."""
+
 import os
 import signal
 import subprocess

@@ -1,4 +1,5 @@
 """A real study for the tests of its readers: a trial to its end, one interrupted and resumed, two pruned. And how it grew."""
+
 import json
 import shutil
 import signal

@@ -1,4 +1,5 @@
 """Everything that can watch a study, for real: its views, MLflow's own server, a Bot API server, a folder of boards."""
+
 import os
 import shutil
 import signal

@@ -1,4 +1,5 @@
 """Recorded trials for tests: healthy, blurred and broken ones, as lines of an archive."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,5 @@
 """Reading recorded curves: an archive says of a trial what the study that recorded it would have said."""
+
 import json
 from pathlib import Path
 from typing import Any

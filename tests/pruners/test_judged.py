@@ -1,4 +1,5 @@
 """The figures of a replay: worked by hand, the same whoever computes them, and as uncertain as chance makes them."""
+
 import json
 import multiprocessing
 import signal

@@ -1,4 +1,5 @@
 """The rules behind Optuna's interface, in studies of nobody's but Optuna's own making."""
+
 from pathlib import Path
 
 import optuna
@@ -218,8 +219,11 @@ def test_a_report_with_health_costs_five_statements(tmp_path: Path) -> None:
     trial = study.ask()
     record = extended(empty(BUDGET), {**WELL, "kframes": 10.0})
     statements: list[str] = []
-    event.listen(storage._backend.engine,  # type: ignore[attr-defined]
-         "before_cursor_execute", lambda *call: statements.append(call[2]))
+    event.listen(
+        storage._backend.engine,  # type: ignore[attr-defined]
+        "before_cursor_execute",
+        lambda *call: statements.append(call[2]),
+    )
     trial.set_user_attr("health", record)
     trial.report(1.0, 10)
     assert not trial.should_prune()

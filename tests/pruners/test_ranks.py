@@ -1,4 +1,5 @@
 """How well a validation figure ranks trials by the voice: one where the orders agree, and with the interval how sure it is."""
+
 import json
 import random
 from pathlib import Path

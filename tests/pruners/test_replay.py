@@ -1,4 +1,5 @@
 """A replay is a study: what a pruner does to recorded curves is what it does to live trials."""
+
 import json
 import os
 import random

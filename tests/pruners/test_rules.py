@@ -1,4 +1,5 @@
 """Rules as tables: a curve in, the point at which it stops out, and a sentence that is true."""
+
 import math
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
 """A wrong space names every mistake in it: where, the rule, the value and the way out."""
+
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ def mistakes(parameters: dict[str, Any], fixed: dict[str, Any] | None = None, ba
 def mistake(parameters: dict[str, Any], fixed: dict[str, Any] | None = None) -> str:
     (only,) = mistakes(parameters, fixed)
     return only
-
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,14 @@ def test_a_mistake_is_named_with_its_way_out(parameters: dict[str, Any], sentenc
 
 
 def test_a_refusal_of_the_configuration_counts_only_where_it_can_be_suggested() -> None:
-    space = Space.from_dict({"parameters": {
-        "training.schedule": {"categorical": ["cosine", "noam"]},
-        "training.warmup_share": {"float": [0, 0.1], "when": {"training.schedule": "cosine"}},
-    }})
+    space = Space.from_dict(
+        {
+            "parameters": {
+                "training.schedule": {"categorical": ["cosine", "noam"]},
+                "training.warmup_share": {"float": [0, 0.1], "when": {"training.schedule": "cosine"}},
+            }
+        }
+    )
     assert [parameter.key for parameter in space.parameters] == ["training.schedule", "training.warmup_share"]
 
 

@@ -1,4 +1,5 @@
 """Laws of search spaces: what they suggest is a configuration, recipes fit in, and a changed space is told apart."""
+
 import json
 import random
 
@@ -21,16 +22,18 @@ spaces = st.sampled_from(sorted(SPACES)).map(SPACES.__getitem__)
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=map("-".join, SPACES))
 
 LR = {"float": [1e-4, 1e-3]}
-STEPS = Space.from_dict({
-    "parameters": {
-        "network.location_kernel": {"int": [3, 31], "step": 4},
-        "network.embedding": {"int": [16, 512], "log": True, "or": 8},
-        "loss.guided_until": {"float": [0.1, 0.7], "step": 0.2},
-        "training.schedule": {"categorical": ["constant", "cosine", "noam"]},
-        "training.warmup_share": {"float": [0.01, 0.1], "when": {"training.schedule": ["cosine", "noam"]}},
-        "training.clip_norm": {"float": [0.5, 1], "when": {"network.embedding": {"above": 8}, "training.schedule": "noam"}},
+STEPS = Space.from_dict(
+    {
+        "parameters": {
+            "network.location_kernel": {"int": [3, 31], "step": 4},
+            "network.embedding": {"int": [16, 512], "log": True, "or": 8},
+            "loss.guided_until": {"float": [0.1, 0.7], "step": 0.2},
+            "training.schedule": {"categorical": ["constant", "cosine", "noam"]},
+            "training.warmup_share": {"float": [0.01, 0.1], "when": {"training.schedule": ["cosine", "noam"]}},
+            "training.clip_norm": {"float": [0.5, 1], "when": {"network.embedding": {"above": 8}, "training.schedule": "noam"}},
+        }
     }
-})
+)
 
 
 @given(spaces, st.randoms(use_true_random=False))
@@ -151,11 +154,13 @@ def test_a_parameter_that_is_off_is_not_asked_for(rng: random.Random) -> None:
 
 
 def test_a_condition_on_a_parameter_that_is_off_looks_at_the_settings_around_the_space() -> None:
-    table = {"parameters": {
-        "training.schedule": {"categorical": ["cosine", "noam"]},
-        "training.batch_size": {"categorical": [8, 16], "when": {"training.schedule": "cosine"}},
-        "training.learning_rate": {**LR, "when": {"training.batch_size": 8}},
-    }}
+    table = {
+        "parameters": {
+            "training.schedule": {"categorical": ["cosine", "noam"]},
+            "training.batch_size": {"categorical": [8, 16], "when": {"training.schedule": "cosine"}},
+            "training.learning_rate": {**LR, "when": {"training.batch_size": 8}},
+        }
+    }
     around = apply(Config(), {"training.batch_size": 8})
     drawn = [Space.from_dict(table, around).sample(random.Random(seed)) for seed in range(20)]
     noam = [settings for settings in drawn if settings["training.schedule"] == "noam"]
@@ -179,15 +184,25 @@ def test_guided_attention_off_needs_no_weight() -> None:
 
 
 def test_what_a_space_changes_of_a_recipe_is_said() -> None:
-    space = Space.from_dict({"fixed": {"training.schedule": "constant"}, "parameters": {
-        "training.learning_rate": {"float": [1e-4, 1e-3]},
-        "training.batch_size": {"categorical": [16, 32]},
-        "network.location_kernel": {"int": [3, 31], "step": 4},
-    }})
-    params, changes = space.to_trial_params({
-        "training.learning_rate": 5e-3, "training.batch_size": 20, "training.schedule": "noam", "network.location_kernel": 14,
-        "loss.gate_weight": 2.0,
-    })
+    space = Space.from_dict(
+        {
+            "fixed": {"training.schedule": "constant"},
+            "parameters": {
+                "training.learning_rate": {"float": [1e-4, 1e-3]},
+                "training.batch_size": {"categorical": [16, 32]},
+                "network.location_kernel": {"int": [3, 31], "step": 4},
+            },
+        }
+    )
+    params, changes = space.to_trial_params(
+        {
+            "training.learning_rate": 5e-3,
+            "training.batch_size": 20,
+            "training.schedule": "noam",
+            "network.location_kernel": 14,
+            "loss.gate_weight": 2.0,
+        }
+    )
     assert params == {"training.learning_rate": 1e-3, "training.batch_size": 16, "network.location_kernel": 15}
     assert sorted(changes) == [
         "loss.gate_weight 2 -> 1 (not searched here)",
@@ -204,14 +219,26 @@ def test_a_fingerprint_survives_json(space: Space) -> None:
 
 
 def test_a_changed_space_is_told_apart() -> None:
-    old = Space.from_dict({"fixed": {"loss.gate_weight": 2.0}, "parameters": {
-        "training.learning_rate": LR, "training.clip_norm": {"float": [0.5, 1]},
-        "training.batch_size": {"categorical": [8, 16]},
-    }}).fingerprint()
-    new = Space.from_dict({"fixed": {"loss.gate_weight": 3.0}, "parameters": {
-        "training.learning_rate": {**LR, "log": True}, "training.batch_size": {"categorical": [8, 16]},
-        "network.reduction": {"int": [1, 3]},
-    }})
+    old = Space.from_dict(
+        {
+            "fixed": {"loss.gate_weight": 2.0},
+            "parameters": {
+                "training.learning_rate": LR,
+                "training.clip_norm": {"float": [0.5, 1]},
+                "training.batch_size": {"categorical": [8, 16]},
+            },
+        }
+    ).fingerprint()
+    new = Space.from_dict(
+        {
+            "fixed": {"loss.gate_weight": 3.0},
+            "parameters": {
+                "training.learning_rate": {**LR, "log": True},
+                "training.batch_size": {"categorical": [8, 16]},
+                "network.reduction": {"int": [1, 3]},
+            },
+        }
+    )
     assert new.diff(old) == [
         "training.learning_rate was searched as {'float': [0.0001, 0.001]}, it is now {'float': [0.0001, 0.001], 'log': True}",
         "training.clip_norm is no longer searched, it was {'float': [0.5, 1.0]}",

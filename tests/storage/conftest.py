@@ -1,4 +1,5 @@
 """The storages under test: a SQLite file, a real PostgreSQL of the tests' own, and a proxy in front of it."""
+
 import logging
 import tempfile
 import threading

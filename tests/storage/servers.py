@@ -1,4 +1,5 @@
 """Servers that the tests start and stop for themselves: a storage proxy, and a wire to PostgreSQL that loses an answer."""
+
 import socket
 import socketserver
 import subprocess

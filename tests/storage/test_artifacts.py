@@ -1,4 +1,5 @@
 """A file lies in the store whole before the study is told of it."""
+
 import json
 from pathlib import Path
 

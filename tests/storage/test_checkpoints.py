@@ -1,4 +1,5 @@
 """A checkpoint exists whole or not at all."""
+
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,5 @@
 """What the study asks of its storage, and every storage keeps: SQLite, PostgreSQL, and a proxy in front of one."""
+
 import json
 import math
 import subprocess

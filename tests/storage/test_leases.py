@@ -1,4 +1,5 @@
 """Whoever runs a trial is known to live or to be dead, and a beat outlives a database that hiccups."""
+
 import json
 import re
 import subprocess

@@ -1,4 +1,5 @@
 """A released point comes again, once, with its lineage and nothing else; whoever dies between two writes loses nothing."""
+
 import optuna
 import pytest
 from optuna.trial import TrialState

@@ -1,4 +1,5 @@
 """A database that is away costs a while, one that refuses is not asked again, and an answer that is lost spoils nothing."""
+
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,5 @@
 """The server of `postgres-local:DIR` outlives whoever started it, ends with the last one, and comes back after any killing."""
+
 import os
 import shutil
 import signal

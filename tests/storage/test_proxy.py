@@ -1,4 +1,5 @@
 """The proxy says where it serves, ends when it is told to, and refuses in one sentence."""
+
 import socket
 import subprocess
 import sys

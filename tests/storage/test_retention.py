@@ -1,4 +1,5 @@
 """What makes room and what never does: as a table, over every lineage, and with workers and tidiers that step in any order."""
+
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,5 @@
 """Opening a database: what is missing is made, what is wrong is said, and no password is shown."""
+
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path

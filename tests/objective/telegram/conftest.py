@@ -1,4 +1,5 @@
 """What the reporter's tests share: a server, what trials leave to look at, and waits that are short."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

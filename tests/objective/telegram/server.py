@@ -1,4 +1,5 @@
 """A Bot API server of the tests' own, on a loopback socket: it keeps Telegram's rules and plays what a script says."""
+
 import asyncio
 import json
 import re

@@ -1,4 +1,5 @@
 """Studies filled by hand, in real databases: with what the worker writes, and without training anything."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,5 @@
 """The client of the Bot API: limits, retries, and what it makes of answers, against a server with real sockets."""
+
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable

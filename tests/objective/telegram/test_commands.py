@@ -1,4 +1,5 @@
 """What may be asked, by whom, and that it is done once."""
+
 import asyncio
 from collections.abc import Callable
 from pathlib import Path

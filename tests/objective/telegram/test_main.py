@@ -1,4 +1,5 @@
 """The command itself: what it needs, how it ends, and that its token is nowhere to be read."""
+
 import os
 import signal
 import subprocess
@@ -65,8 +66,7 @@ def test_who_is_blocked_ends_with_one_line(telegram: BotApi, tmp_path: Path) -> 
     process = started(tmp_path, telegram, **{BESIDE: "1"})
     assert process.wait(60) == 2, "while its command goes on"
     assert process.communicate()[1] == (
-        "the reporter is off, the study goes on: "
-        "Telegram refused sendMessage: Forbidden: bot was blocked by the user (403)\n"
+        "the reporter is off, the study goes on: Telegram refused sendMessage: Forbidden: bot was blocked by the user (403)\n"
     )
 
 

@@ -1,4 +1,5 @@
 """What is said, in both languages: the figures of the study, Telegram's HTML and its limits."""
+
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,10 @@ def test_the_way_on_from_a_trial_that_a_migration_brought_names_its_own_folder_r
     trial.set_user_attr("migrated_from", "old-one trial 7")
     made.complete(trial, 0.5)
     settings = made.study.user_attrs["settings"]
-    data, storage = {**settings["data"], "path": "/data/anna", "language": "ru"}, {**settings["study"], "storage": "grpc://db:1"}
+    data, storage = (
+        {**settings["data"], "path": "/data/anna", "language": "ru"},
+        {**settings["study"], "storage": "grpc://db:1"},
+    )
     made.study.set_user_attr("settings", {**settings, "data": data, "study": storage})
     now = Looks(made.study, Command()).look()
     text = messages(Event("done"), now, Position("started"), Words("en"), tmp_path / NAME, lambda trial: {})[0].text

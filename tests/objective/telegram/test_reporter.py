@@ -1,4 +1,5 @@
 """The reporter against a server that keeps Telegram's rules: everything is told once and in order, whatever goes wrong."""
+
 import asyncio
 import os
 import signal

@@ -1,4 +1,5 @@
 """Which events follow from a study and from what was told. No network, no clock."""
+
 import json
 from collections.abc import Iterator
 from dataclasses import replace

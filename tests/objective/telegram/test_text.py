@@ -1,4 +1,5 @@
 """Telegram's way to count text, and the small drawings."""
+
 import re
 from html import escape
 

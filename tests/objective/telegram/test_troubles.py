@@ -1,4 +1,5 @@
 """What goes wrong around a reporter: it loses nothing, repeats nothing, and goes on by itself where that is possible."""
+
 import asyncio
 import signal
 import sqlite3

@@ -66,7 +66,8 @@ def poison() -> None:
 
 def recurrence(sizes: tuple[int, ...], shape: tuple[int, ...], dtype: torch.dtype, dropout: bool) -> tuple[float, str]:
     """The largest relative error of all outputs and gradients, and of which."""
-    from model.recurrence import cuda, reference
+    from model.recurrence import reference
+    from model.recurrence import triton_function as cuda
 
     inputs, weights = draw(sizes, shape, dropout)
     expected = run(reference.attend, inputs, weights)

@@ -23,15 +23,15 @@ import optuna
 from optuna_dashboard import wsgi
 
 from benchmarks.storage import ARCHIVE, NAME, fill, settings_of
-from objective.board import finished
-from objective.dashboard import WRAPPED
-from objective.guard import Guard
-from objective.notes import note, save
-from objective.serving import Server, seekable, styled
-from pruners.archive import read
+from objective.dashboard.__main__ import WRAPPED
+from objective.dashboard.auth import Guard
+from objective.dashboard.server import Server, seekable, styled
+from objective.display.notes import note, save
+from objective.display.summary import finished
+from pruners.replay.archive import read
 from search_spaces.space import load
 from storage.artifacts import artifact_store
-from storage.existing import existing_storage
+from storage.lookup import existing_storage
 from storage.studies import open_storage
 
 

@@ -27,20 +27,20 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from model.report import Gradients, Health, Losses, Report
-from objective import worker
-from objective.board import finished
-from objective.course import Course
-from objective.interruption import Interruption
-from objective.lab import Lab, Material
-from objective.queue import fill as enqueue
-from objective.settings import Settings
-from objective.sinks.fan import Sinks
-from objective.trial import Ending
-from objective.worker import SAMPLER, sampler, seed, tell, work
-from pruners.archive import Curve, read
-from pruners.compose import rules
-from pruners.record import empty
-from pruners.shipped import shipped
+from objective.display.summary import finished
+from objective.events.fanout import Sinks
+from objective.runtime.signals import Interruption
+from objective.search import worker
+from objective.search.enqueue import fill as enqueue
+from objective.search.worker import SAMPLER, sampler, seed, tell, work
+from objective.settings.schema import Settings
+from objective.trial.checkpoint import TrialHistory
+from objective.trial.context import TrainingData, WorkerContext
+from objective.trial.run import TrialResult
+from pruners.combinators import rules
+from pruners.factory import shipped
+from pruners.health_record import empty
+from pruners.replay.archive import Curve, read
 from search_spaces.space import Space, load
 from storage.leases import Lease, Watch
 from storage.studies import open_storage
@@ -67,12 +67,12 @@ def settings_of(url: str, out: Path) -> Settings:
     return Settings.model_validate({"profile": "demo", "out": out, "study": study, "budget": {"kframes": 400}})
 
 
-def lab_of(settings: Settings, space: Space, study: optuna.Study) -> Lab:
-    """A worker's lab without a corpus, a device and a network."""
+def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerContext:
+    """A worker's context without a corpus, a device and a network."""
     study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health)
     watch, none = Watch(settings.study.grace_s), Sinks([])
-    known = Material(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
-    return Lab(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
+    known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
+    return WorkerContext(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 
 def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:
@@ -164,7 +164,7 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
     space = load("record", settings.config())
     fill(study, size, curves, space)
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
-    lab = lab_of(settings, space, study)
+    context = lab_of(settings, space, study)
     began = time.perf_counter()
     finished(study)
     opening = 1e3 * (time.perf_counter() - began)
@@ -181,35 +181,37 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
         if len(wholes) == TRIALS:
             break
         start, stopped = time.perf_counter(), False
-        trials, _ = timed("look", partial(worker.reclaim, study, lab))
+        trials, _ = timed("look", partial(worker.reclaim, study, context))
         timed("owed", partial(enqueue, study, trials, space, (), settings.repair.max_per_trial))
         trial = timed("ask", study.ask)
         study.sampler = sampler("tpe", seed(0, size + count, SAMPLER))
-        with Lease(study, trial, lab.watch, 600.0, print):
+        with Lease(study, trial, context.watch, 600.0, print):
             trial.set_user_attr("k", size + count)
             timed("suggest", partial(space.suggest, trial))
-            course = Course({}, empty(curve.budget_kframes))
+            history = TrialHistory({}, empty(curve.budget_kframes))
             for point in curve.more["points"]:
-                course.add(report_of(point))
-                timed("report", partial(_report, trial, course))
+                history.add(report_of(point))
+                timed("report", partial(_report, trial, history))
                 stopped = timed("prune", trial.should_prune)
                 if stopped:
                     break
-        timed("tell", partial(tell, study, trial, _ending(course, curve), "tpe"))
-        timed("after", partial(worker._after, study, trial, lab, _ending(course, curve)))
+        timed("tell", partial(tell, study, trial, _ending(history, curve), "tpe"))
+        timed("after", partial(worker._after, study, trial, context, _ending(history, curve)))
         if not stopped:
             wholes.append(1e3 * (time.perf_counter() - start))
     return {"opening": opening} | {label: median(known) for label, known in times.items()} | {"a trial": median(wholes)}
 
 
-def _report(trial: optuna.Trial, course: Course) -> None:
-    trial.set_user_attr("health", course.record)
-    if course.last is not None and course.last.val_loss is not None:
-        trial.report(course.last.val_loss, round(course.last.kframes))
+def _report(trial: optuna.Trial, history: TrialHistory) -> None:
+    trial.set_user_attr("health", history.record)
+    if history.last is not None and history.last.val_loss is not None:
+        trial.report(history.last.val_loss, round(history.last.kframes))
 
 
-def _ending(course: Course, curve: Curve) -> Ending:
-    return Ending(value=curve.value or 9.0, last=course.last, best=course.last, violations=curve.violations, seconds=60.0)
+def _ending(history: TrialHistory, curve: Curve) -> TrialResult:
+    return TrialResult(
+        value=curve.value or 9.0, last=history.last, best=history.last, violations=curve.violations, seconds=60.0
+    )
 
 
 def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, gate: Any, results: Any) -> None:
@@ -217,35 +219,37 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
     settings = settings_of(url, out)
     space = load("record", settings.config())
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
-    lab = lab_of(settings, space, study)
+    context = lab_of(settings, space, study)
     curves = read(ARCHIVE)
     busy, trials = 0.0, 0
 
-    def replayed(trial: optuna.Trial, config: Any, lab: Lab, seed: int, lease: Lease, line: Sequence[int]) -> Ending:
+    def replayed(
+        trial: optuna.Trial, config: Any, context: WorkerContext, seed: int, lease: Lease, line: Sequence[int]
+    ) -> TrialResult:
         nonlocal busy, trials
         curve = curves[trial.number % len(curves)]
-        course, pace = Course({}, empty(curve.budget_kframes)), trial_s / len(curve.prefixes)
+        history, pace = TrialHistory({}, empty(curve.budget_kframes)), trial_s / len(curve.prefixes)
         for point in curve.more["points"]:
             time.sleep(pace)  # the training
             busy += pace
             lease.moved(point["kframes"])
-            course.add(report_of(point))
-            _report(trial, course)
+            history.add(report_of(point))
+            _report(trial, history)
             if trial.should_prune():
                 known = study._storage.get_trial(trial._trial_id).user_attrs
                 trials += 1
                 stopped = {name: known[f"pruned_{name}"] for name in ("reason", "severity")}
-                return Ending("PRUNED", pruned_by=known["pruned_by"], last=course.last, seconds=trial_s, **stopped)
-            lab.interruption.check()
+                return TrialResult("PRUNED", pruned_by=known["pruned_by"], last=history.last, seconds=trial_s, **stopped)
+            context.interruption.check()
         trials += 1
-        return _ending(course, curve)
+        return _ending(history, curve)
 
     vars(worker)["run_trial"] = replayed
     finished(study)
     gate.wait()
     began = time.monotonic()
-    lab.interruption.allow(seconds)
-    work(study, lab)
+    context.interruption.allow(seconds)
+    work(study, context)
     results.put((place, busy, time.monotonic() - began, trials))
 
 

@@ -21,9 +21,9 @@ import optuna
 import torch
 
 from model.trainer import Speech, Trainer
-from objective.data import load_data, speech_of
-from objective.resolve import resolve
-from objective.settings import Settings
+from objective.settings.resolve import resolve
+from objective.settings.schema import Settings
+from objective.trial.corpus import load_data, speech_of
 
 
 def speed(settings: Settings, speech: Speech, kframes: float) -> dict[str, float]:
@@ -62,7 +62,8 @@ def timed(owner: Any, name: str, times: list[float]) -> Iterator[None]:
 def overhead(out: Path, kframes: int) -> dict[str, float]:
     """One real trial of the command, with the study's own calls timed."""
     from objective import study as command
-    from objective import trial, worker
+    from objective.search import worker
+    from objective.trial import run as trial
     from storage import checkpoints
 
     spent: dict[str, list[float]] = {}

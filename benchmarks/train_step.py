@@ -212,7 +212,7 @@ def flops(config: Config, symbols: np.ndarray, frames: np.ndarray) -> float:
 
 def gemm_peak(device: torch.device, dtype: torch.dtype) -> float:
     """TFLOP/s of a large square product of random numbers, the fastest of five."""
-    from model.products import product
+    from model.cpu.matmul import product
 
     size = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from storage.existing import existing_study
-from storage.folders import url_of
+from storage.lookup import existing_study
+from storage.paths import url_of
 from tests.objective.watchers import Watchers
 
 TRIALS = 6

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from model.cpu.matmul import packed, product
 from model.layers import valid_mask
-from model.products import packed, product
 from model.recurrence.reference import look, remember
 from model.tacotron2 import Tacotron2, ifog
 

@@ -21,7 +21,7 @@ from model.data.loading import Loader
 from model.layers import MaskedBatchNorm
 from model.loss import Counts
 from model.tacotron2 import Outputs
-from model.update import Update
+from model.train_step import Update
 
 T = TypeVar("T")
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

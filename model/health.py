@@ -102,7 +102,7 @@ def stop_f1(hit: Tensor, predicted: Tensor) -> float:
 
 
 class Window:
-    """What the updates since the last report left behind: a record each (model/update.py), on the device until asked for."""
+    """What the updates since the last report left: one record each (model/train_step.py), on the device until it is read."""
 
     def __init__(self, clip_norm: float) -> None:
         self.clip_norm = clip_norm

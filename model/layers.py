@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.dropout import dropout
-from model.products import Linear
+from model.cpu.dropout import dropout
+from model.cpu.matmul import Linear
 
 # The LSTM weights that are rounded anew for each update are not one block of memory, of which cuDNN would warn each time.
 warnings.filterwarnings("ignore", message="RNN module weights are not part")

@@ -38,7 +38,7 @@ NAMES = (
     ("postnet.convolutions.#.convolution.*", "postnet.convolutions.#.0.conv.*"),
     ("postnet.convolutions.#.norm.*", "postnet.convolutions.#.1.*"),
 )
-SHOWN = 3  # names in an error
+NAMES_SHOWN = 3  # names in an error
 # What torch's reader raises on damaged files and on files of other kinds: a fuzzer met each of these.
 UNREADABLE = (
     *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, LookupError, ValueError, TypeError, AssertionError),
@@ -179,5 +179,5 @@ def _plain(name: str) -> str:
 
 def _listed(names: Iterable[Any]) -> str:
     names = [str(name) for name in names]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}" if names else "nothing"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}" if names else "nothing"

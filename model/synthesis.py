@@ -24,8 +24,8 @@ COMPLETED_FRAMES = 86
 END_SYMBOLS = 2
 STEPS_PER_LOOK, STEPS_PER_LOOK_CUDA = 4, 32  # decoder steps between two looks at what has ended: a look stalls a GPU
 
-Ending = Literal["gate", "alignment", "limit"]
-ENDINGS: tuple[Ending, ...] = ("gate", "alignment", "limit")
+TrialResult = Literal["gate", "alignment", "limit"]
+ENDINGS: tuple[TrialResult, ...] = ("gate", "alignment", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Synthesis:
     alignment: Tensor  # (B, T, N)
     step_lengths: Tensor  # (B,) decoder steps, the one that says stop included
     frame_lengths: Tensor  # (B,)
-    ended: tuple[Ending, ...]  # B times what ended it
+    ended: tuple[TrialResult, ...]  # B times what ended it
 
 
 @torch.no_grad()

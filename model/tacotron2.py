@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import products
 from model.config import Network
+from model.cpu import matmul as products
+from model.cpu.dropout import dropout, dropout_mask
 from model.data.loading import Batch
-from model.dropout import dropout, dropout_mask
 from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, run_lstm, valid_mask
 from model.recurrence import HALF, Inputs, Weights, attend
-from model.recurrence.lstm import lstm
+from model.recurrence.decoder_lstm import lstm
 
 
 @dataclass(frozen=True, slots=True)

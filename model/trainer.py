@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import memory, products
-from model.captured import Captured
 from model.config import Config, Training
+from model.cpu import malloc as memory
+from model.cpu import matmul as products
+from model.cuda_graphs import Captured
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
 from model.distributed import Group, Shared
@@ -20,7 +21,7 @@ from model.loss import terms
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
 from model.tacotron2 import Outputs, Tacotron2
-from model.update import Update
+from model.train_step import Update
 
 VALIDATION_BATCH = 32  # utterances
 VALIDATION_SIGMA = 0.2  # of the guided term, so that it means the same in every trial

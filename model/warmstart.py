@@ -33,7 +33,7 @@ Parts = list[tuple[slice, slice]]  # along one dimension: of the file's tensor, 
 
 
 @dataclass(frozen=True, slots=True)
-class Donor:
+class Pretrained:
     """A checkpoint to start from."""
 
     path: Path
@@ -53,7 +53,7 @@ class Row:
     copied: str = ""  # the part that a resized tensor has from the file
 
 
-def read(path: Path) -> Donor:
+def read(path: Path) -> Pretrained:
     """A checkpoint that NVIDIA, NGC or torchaudio made, or best.pt or last.pt of a trial. ValueError for another file."""
     checkpoint = opened(path)
     ours = checkpoint.get("weights")
@@ -67,21 +67,21 @@ def read(path: Path) -> Donor:
     named, count = checkpoint.get("symbols"), len(weights[EMBEDDING])
     table = tuple(named) if isinstance(named, list) else ALPHABETS.get(count, ())
     units = {"mel_mean": torch.tensor(0.0), "mel_std": torch.tensor(1.0)}  # raw log-mels, where the file says nothing
-    return Donor(path, digest, units | weights, table if len(table) == count else ())
+    return Pretrained(path, digest, units | weights, table if len(table) == count else ())
 
 
 @torch.no_grad()
-def warm_start(network: Tacotron2, table: Sequence[str], donor: Donor) -> list[Row]:
-    """Copy into `network`, whose alphabet is `table`, what the donor has for it. Returns a row for each tensor of either.
+def warm_start(network: Tacotron2, table: Sequence[str], pretrained: Pretrained) -> list[Row]:
+    """Copy into `network`, whose alphabet is `table`, what the pretrained has for it. Returns a row for each tensor of either.
 
     What is not copied stays as it was, nothing is drawn at random, and no shape is an error. The units of the mels (mel_mean
     and mel_std) come with the weights.
     """
     state, rows, used = network.state_dict(), [], set()
-    before, after = _widths(donor.weights), _widths(state)
+    before, after = _widths(pretrained.weights), _widths(state)
     for name, ours in state.items():
-        source = _counterpart(name, state, donor.weights)
-        theirs = donor.weights.get(source)
+        source = _counterpart(name, state, pretrained.weights)
+        theirs = pretrained.weights.get(source)
         if theirs is None:
             rows.append(Row(name, "missing", network=tuple(ours.shape)))
             continue
@@ -90,7 +90,7 @@ def warm_start(network: Tacotron2, table: Sequence[str], donor: Donor) -> list[R
         if theirs.dim() == ours.dim():
             parts = _parts(_blocks(name, theirs.shape, before), _blocks(name, ours.shape, after))
         if name == EMBEDDING:
-            parts[0] = _by_symbol(donor.symbols, table)
+            parts[0] = _by_symbol(pretrained.symbols, table)
         for pairs in product(*parts):
             ours[tuple(to for _, to in pairs)] = theirs[tuple(of for of, _ in pairs)].to(ours)
         filled = prod(sum(to.stop - to.start for _, to in part) for part in parts)
@@ -98,14 +98,14 @@ def warm_start(network: Tacotron2, table: Sequence[str], donor: Donor) -> list[R
         now: State = "loaded" if whole else "resized" if filled else "missing"
         copied = ", ".join(map(_said, parts)) if now == "resized" else ""
         rows.append(Row(name, now, tuple(theirs.shape), tuple(ours.shape), copied))
-    unused = (name for name in donor.weights if name not in used)
-    return rows + [Row(name, "unused", tuple(donor.weights[name].shape)) for name in unused]
+    unused = (name for name in pretrained.weights if name not in used)
+    return rows + [Row(name, "unused", tuple(pretrained.weights[name].shape)) for name in unused]
 
 
-def told(donor: Donor, rows: Sequence[Row]) -> Iterator[str]:
+def told(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[str]:
     """The table as lines: counts, what was loaded by part of the network, and each tensor that was not, like ones together."""
     counts = Counter(row.state for row in rows)
-    yield f"warm start from {donor.path}: {', '.join(f'{counts[state]} {state}' for state in get_args(State))}"
+    yield f"warm start from {pretrained.path}: {', '.join(f'{counts[state]} {state}' for state in get_args(State))}"
     loaded = Counter(row.name.partition(".")[0] for row in rows if row.state == "loaded")
     if loaded:
         yield f"loaded: {', '.join(f'{part} ({count})' for part, count in loaded.items())}"

@@ -2,7 +2,7 @@
 
 Rebuilt from the JSON lines alone, at any time, with no database. A table has one row for each report: the trial, every field of
 the report by its dotted name, how the trial ended, and its parameters as `param.NAME`. The page holds the board, all trials,
-their pictures and sounds, and needs no network (objective/page.py).
+their pictures and sounds, and needs no network (objective/views/html_page.py).
 
 Exit codes: 0 done, 1 the machine failed, 2 bad input, 130 interrupted.
 """
@@ -17,55 +17,55 @@ from typing import Any, get_args, get_type_hints
 
 from model.files import whole
 from model.report import Report
-from objective.following import say, words
-from objective.journal import Journal, NoLines, journal_of
+from objective.events.log_reader import NoStudyLog, StudyLog, open_study_log
+from objective.views.follow import say, words
 
 Row = dict[str, Any]
 
 
-def columns(journal: Journal) -> dict[str, type]:
+def columns(study_log: StudyLog) -> dict[str, type]:
     """By name, what stands in a column. A parameter that has values of several kinds is text."""
     params: dict[str, set[type]] = {}
-    for trial in journal.trials.values():
+    for trial in study_log.trials.values():
         for name, value in trial.params.items():
             params.setdefault(f"param.{name}", set()).add(type(value))
     kinds = {name: _common(found) for name, found in params.items()}
     return {"trial": int, **_fields(Report), "state": str, "value": float, "reason": str, **kinds}
 
 
-def rows(journal: Journal) -> Iterator[Row]:
+def rows(study_log: StudyLog) -> Iterator[Row]:
     """One for each report, by trial and kframes. What is not known is None."""
-    known = columns(journal)
-    for number, trial in sorted(journal.trials.items()):
+    known = columns(study_log)
+    for number, trial in sorted(study_log.trials.items()):
         end = trial.end or {}
         ended = {"trial": number, "state": trial.state, "value": end.get("value"), "reason": end.get("reason")}
         params = {f"param.{name}": value for name, value in trial.params.items()}
-        for report in journal.reports(number):
+        for report in study_log.reports(number):
             row = ended | params | _flat(report.as_dict())
             yield {name: None if row.get(name) is None else kind(row[name]) for name, kind in known.items()}
 
 
-def write_csv(journal: Journal, path: Path) -> None:
+def write_csv(study_log: StudyLog, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(columns(journal)))
+        table = csv.DictWriter(file, list(columns(study_log)))
         table.writeheader()
-        table.writerows(rows(journal))
+        table.writerows(rows(study_log))
 
 
-def write_parquet(journal: Journal, path: Path) -> None:
+def write_parquet(study_log: StudyLog, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(), bool: pyarrow.bool_()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns(journal).items()])
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows(journal)), schema), path)
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns(study_log).items()])
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows(study_log)), schema), path)
 
 
-def write_html(journal: Journal, path: Path) -> None:
-    from objective.page import page
+def write_html(study_log: StudyLog, path: Path) -> None:
+    from objective.views.html_page import page
 
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(page(journal))
+        file.writelines(page(study_log))
 
 
 WRITERS = {"csv": write_csv, "parquet": write_parquet, "html": write_html}
@@ -106,11 +106,11 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"need a file that can be written, in a folder that is there, got {path}: make the folder, or choose another file")
         return 2
     try:
-        journal = journal_of(parsed.out, parsed.study)
-        journal.look()
+        study_log = open_study_log(parsed.out, parsed.study)
+        study_log.look()
         with whole(path) as part:
-            WRITERS[kind](journal, part)
-    except NoLines as why:
+            WRITERS[kind](study_log, part)
+    except NoStudyLog as why:
         say(str(why))
         return 2
     except OSError as why:
@@ -118,8 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    if journal.torn:
-        say(f"lines that a crash has torn, left out: {journal.torn}")
+    if study_log.torn:
+        say(f"lines that a crash has torn, left out: {study_log.torn}")
     return 0
 
 

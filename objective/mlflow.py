@@ -18,12 +18,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objective.events import OUTSIDE
-from objective.following import Away, follow, say, words
-from objective.journal import Journal, Trial
-from objective.measures import clock, measures, step
-from objective.settings import mask_url
-from storage.folders import SHOWN, trial_folder
+from objective.events.log_reader import StudyLog, Trial
+from objective.events.types import OUTSIDE
+from objective.settings.schema import mask_url
+from objective.views.follow import Away, follow, say, words
+from objective.views.metrics import clock, measures, step
+from storage.paths import ARTIFACT_FILES, trial_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,12 +61,12 @@ class Run:
 
 
 class Mlflow:
-    """Makes MLflow hold what the journal says."""
+    """Makes MLflow hold what the study_log says."""
 
     name = "mlflow"
 
-    def __init__(self, journal: Journal, uri: str, out: Path) -> None:
-        self.journal, self.uri = journal, uri
+    def __init__(self, study_log: StudyLog, uri: str, out: Path) -> None:
+        self.study_log, self.uri = study_log, uri
         self.artifacts = None if uri.startswith("http") else (out / "mlartifacts").resolve().as_uri()
         self._connected: MlflowClient | None = None
         self._experiment = self._identity = ""
@@ -80,12 +80,12 @@ class Mlflow:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            if self._connected is None or self._identity != self.journal.identity:
+            if self._connected is None or self._identity != self.study_log.identity:
                 self._connected = self._connect()
             if number is None:
                 self._study(self._connected)
             else:
-                self._point(self._connected, self.journal.point(number))
+                self._point(self._connected, self.study_log.point(number))
         except (MlflowException, SQLAlchemyError, OSError) as why:
             if isinstance(why, MlflowException) and why.error_code == "INVALID_PARAMETER_VALUE":
                 what = "the study" if number is None else f"trial {number}"
@@ -105,7 +105,7 @@ class Mlflow:
         if known is not None and known.lifecycle_stage == "deleted":
             raise OSError(f"need the experiment {EXPERIMENT}, which was deleted: restore it")
         self._experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT, self.artifacts)
-        self._identity, self._runs = self.journal.identity, {}
+        self._identity, self._runs = self.study_log.identity, {}
         token = None
         while token != "":
             mine = f"tags.`tacotune.journal` = '{self._identity}'"
@@ -118,11 +118,11 @@ class Mlflow:
 
     def _study(self, client: "MlflowClient") -> Run:
         """The run of the study."""
-        end = self.journal.end
-        tags = {"study": self.journal.folder.name, "why": "", "finished": ""}
+        end = self.study_log.end
+        tags = {"study": self.study_log.folder.name, "why": "", "finished": ""}
         if end is not None:
             tags |= {"why": end["why"], "finished": f"{end['finished']} of {end['wanted']}"}
-        run = self._runs.get(None) or self._create(client, None, self.journal.folder.name, self.journal.began, {})
+        run = self._runs.get(None) or self._create(client, None, self.study_log.folder.name, self.study_log.began, {})
         self._tell(client, run, [], {}, tags)
         if end is not None:
             self._close(client, run, "FINISHED" if end["finished"] >= end["wanted"] else "KILLED", end["at"])
@@ -162,7 +162,7 @@ class Mlflow:
         for trial in trials:
             points = [
                 (name, value, clock(trials[0].began) + report.seconds, step(report.kframes))
-                for report in self.journal.reports(trial.number)
+                for report in self.study_log.reports(trial.number)
                 for name, value in measures(report).items()
             ]
             if trial.state == "COMPLETE" and trial.end is not None and trial.end["value"] is not None:
@@ -178,7 +178,7 @@ class Mlflow:
                 yield name, metric.step, metric.value
 
     def _create(self, client: "MlflowClient", trial: int | None, name: str, began: str, tags: dict[str, str]) -> Run:
-        tags = tags | {"tacotune.journal": self._identity, "tacotune.study": self.journal.folder.name}
+        tags = tags | {"tacotune.journal": self._identity, "tacotune.study": self.study_log.folder.name}
         if trial is not None:
             tags["tacotune.trial"] = str(trial)
         made = client.create_run(self._experiment, round(1_000 * clock(began)), tags, name)
@@ -208,8 +208,8 @@ class Mlflow:
 
     def _upload(self, client: "MlflowClient", run: Run, trial: Trial) -> None:
         """The configuration, and of a trial that has ended what there is to see and to hear."""
-        folder = trial_folder(self.journal.folder, trial.number)
-        for file in (folder / name for name in ("config.yaml", *(SHOWN if trial.end is not None else ()))):
+        folder = trial_folder(self.study_log.folder, trial.number)
+        for file in (folder / name for name in ("config.yaml", *(ARTIFACT_FILES if trial.end is not None else ()))):
             if str(file) not in run.files and file.exists():
                 client.log_artifact(run.id, str(file))
                 run.files.add(str(file))
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning
     lock = f".mlflow-{sha256(uri.encode()).hexdigest()[:8]}.lock"
-    return follow("mlflow", parsed, lambda journal: Mlflow(journal, uri, parsed.out), lock)
+    return follow("mlflow", parsed, lambda study_log: Mlflow(study_log, uri, parsed.out), lock)
 
 
 if __name__ == "__main__":

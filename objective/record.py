@@ -10,8 +10,8 @@ is those files in order, one JSON object a line:
      "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
 
 `end` is how the network spoke freely at the end, `kept` how the snapshot spoke that a study would have kept, which is its best
-(objective/score.py). The later half of the first --trials is held out, or what --held-out-from says: levels are chosen on the
-others, and proved on these. A missing value is null.
+(objective/trial/score.py). The later half of the first --trials is held out, or what --held-out-from says: levels are chosen on
+the others, and proved on these. A missing value is null.
 """
 
 import argparse
@@ -27,27 +27,27 @@ from typing import Any
 from model.data.problems import CorpusError
 from model.files import whole
 from model.report import Report
-from objective.resolve import absent, resolve
-from objective.settings import Settings, SettingsError
+from objective.settings.resolve import absent, resolve
+from objective.settings.schema import Settings, SettingsError
 
 
-def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
+def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, Any]:
     """Train trial k to the end; one line of the archive."""
     from model.text.symbols import symbols
     from model.trainer import Trainer
     from model.warmstart import warm_start
-    from objective.score import better
-    from objective.speaking import sentences, speak
-    from objective.worker import TRAINER, seed
+    from objective.search.worker import TRAINER, seed
+    from objective.trial.evaluation import sentences, speak
+    from objective.trial.score import better
 
-    space, corpus, speech, device, donor = lab
+    space, corpus, speech, device, pretrained = context
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, targets = settings.budget, settings.health.targets
     trainer = Trainer(
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
-    if donor is not None:
-        warm_start(trainer.network, symbols(corpus.language), donor)
+    if pretrained is not None:
+        warm_start(trainer.network, symbols(corpus.language), pretrained)
     reports: list[Report] = []
     best, weights = None, {}
     for report in trainer.reports():
@@ -73,7 +73,7 @@ def record(k: int, settings: Settings, lab: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _point(report: Report) -> dict[str, Any]:
-    from pruners.record import point
+    from pruners.health_record import point
 
     more = {"order": report.health.order, "stop_error": report.health.stop_error, "clipped": report.gradients.clipped}
     trained = {f"train_{name}": amount for name, amount in asdict(report.train_health).items()}
@@ -84,18 +84,19 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
     """Records the trials of `ks` that have no file yet."""
     import torch
 
-    from objective.data import device_of, donor_of, load_data, speech_of
+    from objective.settings.device import device_of
+    from objective.trial.corpus import load_data, load_pretrained, speech_of
     from search_spaces.space import load
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    donor, corpus = donor_of(settings), load_data(settings)
-    lab = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device), donor
+    pretrained, corpus = load_pretrained(settings), load_data(settings)
+    context = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device), pretrained
     for k in ks:
         path = file_of(folder, k)
         if path.exists():
             continue
-        line = record(k, settings, lab)
+        line = record(k, settings, context)
         with whole(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(parsed: argparse.Namespace, words: list[str]) -> int:
     """One worker's part, or all of it. Raises SettingsError, CorpusError, OSError and KeyboardInterrupt."""
-    from objective.data import load_data
+    from objective.trial.corpus import load_data
 
     assignments = ["profile=demo", "device=cpu", "study.space=record", *parsed.set]
     settings = resolve(None, assignments, {"out": parsed.out}, gpu=False, check=absent)

@@ -11,42 +11,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from objective.beside import STORAGE
+from objective.views.launcher import STORAGE
 
 if TYPE_CHECKING:
-    import optuna
-
-PAUSED = "paused"  # attribute of a study
-
-
-def paused(study: "optuna.Study") -> bool:
-    return bool(study.user_attrs.get(PAUSED, False))
-
-
-def pause(study: "optuna.Study", on: bool) -> None:
-    study.set_user_attr(PAUSED, on)
-
-
-def stop(study: "optuna.Study", number: int) -> bool:
-    """End a trial that runs; False where none of that number does."""
-    from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.trial import TrialState
-
-    running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-    if number not in running:
-        return False
-    try:
-        study._storage.set_trial_state_values(running[number]._trial_id, TrialState.FAIL)
-    except UpdateFinishedTrialError:  # it ended at this moment
-        return False
-    return True
+    pass
 
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    from storage.existing import existing_study
-    from storage.failures import FAILURES, StorageError, database_failure
-    from storage.folders import url_of
+    from objective.search.control import pause, stop
+    from storage.errors import FAILURES, StorageError, database_failure
+    from storage.lookup import existing_study
+    from storage.paths import url_of
 
     try:
         study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)

@@ -1,7 +1,7 @@
 """Search for a Tacotron 2 that speaks: `python -m objective.study --trials 50`.
 
-Flags, `--set`, a YAML file and the profile fill one tree of settings (objective/settings.py). Exit codes: 0 done, 1 the machine
-failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is needed.
+Flags, `--set`, a YAML file and the profile fill one tree of settings (objective/settings/schema.py). Exit codes: 0 done, 1 the
+machine failed, 2 bad input, 130 interrupted. Nothing heavy is imported before it is needed.
 """
 
 import argparse
@@ -11,17 +11,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objective.flags import BARE, FLAGS
-from objective.interruption import Interruption
+from objective.runtime.signals import Interruption
+from objective.settings.flags import BARE, FLAGS
 
 if TYPE_CHECKING:
     import optuna
 
     from model.data.corpus import Corpus
     from model.distributed import Group
-    from objective.lab import Material
-    from objective.settings import Settings
-    from objective.sinks.fan import Sinks
+    from objective.events.fanout import Sinks
+    from objective.settings.schema import Settings
+    from objective.trial.context import TrainingData
 
 FIRST_S = 20.0  # that the first of torchrun's processes has to say what is wrong
 
@@ -63,15 +63,15 @@ def _say(sentence: str) -> None:
 def _judged(why: Exception) -> tuple[int, str | None]:
     """Exit code and message of what the person or the machine did; no message for a bug of ours."""
     from model.data.problems import CorpusError
-    from objective.settings import SettingsError
+    from objective.settings.schema import SettingsError
 
     if isinstance(why, SettingsError | CorpusError):
         return 2, str(why)
-    from objective.failures import machine_failure  # imports Optuna
-    from objective.migrate import Refused
-    from storage.failures import StorageError
+    from objective.runtime.errors import machine_failure  # imports Optuna
+    from objective.search.migrate import MigrationRefused
+    from storage.errors import StorageError
 
-    if isinstance(why, StorageError | Refused):
+    if isinstance(why, StorageError | MigrationRefused):
         return 2, str(why)
     failure = machine_failure(why)
     return 1, failure and f"the machine failed: {failure}: mend that, the same command goes on with what the database holds"
@@ -84,31 +84,31 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
 
     space = load(settings.study.space, settings.config())
     from model.files import sweep
-    from objective.beside import Views
-    from objective.board import as_event, best_of, ended, finished
-    from objective.events import StudyStarted, Warned
-    from objective.lab import Lab, Material
-    from objective.migrate import migrate
-    from objective.opening import identity_of, open_study
-    from objective.placement import check, place
-    from objective.ranks import follow, joined
-    from objective.settings import mask_url
-    from objective.sinks.console import console
-    from objective.sinks.fan import Sinks
-    from objective.sinks.jsonl import JsonLines, complete
-    from objective.worker import work
-    from objective.workers import gpus, how_many, supervise
-    from storage.folders import ARTIFACTS
-    from storage.studies import hurry, open_storage
+    from objective.display.live_console import console
+    from objective.display.summary import as_event, best_of, ended, finished
+    from objective.events.fanout import Sinks
+    from objective.events.log_writer import JsonLines, complete
+    from objective.events.types import StudyStarted, Warned
+    from objective.search.migrate import migrate
+    from objective.search.open_study import identity_of, open_study
+    from objective.search.worker import work
+    from objective.settings.schema import mask_url
+    from objective.trial.context import TrainingData, WorkerContext
+    from objective.trial.torchrun import follow, joined
+    from objective.views.launcher import Views
+    from objective.workers.processes import gpus, how_many, supervise
+    from objective.workers.ray_cluster import check, place
+    from storage.paths import ARTIFACTS
+    from storage.studies import open_storage, stop_retrying
 
     if settings.study.ray is not None:
         check(settings.head)
-    known = Material.of(settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space)
+    known = TrainingData.of(settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space)
     with joined(known) as group:
         if group is not None and group.rank > 0:
             return follow(settings, known, group)
         storage = open_storage(settings.storage_url, settings.study.database_s)
-        identity, moved = identity_of(settings, space, known.corpus, known.donor), []
+        identity, moved = identity_of(settings, space, known.corpus, known.pretrained), []
         if settings.study.migrate is not None:
             _, migration = migrate(storage, settings.study.name, settings.study.migrate, space, identity)
             settings, moved = settings.migrated(), migration.told()
@@ -129,13 +129,13 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             url = mask_url(settings.storage_url)
             sinks.emit(StudyStarted(settings.study.name, url, settings.folder, wanted, done, tuple(notes), leader))
             interruption.patient = True
-            interruption.also = lambda: hurry(storage)
+            interruption.also = lambda: stop_retrying(storage)
             interruption.allow(settings.study.timeout_s)
             with Views(settings, lambda sentence: sinks.emit(Warned(sentence))) as views:
                 if settings.study.ray is not None:
                     end = place(settings, settings.study.workers, settings.head, sinks, interruption)
                 elif group is not None or (settings.study.workers is None and count == 1):
-                    end = work(study, Lab.of(settings, known, study, sinks, interruption, group))
+                    end = work(study, WorkerContext.of(settings, known, study, sinks, interruption, group))
                 else:
                     end = supervise(settings, count, devices, sinks, interruption)
                 views.why = end.why
@@ -147,9 +147,9 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
 
 def _note(study: "optuna.Study", settings: "Settings", early: bool, sinks: "Sinks") -> None:
     """The last notes of a command. What the machine does to them, the next one mends."""
-    from objective.events import Warned
-    from objective.failures import MACHINE, machine_failure
-    from objective.notes import complete
+    from objective.display.notes import complete
+    from objective.events.types import Warned
+    from objective.runtime.errors import MACHINE, machine_failure
 
     try:
         complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
@@ -160,7 +160,7 @@ def _note(study: "optuna.Study", settings: "Settings", early: bool, sinks: "Sink
 
 
 def _settings(parsed: argparse.Namespace) -> "Settings":
-    from objective.resolve import absent, resolve
+    from objective.settings.resolve import absent, resolve
 
     flags = {key: getattr(parsed, key) for key, _ in FLAGS.values() if getattr(parsed, key) is not None}
     if parsed.quiet:
@@ -182,9 +182,9 @@ def _corpus_notes(corpus: "Corpus") -> list[str]:
     return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
-def _donor_notes(known: "Material", settings: "Settings") -> tuple[str, ...]:
+def _donor_notes(known: "TrainingData", settings: "Settings") -> tuple[str, ...]:
     """What a network of the settings has of the checkpoint."""
-    if known.donor is None:
+    if known.pretrained is None:
         return ()
     import torch
 
@@ -196,7 +196,7 @@ def _donor_notes(known: "Material", settings: "Settings") -> tuple[str, ...]:
     config = settings.config(known.space.fixed)
     with torch.device("meta"):
         network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(known.donor, warm_start(network, table, known.donor)))
+    return tuple(told(known.pretrained, warm_start(network, table, known.pretrained)))
 
 
 def _device_note(device: Any, settings: "Settings", count: int, group: "Group | None") -> str:
@@ -213,8 +213,8 @@ def _next_command(words: list[str], early: bool, study: "optuna.Study", settings
     """What to type next: the same again where trials were released, more trials after the end, or a look at the best one."""
     import shlex
 
-    from objective.board import best_trial
-    from objective.settings import mask_url
+    from objective.display.summary import best_trial
+    from objective.settings.schema import mask_url
 
     words = [mask_url(word) for word in words]
     ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from model.report import Report
-from objective.following import Away, follow, words
-from objective.journal import Journal, Trial
-from objective.measures import clock, measures, step
-from storage.folders import trial_folder
+from objective.events.log_reader import StudyLog, Trial
+from objective.views.follow import Away, follow, words
+from objective.views.metrics import clock, measures, step
+from storage.paths import trial_folder
 
 FILE = "events.out.tfevents.tacotune"  # TensorBoard reads every file with tfevents in its name
 PICTURES, SOUNDS = ("alignment", "mel", "gate"), ("sample", "reference")
 
 
 class TensorBoard:
-    """Makes the folder `OUT/tensorboard/STUDY` hold what the journal says."""
+    """Makes the folder `OUT/tensorboard/STUDY` hold what the study_log says."""
 
     name = "tensorboard"
 
-    def __init__(self, journal: Journal, out: Path) -> None:
-        self.journal = journal
-        self.folder = out / "tensorboard" / journal.folder.name
+    def __init__(self, study_log: StudyLog, out: Path) -> None:
+        self.study_log = study_log
+        self.folder = out / "tensorboard" / study_log.folder.name
         self._shown: set[int] = set()  # trials
 
     def there(self) -> bool:
@@ -38,17 +38,17 @@ class TensorBoard:
             found = set(os.listdir(self.folder))
         except OSError:
             found = set()
-        return all(trial_folder(self.folder, number).name in found for number in self._shown & self.journal.trials.keys())
+        return all(trial_folder(self.folder, number).name in found for number in self._shown & self.study_log.trials.keys())
 
     def show(self, number: int | None) -> None:
         if number is None:
             return
-        trial = self.journal.trials[number]
+        trial = self.study_log.trials[number]
         file = trial_folder(self.folder, number) / FILE
         try:
             last = framed(end(trial)) if trial.end is not None else b""
             if not last or not _ends_with(file, last):
-                records = events(trial, self.journal.reports(number), trial_folder(self.journal.folder, number))
+                records = events(trial, self.study_log.reports(number), trial_folder(self.study_log.folder, number))
                 _complete(file, b"".join(map(framed, records)))
         except OSError as why:
             raise Away(f"{file} cannot be written: {why.strerror or why}") from why
@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = words(__doc__)
     parser.add_argument("--once", action="store_true", help="write what there is, and end")
     parsed = parser.parse_args(arguments)
-    return follow("tensorboard", parsed, lambda journal: TensorBoard(journal, parsed.out), ".tensorboard.lock")
+    return follow("tensorboard", parsed, lambda study_log: TensorBoard(study_log, parsed.out), ".tensorboard.lock")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """When is a trial sick: pure functions of the health record that return a decision with its evidence, or None.
 
-A rule judges the last point of a record (`pruners/record.py`): nothing, a warning, or critical, which asks for a stop. How
-rules wait and combine is in `pruners/compose.py`. Loads without torch and Optuna.
+A rule judges the last point of a record (`pruners/health_record.py`): nothing, a warning, or critical, which asks for a stop.
+How rules wait and combine is in `pruners/combinators.py`. Loads without torch and Optuna.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from pruners.levels import Ceiling, Floor, GradNorm, Nonfinite, Stagnation
-from pruners.record import Record
+from pruners.health_record import Record
+from pruners.thresholds import Ceiling, Floor, GradNorm, Nonfinite, Stagnation
 
 ALIGNED = 0.3  # alignment score from which there is an alignment to lose
 

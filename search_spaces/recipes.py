@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search_spaces.parameters import Value
-from search_spaces.reading import read
+from search_spaces.yaml_reader import read
 
 
 def load_recipes() -> dict[str, dict[str, Value]]:

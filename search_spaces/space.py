@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from model.config import Config
-from search_spaces.check import SpaceError, read_table
 from search_spaces.knobs import apply, values
 from search_spaces.parameters import Parameter, Trial, Value
-from search_spaces.reading import read, way_out
+from search_spaces.validate import SpaceError, read_table
+from search_spaces.yaml_reader import read, way_out
 
 __all__ = ["SHIPPED", "Space", "SpaceError", "load"]
 

@@ -20,7 +20,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
 from model.files import whole
-from storage.folders import ARTIFACTS
+from storage.paths import ARTIFACTS
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
 

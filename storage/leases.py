@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.failures import FAILURES
+from storage.errors import FAILURES
 
 BEAT_S = 5.0  # between two beats
 LOOK_S = 20.0  # between two looks at the others while a trial runs: a look reads all that run

@@ -24,7 +24,7 @@ def point(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def release(study: optuna.Study, number: int, why: str, died: bool = False) -> bool:
-    """End a trial that the machine stopped, so that its point comes again. False where somebody else has ended it.
+    """StopReason a trial that the machine stopped, so that its point comes again. False where somebody else has ended it.
 
     `died` says that its worker did not come back: a point that stops DEATHS workers at the same report is given up.
     """
@@ -46,7 +46,7 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
 
 
 def drop(study: optuna.Study, trial: optuna.Trial, why: str) -> None:
-    """End a trial that should not have been asked for; its point does not come again."""
+    """StopReason a trial that should not have been asked for; its point does not come again."""
     trial.set_user_attr("dropped", why)
     study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 

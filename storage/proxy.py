@@ -15,8 +15,8 @@ from optuna.storages import BaseStorage
 from optuna.storages._grpc.auto_generated.api_pb2_grpc import add_StorageServiceServicer_to_server
 from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
-from storage.failures import FAILURES, StorageError, database_failure
-from storage.remote import NO_LIMIT, PORT, bracketed
+from storage.errors import FAILURES, StorageError, database_failure
+from storage.proxy_client import NO_LIMIT, PORT, bracketed
 from storage.studies import open_storage
 
 THREADS = 10  # each with a database connection, of the 15 that SQLAlchemy grants

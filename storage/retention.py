@@ -18,8 +18,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.folders import BEFORE, BEST, LAST, trial_folder
 from storage.lineage import ancestors, comes_again
+from storage.paths import BEFORE, BEST, LAST, trial_folder
 
 LINGER_S = 600.0  # a worker whose trial somebody else has ended, with the dashboard's button, may not know it yet
 _FOLDER = re.compile(r"trial-(\d{5,})")

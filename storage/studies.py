@@ -15,8 +15,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from storage.failures import LOCAL, StorageError
-from storage.patience import OPENING_SECONDS, first_line, origin, patient
+from storage.errors import LOCAL, StorageError
+from storage.retry import OPENING_SECONDS, first_line, origin, patient
 
 BUSY_SECONDS = 30
 EXAMPLES = "sqlite:///runs/studies.db, postgres-local:runs/postgres, postgresql://user@host/name or grpc://host:13000"
@@ -30,17 +30,17 @@ POSTGRESQL |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_coun
 
 
 def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStorage:
-    """Open, and make where it is missing, a database whose operations wait `patience_s` seconds for it (storage/patience.py).
+    """Open, and make where it is missing, a database whose operations wait `patience_s` seconds for it (storage/retry.py).
 
     `sqlite:///FILE`; `postgres-local[:DIR]`, a PostgreSQL server of this machine's own (storage/postgres.py);
-    `postgresql://...`, or what else SQLAlchemy reads; `grpc://HOST:PORT`, a proxy (storage/remote.py).
+    `postgresql://...`, or what else SQLAlchemy reads; `grpc://HOST:PORT`, a proxy (storage/proxy_client.py).
 
     Raises StorageError where the URL cannot be read, the server not be reached, or the tables are another version's; what
     `database_failure` knows where the file is right and the machine fails: the disk is full, somebody locks the database.
     """
     kind, colon, rest = url.partition(":")
     if kind == "grpc":
-        from storage.remote import connect
+        from storage.proxy_client import connect
 
         return connect(rest, patience_s)
     parsed, secrets = (None, {}) if kind == LOCAL else _read(url)
@@ -62,7 +62,7 @@ def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStor
         raise StorageError(f"cannot use {shown}: {first_line(why)}") from why
 
 
-def hurry(storage: optuna.storages.BaseStorage) -> None:
+def stop_retrying(storage: optuna.storages.BaseStorage) -> None:
     """Let its operations wait no longer: somebody wants to end."""
     storage.patience_s = 1.0  # type: ignore[attr-defined]
     tables = getattr(storage, "_backend", None)

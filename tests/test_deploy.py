@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from objective.crew import PATIENCE_S
+from objective.workers.supervision import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

@@ -1,4 +1,4 @@
-"""The house: imports point one way, and what should load quickly loads without the heavy libraries."""
+"""The house: imports point down the floors, and what should load quickly loads without the heavy libraries."""
 
 import ast
 import subprocess
@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = {
-    "model": set(),
-    "search_spaces": {"model"},
-    "pruners": {"model"},
-    "storage": {"model"},
-    "objective": {"model", "search_spaces", "pruners", "storage"},
-}
+# A folder imports from the floors below its own, never from another folder of its floor. The commands stand on top: each is a
+# parser that names its program by a string, so that `--help` loads nothing heavy.
+FLOORS = [
+    {"model"},
+    {"search_spaces", "storage"},
+    {"pruners"},
+    {"objective/settings", "objective/events", "objective/runtime"},
+    {"objective/trial", "objective/display"},
+    {"objective/search", "objective/views"},
+    {"objective/workers", "objective/dashboard", "objective/telegram", "objective"},
+]
+FOLDERS = [folder for floor in FLOORS for folder in floor]
 LIGHT = {
     "model.config": {"torch", "optuna", "librosa", "pydantic", "numpy"},
     "model.report": {"torch", "optuna", "librosa", "pydantic", "numpy"},
@@ -22,13 +27,13 @@ LIGHT = {
     "model.trainer": {"optuna", "librosa", "soundfile", "pydantic"},
     "pruners.rules": {"torch", "optuna"},
     "search_spaces.space": {"torch", "optuna"},
-    "objective.score": {"torch", "optuna"},
-    "objective.events": {"torch", "optuna"},
-    "objective.settings": {"torch", "optuna", "librosa"},
-    "objective.sinks.console": {"torch", "optuna", "matplotlib"},
-    "objective.sinks.jsonl": {"torch", "optuna", "matplotlib"},
+    "objective.trial.score": {"torch", "optuna"},
+    "objective.events.types": {"torch", "optuna"},
+    "objective.settings.schema": {"torch", "optuna", "librosa"},
+    "objective.display.live_console": {"torch", "optuna", "matplotlib"},
+    "objective.events.log_writer": {"torch", "optuna", "matplotlib"},
     "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
-    "objective.journal": {"torch", "optuna", "pydantic", "numpy", "rich"},
+    "objective.events.log_reader": {"torch", "optuna", "pydantic", "numpy", "rich"},
     "objective.mlflow": {"torch", "optuna", "mlflow"},
     "objective.tensorboard": {"torch", "optuna", "tensorboard"},
     "objective.export": {"torch", "optuna", "pandas", "pyarrow"},
@@ -36,26 +41,43 @@ LIGHT = {
 }
 HEAVY = {"torch", "optuna", "librosa", "sqlalchemy", "mlflow", "tensorboard", "aiohttp", "matplotlib", "rich"}
 VIEWS = ["dashboard", "mlflow", "tensorboard", "telegram", "export"]
-HELP = {command: HEAVY | {"numpy", "pydantic"} for command in ("objective.study", "storage.prune")}
+HELP = {command: HEAVY | {"numpy", "pydantic"} for command in ("objective.study", "storage.cleanup")}
 HELP |= {f"objective.{view}": HEAVY for view in VIEWS}
 
 
-def imported_roots(file: Path) -> set[str]:
-    roots = set()
+def home(module: str) -> str | None:
+    """The folder of FLOORS that a dotted module name lies in; None for a library's."""
+    path = module.replace(".", "/")
+    return max((folder for folder in FOLDERS if f"{path}/".startswith(f"{folder}/")), key=len, default=None)
+
+
+def imported_folders(file: Path) -> set[str]:
+    folders = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = []
         if isinstance(node, ast.Import):
-            roots |= {alias.name.partition(".")[0] for alias in node.names}
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            roots.add(node.module.partition(".")[0])
-    return roots
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        folders |= {folder for name in names if (folder := home(name)) is not None}
+    return folders
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_imports_point_one_way(layer: str) -> None:
-    files = list((ROOT / layer).rglob("*.py"))
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_point_down(folder: str) -> None:
+    inner = [other for other in FOLDERS if other.startswith(f"{folder}/")]
+    files = [file for file in (ROOT / folder).rglob("*.py") if not any(file.is_relative_to(ROOT / other) for other in inner)]
     assert files
-    used = {root for file in files for root in imported_roots(file)}
-    assert used & LAYERS.keys() <= LAYERS[layer] | {layer}
+    floor = next(number for number, folders in enumerate(FLOORS) if folder in folders)
+    below = {other for folders in FLOORS[:floor] for other in folders}
+    for file in files:
+        assert imported_folders(file) <= below | {folder}, file.relative_to(ROOT)
+
+
+def test_every_module_has_a_floor() -> None:
+    """The five rooms, and within `objective/` a file is a command and every folder has its floor."""
+    folders = {f"objective/{path.name}" for path in (ROOT / "objective").iterdir() if (path / "__init__.py").exists()}
+    assert folders == {folder for folder in FOLDERS if folder.startswith("objective/")}
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHOWN = 20  # lines of a table; the counts above it are complete
+ROWS_SHOWN = 20  # lines of a table; the counts above it are complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class CorpusError(ValueError):
         rows = [rule]
         if problems:
             rows.append(f"problems: {counted(problems)}")
-            rows += (f"  {problem}" for problem in problems[:SHOWN])
-        if len(problems) > SHOWN:
-            rows.append(f"  and {len(problems) - SHOWN} more")
+            rows += (f"  {problem}" for problem in problems[:ROWS_SHOWN])
+        if len(problems) > ROWS_SHOWN:
+            rows.append(f"  and {len(problems) - ROWS_SHOWN} more")
         super().__init__("\n".join(rows))

@@ -70,7 +70,7 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
     how = implementation(how, inputs.gates.device)
     with torch.autocast(inputs.gates.device.type, enabled=False):
         if how == "cuda":
-            from model.recurrence import cuda
+            from model.recurrence import triton_function as cuda
 
             return cuda.attend(inputs, weights, inputs.gates.dtype)
         if how == "deferred":

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.products import outer, packed, product
+from model.cpu.matmul import outer, packed, product
 from model.recurrence import Inputs, Weights
-from model.recurrence.lstm import Cells
+from model.recurrence.decoder_lstm import Cells
 
 KEPT_BYTES = 512 * 2**20
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.default

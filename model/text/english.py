@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from model.text.folding import DOT, collapse_whitespace, fold_punctuation
+from model.text.normalise import DOT, collapse_whitespace, fold_punctuation
 from model.text.symbols import ARPABET
 
 _PHONE = f"(?:{'|'.join(ARPABET)})"

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
-from model.text.folding import DOT, collapse_whitespace, fold_punctuation
+from model.text.normalise import DOT, collapse_whitespace, fold_punctuation
 
 _VOWELS = "аеёиоуыэюяАЕЁИОУЫЭЮЯ"
 _ACUTE = re.compile(rf"([{_VOWELS}])\u0301")

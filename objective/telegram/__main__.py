@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from objective.beside import STORAGE
-from objective.interruption import SIGNALS
-from objective.telegram.setup import Setup, SetupError
+from objective.runtime.signals import SIGNALS
+from objective.settings.telegram_env import Setup, SetupError
+from objective.views.launcher import STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(setup: Setup, parsed: argparse.Namespace) -> int:
-    from objective.settings import mask_url
-    from objective.telegram.api import Refused
-    from storage.existing import existing_study
-    from storage.failures import FAILURES, StorageError, database_failure
-    from storage.folders import url_of
+    from objective.settings.schema import mask_url
+    from objective.telegram.bot_api import RequestRefused
+    from storage.errors import FAILURES, StorageError, database_failure
+    from storage.lookup import existing_study
+    from storage.paths import url_of
 
     try:
         study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
@@ -51,7 +51,7 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
         asyncio.run(_run(setup, study, parsed))
     except StorageError as why:
         raise SetupError(str(why)) from why
-    except Refused as why:
+    except RequestRefused as why:
         raise SetupError(f"the reporter is off, the study goes on: {why}") from why
     except TimeoutError as why:
         words = {"--out": str(parsed.out), "--storage": parsed.storage and mask_url(parsed.storage), "--study": parsed.study}
@@ -68,9 +68,9 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
 
 
 async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) -> None:
-    from objective.telegram.api import Bot
+    from objective.telegram.bot_api import Bot
     from objective.telegram.reporter import Reporter
-    from storage.studies import hurry
+    from storage.studies import stop_retrying
 
     reporting = asyncio.current_task()
     assert reporting is not None
@@ -78,7 +78,7 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
     def stop() -> None:
         for number in SIGNALS:  # once is enough: what is being said is noted still
             signal.signal(number, signal.SIG_IGN)
-        hurry(study._storage)
+        stop_retrying(study._storage)
         reporting.cancel()
 
     loop = asyncio.get_running_loop()
@@ -90,9 +90,9 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
 
 async def _check(setup: Setup, language: str) -> int:
     """One message. Raises SetupError."""
-    from objective.settings import mask_url
-    from objective.telegram.api import Bot, Message, Refused
-    from objective.telegram.words import Words
+    from objective.settings.schema import mask_url
+    from objective.telegram.bot_api import Bot, Message, RequestRefused
+    from objective.telegram.translations import Words
 
     try:
         async with asyncio.timeout(CHECK_S), Bot(setup.token, setup.base, setup.proxy, _say) as bot:
@@ -101,7 +101,7 @@ async def _check(setup: Setup, language: str) -> int:
     except TimeoutError:
         way_out = "check TELEGRAM_API_BASE and TELEGRAM_PROXY"
         raise SetupError(f"no answer from {mask_url(setup.base)} within {CHECK_S:g} s: {way_out}") from None
-    except Refused as why:
+    except RequestRefused as why:
         unknown = why.code in (401, 404)
         way_out = "check TELEGRAM_BOT_TOKEN" if unknown else "write to the bot first, or add it to the group"
         raise SetupError(f"{why}: {way_out}") from None

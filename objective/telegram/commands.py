@@ -8,12 +8,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.steer import pause, stop
-from objective.telegram.api import Message
-from objective.telegram.board import board, running
+from objective.search.control import pause, stop
+from objective.telegram.bot_api import Message
+from objective.telegram.event_queue import Position, Scene, known
 from objective.telegram.messages import Files, best_one, buttons_of, gone, pictures, sample, stop_button, summary
-from objective.telegram.story import Position, Scene, known
-from objective.telegram.words import Words
+from objective.telegram.pinned_board import board, running
+from objective.telegram.translations import Words
 
 NAMES = ("status", "best", "trial", "curves", "listen", "stop", "pause", "resume", "help")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from objective.board import best_of, described, folder_of, healthy, pruned, reason
-from objective.repair import diagnoses
-from objective.sinks.words import kframes, norm, number, share
-from objective.telegram.api import Message
-from objective.telegram.story import DEAD, Event, Position, Scene, dead_in_a_row, known
-from objective.telegram.words import Words
+from objective.display.formatting import kframes, norm, number, share
+from objective.display.summary import best_of, described, folder_of, healthy, pruned, reason
+from objective.search.repair import diagnoses
+from objective.telegram.bot_api import Message
+from objective.telegram.event_queue import DEAD, Event, Position, Scene, dead_in_a_row, known
+from objective.telegram.translations import Words
 
 PICTURES = ("alignment.png", "curves.png")
 SAMPLE = "sample.ogg"

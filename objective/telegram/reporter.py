@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.beside import Command
-from objective.telegram.api import Bot, Message, Refused
-from objective.telegram.board import board
+from objective.telegram.bot_api import Bot, Message, RequestRefused
 from objective.telegram.commands import Answering, answer, asked, chat_of, menu
+from objective.telegram.event_queue import Event, Position, Scene, next_event, told
 from objective.telegram.lease import BEAT_S, SETTLE_S, Lease
-from objective.telegram.looks import Looks
 from objective.telegram.messages import messages
-from objective.telegram.story import Event, Position, Scene, next_event, told
-from objective.telegram.words import Words
+from objective.telegram.observer import Looks
+from objective.telegram.pinned_board import board
+from objective.telegram.translations import Words
+from objective.views.launcher import Command
 from storage.artifacts import artifacts
-from storage.patience import OUTAGES, first_line, passing
+from storage.retry import OUTAGES, first_line, passing
 
 POSITION = "telegram"  # attribute of the study
 POLL_S = 2.0  # between two looks at the study
@@ -55,7 +55,7 @@ class Reporter:
         self._shown_at, self._pinned = -BOARD_S, False
 
     async def run(self) -> None:
-        """Until the command has ended and everything is told, or for ever. Raises Refused where Telegram wants none of it."""
+        """Run until the command has ended and everything is sent. Raises RequestRefused where Telegram rejects the bot."""
         try:
             async with asyncio.TaskGroup() as group:
                 deadline = group.create_task(self._deadline())
@@ -125,7 +125,7 @@ class Reporter:
     async def _part(self, event: Event, part: Message) -> None:
         try:
             await self.bot.send(self.chats[0], part, self.topic)
-        except Refused as why:
+        except RequestRefused as why:
             if why.final or not (part.files or why.too_long):  # a closed topic, a right taken back: what is due stays due
                 raise
             self.bot.log(f"left out: {why}")
@@ -158,7 +158,7 @@ class Reporter:
                 self._pinned = True
                 pin: dict[str, Any] = {"chat_id": self.chats[0], "message_id": self.position.board}
                 await self.bot.call("pinChatMessage", **pin, disable_notification=True)
-        except Refused as why:
+        except RequestRefused as why:
             if why.final:
                 raise
             self.bot.log(f"the board: {why}")
@@ -171,7 +171,7 @@ class Reporter:
         """False where somebody has deleted it."""
         try:
             await self.bot.edit(self.chats[0], number, shown)
-        except Refused as why:
+        except RequestRefused as why:
             if "not found" in why.said or "can't be edited" in why.said:
                 return False
             raise
@@ -195,7 +195,7 @@ class Reporter:
                     await self._heed(update, me["username"])
                     self.position.offset = update["update_id"] + 1
                     await self._save()
-        except Refused as why:
+        except RequestRefused as why:
             if why.final:
                 raise
             other = " (another study's reporter or a webhook reads them)" if why.code == 409 else ""
@@ -211,14 +211,14 @@ class Reporter:
         await self._in_study(self._check)
         if wish.press is not None:
             said = None if wish.ours else self.words("other_study", study=self.study.study_name)
-            with suppress(Refused):  # of a press that is too old
+            with suppress(RequestRefused):  # of a press that is too old
                 await self.bot.call("answerCallbackQuery", callback_query_id=wish.press, text=said)
         if not wish.ours:
             return
         try:
             for message in await self._in_study(self._answer, wish):
                 await self.bot.send(wish.chat, message, wish.topic)
-        except Refused as why:
+        except RequestRefused as why:
             self.bot.log(f"left out: {why}")
 
     async def _beat(self) -> None:

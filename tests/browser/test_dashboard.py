@@ -17,13 +17,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from objective.board import best_trial, finished, reason
-from objective.dashboard import TOKEN
+from objective.dashboard.__main__ import TOKEN
+from objective.display.summary import best_trial, finished, reason
 from storage.artifacts import artifacts, publish
 from storage.studies import open_storage
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
-from tests.objective.test_dashboard import running as dashboard
+from tests.objective.dashboard.test_command import running as dashboard
 from tests.objective.test_study import ROOT, words
 from tests.processes import free_port
 

@@ -12,7 +12,7 @@ from tests.faults.judge import judge
 from tests.faults.outages import says
 
 DISK_MB = 24
-ON_DISK = "set:objective.data.FRAMES_IN_MEMORY:0"  # a corpus that is too large for the memory
+ON_DISK = "set:objective.trial.corpus.FRAMES_IN_MEMORY:0"  # a corpus that is too large for the memory
 
 
 class Disk:

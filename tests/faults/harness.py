@@ -18,7 +18,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.board import finished
+from objective.display.summary import finished
 from storage.studies import open_storage
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ class Run:
         self.process.wait()
 
     def stop(self) -> None:
-        """End it, in whatever state it is."""
+        """StopReason it, in whatever state it is."""
         if self.process.poll() is None:
             self.kill()
 

@@ -76,7 +76,9 @@ def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
 
 def witness() -> None:
     """Write down what the workers do."""
-    from objective import course, trial, worker
+    from objective.search import worker
+    from objective.trial import checkpoint as history
+    from objective.trial import run as trial
     from storage import leases
 
     @around(leases.Lease, "moved")
@@ -95,7 +97,7 @@ def witness() -> None:
         real(asked, report, *more)
         note("reported", number=asked.number, kframes=report.kframes)
 
-    @around(course.Course, "save")
+    @around(history.TrialHistory, "save")
     def saved(real: Callable[..., None], self: Any, folder: pathlib.Path, snapshot: Any, more: Any) -> None:
         real(self, folder, snapshot, more)
         note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
@@ -158,7 +160,7 @@ def killed_at_a_commit(faults: list[Fault]) -> None:
     import optuna
     from sqlalchemy.engine.default import DefaultDialect
 
-    from objective import worker
+    from objective.search import worker
 
     def mark(owner: Any, name: str, kind: str) -> None:
         @around(owner, name)
@@ -206,7 +208,7 @@ def wrong_clock(count: int, seconds: float) -> None:
     """For all who ask for the time of day: the database's columns, the record, the ages of files."""
     from optuna.storages._rdb import storage as tables
 
-    from objective.sinks import jsonl
+    from objective.events import log_writer as jsonl
 
     updates, real_time, real = [0], time.time, datetime.datetime
 

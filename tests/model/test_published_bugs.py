@@ -38,8 +38,8 @@ from model.layers import valid_mask
 from model.loss import terms, total
 from model.tacotron2 import Tacotron2
 from model.trainer import Trainer
-from objective.resolve import resolve
-from objective.score import mcd
+from objective.settings.resolve import resolve
+from objective.trial.score import mcd
 from tests.conftest import BANDS, SYMBOLS, tiny_config, toy_examples, toy_speech, without_dropout
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from model import nvidia
 from model.config import Network
 from model.tacotron2 import Tacotron2
 from model.text.symbols import symbols
-from model.warmstart import Donor, Row, read, told, warm_start
+from model.warmstart import Pretrained, Row, read, told, warm_start
 from tests.conftest import BANDS, tiny_network
 
 EN, RU = symbols("en"), symbols("ru")
@@ -26,7 +26,7 @@ def build(
     return Tacotron2(tiny_network(**(SAME | sizes)), len(tuple(table)), bands, *units)
 
 
-def donor(folder: Path, network: Tacotron2, table: Iterable[str] | None = None) -> Donor:
+def pretrained(folder: Path, network: Tacotron2, table: Iterable[str] | None = None) -> Pretrained:
     """Of a file as trials leave it."""
     named = {"symbols": list(table)} if table is not None else {}
     torch.save({"weights": network.state_dict(), "kframes": 3.0, **named}, folder / "best.pt")
@@ -46,7 +46,7 @@ def states(rows: Iterable[Row]) -> dict[str, set[str]]:
 
 def test_the_same_network_is_loaded_whole_with_its_units(tmp_path: Path) -> None:
     old, new = build(1, units=(-5.0, 2.0)), build(2)
-    rows = warm_start(new, EN, donor(tmp_path, old, EN))
+    rows = warm_start(new, EN, pretrained(tmp_path, old, EN))
     assert states(rows) == {"loaded": set(old.state_dict())}
     torch.testing.assert_close(copied(new), copied(old), rtol=0, atol=0)
 
@@ -69,7 +69,7 @@ def test_embeddings_go_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None
     for theirs, ours in ((EN, table), (table, EN)):
         old, new = build(1, theirs), build(2, ours)
         given, before = copied(old)["encoder.embedding.weight"], copied(new)["encoder.embedding.weight"]
-        rows = warm_start(new, ours, donor(tmp_path, old, theirs))
+        rows = warm_start(new, ours, pretrained(tmp_path, old, theirs))
         for row, symbol in enumerate(ours):
             expected = given[theirs.index(symbol)] if symbol in theirs else before[row]
             assert torch.equal(new.encoder.embedding.weight[row], expected), symbol
@@ -77,11 +77,11 @@ def test_embeddings_go_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None
 
 
 def test_an_alphabet_that_is_not_named_is_known_by_its_size_or_not_at_all(tmp_path: Path) -> None:
-    assert donor(tmp_path, build(1, EN)).symbols == EN
-    assert donor(tmp_path, build(1, RU)).symbols == RU
-    characters = donor(tmp_path, build(1, range(38))).symbols
+    assert pretrained(tmp_path, build(1, EN)).symbols == EN
+    assert pretrained(tmp_path, build(1, RU)).symbols == RU
+    characters = pretrained(tmp_path, build(1, range(38))).symbols
     assert "".join(characters) == "_-!'(),.:;? abcdefghijklmnopqrstuvwxyz"
-    for unknown in (donor(tmp_path, build(1, range(99))), donor(tmp_path, build(1, EN), "too few")):
+    for unknown in (pretrained(tmp_path, build(1, range(99))), pretrained(tmp_path, build(1, EN), "too few")):
         assert unknown.symbols == ()
         new = build(2)
         before = copied(new)["encoder.embedding.weight"]
@@ -149,7 +149,7 @@ def test_of_another_size_the_parts_that_mean_the_same_are_copied(case: str, tmp_
     changes, expected = PARTS[case]
     old, new = build(1), build(2, **changes)
     given, before = copied(old), copied(new)
-    rows = {row.name: row for row in warm_start(new, EN, donor(tmp_path, old, EN))}
+    rows = {row.name: row for row in warm_start(new, EN, pretrained(tmp_path, old, EN))}
     assert {row.state for row in rows.values()} == {"loaded", "resized"}
     for name, parts in expected.items():
         wanted = before[name]
@@ -165,7 +165,7 @@ def test_of_another_size_the_parts_that_mean_the_same_are_copied(case: str, tmp_
 
 def test_other_bands_are_copied_frame_by_frame(tmp_path: Path) -> None:
     old, new = build(1, reduction=2), build(2, bands=5, reduction=2)
-    warm_start(new, EN, donor(tmp_path, old, EN))
+    warm_start(new, EN, pretrained(tmp_path, old, EN))
     for one, other in zip(new.projection.bias.view(2, 5), old.projection.bias.view(2, BANDS), strict=True):
         assert torch.equal(one, other[:5])
 
@@ -173,7 +173,7 @@ def test_other_bands_are_copied_frame_by_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("theirs", "ours"), [(5, 3), (3, 5)])
 def test_the_last_convolution_of_a_postnet_stays_the_last(theirs: int, ours: int, tmp_path: Path) -> None:
     old, new = build(1, postnet_convolutions=theirs), build(2, postnet_convolutions=ours)
-    found = states(warm_start(new, EN, donor(tmp_path, old, EN)))
+    found = states(warm_start(new, EN, pretrained(tmp_path, old, EN)))
     places = [(0, 0), (1, 1), (theirs - 1, ours - 1)]
     for of, to in places:
         given = old.postnet.convolutions[of].state_dict()
@@ -184,7 +184,7 @@ def test_the_last_convolution_of_a_postnet_stays_the_last(theirs: int, ours: int
 
 
 def test_what_the_file_lacks_is_as_the_seed_left_it_and_nothing_is_drawn(tmp_path: Path) -> None:
-    given = donor(tmp_path, build(1), EN)
+    given = pretrained(tmp_path, build(1), EN)
     lacking = [name for name in given.weights if name.startswith(("gate", "postnet", "encoder.lstm"))]
     for name in lacking:
         del given.weights[name]
@@ -200,7 +200,7 @@ def test_what_the_file_lacks_is_as_the_seed_left_it_and_nothing_is_drawn(tmp_pat
 
 def test_no_shape_is_an_error(tmp_path: Path) -> None:
     """Tensors of any dimensions in place of the right ones: all but the embeddings are missing, and nothing has changed."""
-    given = donor(tmp_path, build(1), EN)
+    given = pretrained(tmp_path, build(1), EN)
     for k, name in enumerate(name for name in given.weights if name != "encoder.embedding.weight"):
         given.weights[name] = torch.zeros([(), (0,), (2, 0, 3), (1, 1, 1, 1)][k % 4]).to(torch.int8)
     new = build(2)
@@ -215,7 +215,7 @@ def test_no_shape_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_table_says_it_all(tmp_path: Path) -> None:
-    given = donor(tmp_path, build(1), EN)
+    given = pretrained(tmp_path, build(1), EN)
     del given.weights["gate.bias"]
     given.weights["speaker.weight"] = torch.zeros(3, 4)
     lines = list(told(given, warm_start(build(2, RU, attention_rnn=9), RU, given)))
@@ -229,7 +229,7 @@ def test_the_table_says_it_all(tmp_path: Path) -> None:
 
 def test_a_network_without_numbers_tells_the_same(tmp_path: Path) -> None:
     """The table of a study is that of a network on the meta device, which costs nothing."""
-    given = donor(tmp_path, build(1), EN)
+    given = pretrained(tmp_path, build(1), EN)
     with torch.device("meta"):
         empty = Tacotron2(Network(), len(RU), 80)
     assert warm_start(empty, RU, given) == warm_start(Tacotron2(Network(), len(RU), 80), RU, given)
@@ -237,7 +237,7 @@ def test_a_network_without_numbers_tells_the_same(tmp_path: Path) -> None:
 
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    one, same, other = donor(tmp_path, build(1)), donor(tmp_path / "a", build(1)), donor(tmp_path, build(2))
+    one, same, other = pretrained(tmp_path, build(1)), pretrained(tmp_path / "a", build(1)), pretrained(tmp_path, build(2))
     assert one.digest == same.digest != other.digest
 
 

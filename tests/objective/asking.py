@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from socket import AF_INET
 from wsgiref.types import WSGIApplication
 
-from objective.serving import Server
+from objective.dashboard.server import Server
 
 
 @contextmanager

@@ -5,8 +5,8 @@ As `python -m tests.objective.held NUMBER KFRAMES`, then the command's own words
 
 import sys
 
-from objective.events import Event, Reported
-from objective.sinks.fan import Sinks
+from objective.events.fanout import Sinks
+from objective.events.types import Event, Reported
 from objective.study import main
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from model.report import Gradients, Health, Losses, Report
-from objective.events import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+from objective.events.types import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 
 LOSSES = Losses(mel_before=0.41, mel_after=0.39, gate=0.1, guided=0.02)
 GRADIENTS = Gradients(median=1.2, p95=3.4, nonfinite=0, streak=0, clipped=0.3)

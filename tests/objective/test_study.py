@@ -14,11 +14,11 @@ import optuna
 import pytest
 import torch
 
-from objective.board import best_trial, finished
+from objective.display.summary import best_trial, finished
 from objective.study import main
 from storage.artifacts import artifacts
 from storage.checkpoints import load
-from storage.folders import SHOWN
+from storage.paths import ARTIFACT_FILES
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
@@ -54,7 +54,7 @@ def study(out: Path, name: str) -> optuna.Study:
 
 def test_a_trial_leaves_what_a_person_looks_at(spoken: Path) -> None:
     folder = spoken / "first" / "trial-00000"
-    names = {"config.yaml", "reports.jsonl", "best.pt", *SHOWN}
+    names = {"config.yaml", "reports.jsonl", "best.pt", *ARTIFACT_FILES}
     assert {file.name for file in folder.iterdir()} == names
     reports = [json.loads(line) for line in (folder / "reports.jsonl").read_text().splitlines()]
     assert [report["kframes"] for report in reports] == [3.0, 6.0, 9.0, 12.0]
@@ -64,7 +64,7 @@ def test_a_trial_leaves_what_a_person_looks_at(spoken: Path) -> None:
     (trial,) = finished(study(spoken, "first"))
     shown = artifacts(study(spoken, "first"), trial, spoken)
     starts = {".png": b"\x89PNG", ".wav": b"RIFF", ".ogg": b"OggS"}
-    for name in SHOWN:
+    for name in ARTIFACT_FILES:
         assert (folder / name).read_bytes().startswith(starts[Path(name).suffix])
         assert shown[name].read_bytes() == (folder / name).read_bytes()
 

@@ -10,7 +10,7 @@ import yaml
 
 from model.text.symbols import symbols
 from model.warmstart import read
-from objective.board import finished
+from objective.display.summary import finished
 from objective.study import main
 from tests.objective.test_study import SMALL, study, words
 
@@ -50,15 +50,15 @@ def test_a_trial_starts_from_the_file_and_says_so(spoken: Path, capsys: pytest.C
 
 def test_another_start_is_another_study(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What counts is the file's content, not its name."""
-    donor = spoken / "best.pt"
+    pretrained = spoken / "best.pt"
     line = ["--study", "known", "--warm-start"]
-    assert command(spoken, *line, str(donor)) == 0
-    assert command(spoken, *line, str(shutil.copy(donor, spoken / "moved.pt"))) == 0
+    assert command(spoken, *line, str(pretrained)) == 0
+    assert command(spoken, *line, str(shutil.copy(pretrained, spoken / "moved.pt"))) == 0
     assert command(spoken, "--study", "known") == 2
-    assert f"warm_start was {read(donor).digest}, it is now None" in capsys.readouterr().err
+    assert f"warm_start was {read(pretrained).digest}, it is now None" in capsys.readouterr().err
     assert command(spoken, *line, str(spoken / "known" / "trial-00000" / "best.pt")) == 2
-    assert command(spoken, "--study", "first", "--warm-start", str(donor)) == 2
-    assert f"warm_start was None, it is now {read(donor).digest}" in capsys.readouterr().err
+    assert command(spoken, "--study", "first", "--warm-start", str(pretrained)) == 2
+    assert f"warm_start was None, it is now {read(pretrained).digest}" in capsys.readouterr().err
 
 
 def test_weights_of_a_trial_name_their_alphabet(spoken: Path) -> None:

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from objective.sinks.jsonl import append
-from storage.folders import trial_folder
+from objective.events.log_writer import append
+from storage.paths import trial_folder
 from tests.objective.test_study import command, held
 
 NAME = "watched"

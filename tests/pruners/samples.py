@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pruners.archive import Curve, read
+from pruners.replay.archive import Curve, read
 
 WELL = {"diagonality": 0.95, "alignment_score": 0.8, "coverage": 0.97, "gate_accuracy": 0.97, "grad_norm_p95": 1.0}
 BLURRED = {"diagonality": 0.1, "alignment_score": 0.02, "coverage": 0.3, "gate_accuracy": 0.5, "grad_norm_p95": 1.0}

@@ -6,12 +6,12 @@ import optuna
 import pytest
 from sqlalchemy import event
 
-from pruners.compose import rules
-from pruners.health import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner, first_stop
-from pruners.levels import Floor, Levels
-from pruners.peers import PeerPruner
-from pruners.record import empty, extended
+from pruners.combinators import rules
+from pruners.health_pruner import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner, first_stop
+from pruners.health_record import empty, extended
+from pruners.peer_pruner import PeerPruner
 from pruners.rules import Rule
+from pruners.thresholds import Floor, Levels
 from storage.studies import open_storage
 from tests.pruners.test_rules import BUDGET, LEVELS, WELL, curve
 

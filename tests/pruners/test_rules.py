@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.compose import After, AllOf, AnyOf, Patient, low, rules
-from pruners.levels import Ceiling, Floor, Levels, NoAlignment, Stagnation
-from pruners.record import POINTS, SIGNALS, Record, empty, extended
+from pruners.combinators import After, AllOf, AnyOf, Patient, low, rules
+from pruners.health_record import POINTS, SIGNALS, Record, empty, extended
 from pruners.rules import Below, Decision, Relapse, judge, status
+from pruners.thresholds import Ceiling, Floor, Levels, NoAlignment, Stagnation
 
 BUDGET = 240.0  # kframes: a point every 10
 WELL = {

@@ -92,7 +92,7 @@ def away() -> Iterator[threading.Event]:
         def emit(self, record: logging.LogRecord) -> None:
             event.set()
 
-    listener, log = Listener(), logging.getLogger("storage.patience")
+    listener, log = Listener(), logging.getLogger("storage.retry")
     log.addHandler(listener)
     yield event
     log.removeHandler(listener)

@@ -14,7 +14,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from storage.failures import database_failure
+from storage.errors import database_failure
 
 Open = Callable[..., BaseStorage]
 UNICODE = "ёлка 🎄 \u2028 'quoted' \\ %s {x}"

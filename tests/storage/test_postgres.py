@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from optuna.storages import BaseStorage
 
-from storage.failures import StorageError
+from storage.errors import StorageError
 
 postgres = pytest.importorskip("storage.postgres", reason="PostgreSQL's socket and its locks need Unix")
 Open = Callable[..., BaseStorage]

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 
-from storage.failures import StorageError
+from storage.errors import StorageError
 from storage.proxy import main
 from tests.storage.servers import Proxy
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from storage.folders import trial_folder
+from storage.cleanup import main
 from storage.lineage import ancestors, enqueue_owed, release
-from storage.prune import main
+from storage.paths import trial_folder
 from storage.retention import Keep, Plan, removable, size, tidy
 from storage.studies import open_storage
 
@@ -297,7 +297,7 @@ def test_sizes() -> None:
 class World:
     """Workers and tidiers of one study in memory, with real files, that do one thing at a time in any order.
 
-    A snapshot holds how far its trial was, and how far when its weights were the best: as objective/course.py has them.
+    A snapshot holds how far its trial was, and how far when its weights were the best, as in objective/trial/checkpoint.py.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -12,8 +12,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
 from storage import studies
-from storage.existing import existing_study
-from storage.failures import StorageError
+from storage.errors import StorageError
+from storage.lookup import existing_study
 from storage.studies import open_storage
 
 

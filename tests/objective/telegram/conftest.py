@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from objective.telegram import api, lease, reporter
+from objective.telegram import bot_api as api
+from objective.telegram import lease, reporter
 from tests.objective.telegram.server import BotApi
 from tests.objective.telegram.studies import draw
 
@@ -16,7 +17,7 @@ QUICK = {
 }
 
 
-def hurry() -> None:
+def stop_retrying() -> None:
     """For processes of their own."""
     for module, constants in QUICK.items():
         for name, seconds in constants.items():

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from model.audio import save_opus
 from model.config import Audio
 from model.report import Report
-from objective.pictures import alignment, curves
-from objective.settings import Settings
-from objective.trial import Ending
-from objective.worker import tell
-from pruners.record import empty, extended, point
+from objective.search.worker import tell
+from objective.settings.schema import Settings
+from objective.trial.plots import alignment, curves
+from objective.trial.run import TrialResult
+from pruners.health_record import empty, extended, point
 from storage.artifacts import publish
 from storage.lineage import release
 from storage.studies import open_storage
@@ -66,14 +66,14 @@ class Made:
         self.reports(trial, last)
         publish(self.study, trial._trial_id, self.drawn, self.out)
         why = f"misses diagonality by {missed:.2f}" if missed > 0 else None
-        ending = Ending(value=value, reason=why, violations={"diagonality": missed}, last=last, best=last, seconds=72.0)
+        ending = TrialResult(value=value, reason=why, violations={"diagonality": missed}, last=last, best=last, seconds=72.0)
         tell(self.study, trial, ending, "tpe")
 
     def prune(self, trial: optuna.Trial, by: str = "diagonality", *seen: Report, why: str = REASON) -> None:
         seen = seen or (report(60.0), report(120.0))
         self.reports(trial, *seen)
         publish(self.study, trial._trial_id, self.drawn[:1], self.out)
-        ending = Ending("PRUNED", reason=why, pruned_by=by, severity=0.5, last=seen[-1], seconds=20.0)
+        ending = TrialResult("PRUNED", reason=why, pruned_by=by, severity=0.5, last=seen[-1], seconds=20.0)
         tell(self.study, trial, ending, "tpe")
 
     def lose(self, trial: optuna.Trial, why: str = "its worker died", died: bool = True) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from objective.telegram import api
-from objective.telegram.api import Bot, Message, Refused
-from objective.telegram.text import units
+from objective.telegram import bot_api as api
+from objective.telegram.bot_api import Bot, Message, RequestRefused
+from objective.telegram.markup import units
 from tests.objective.telegram.server import RESET, TOKEN, BotApi
 from tests.processes import happens
 
@@ -88,7 +88,7 @@ def test_an_edit_that_changes_nothing_is_well_and_one_of_a_deleted_message_is_no
         number = await bot.send(1, Message("as it is"))
         await bot.edit(1, number, Message("as it is"))
         await bot.edit(1, number, Message("as it was"))
-        with pytest.raises(Refused, match="message to edit not found") as refused:
+        with pytest.raises(RequestRefused, match="message to edit not found") as refused:
             await bot.edit(1, 77, Message("nothing"))
         assert not refused.value.final
 
@@ -119,7 +119,7 @@ def test_texts_and_captions_are_cut_to_what_telegram_takes(telegram: BotApi, wid
 )
 def test_what_is_refused_says_so(telegram: BotApi, code: int, said: str, final: bool) -> None:
     telegram.script["sendMessage"].append((code, said, {}))
-    with pytest.raises(Refused, match=said) as refused:
+    with pytest.raises(RequestRefused, match=said) as refused:
         with_bot(telegram, lambda bot: bot.send(1, Message("here")))
     assert refused.value.final is final
 
@@ -127,7 +127,7 @@ def test_what_is_refused_says_so(telegram: BotApi, code: int, said: str, final: 
 def test_a_group_that_moved_says_where_to(telegram: BotApi) -> None:
     moved = (400, "Bad Request: group chat was upgraded to a supergroup chat", {"migrate_to_chat_id": -1001})
     telegram.script["sendMessage"].append(moved)
-    with pytest.raises(Refused, match="its number is -1001 now") as refused:
+    with pytest.raises(RequestRefused, match="its number is -1001 now") as refused:
         with_bot(telegram, lambda bot: bot.send(-1, Message("here")))
     assert refused.value.final
 
@@ -137,7 +137,7 @@ def test_another_server_is_no_telegram(telegram: BotApi) -> None:
         async with Bot(TOKEN, f"{telegram.url}/elsewhere", None, print) as bot:
             await bot.call("getMe")
 
-    with pytest.raises(Refused, match="HTTP 404"):
+    with pytest.raises(RequestRefused, match="HTTP 404"):
         asyncio.run(go())
 
 
@@ -151,7 +151,7 @@ def test_the_token_is_in_no_exception_and_in_no_repr(telegram: BotApi) -> None:
         assert secret not in f"{bot!r} {vars(bot)}"
         try:
             await bot.call("getMe")
-        except Refused as why:
+        except RequestRefused as why:
             log.append("".join(traceback.format_exception(why, chain=True)))
             log.append(f"{why.__context__} {why.__cause__} {vars(why)}")
         async with Bot(TOKEN, "http://127.0.0.1:1", "http://user:pass@127.0.0.1:2", log.append) as nobody:

@@ -8,7 +8,7 @@ import pytest
 
 from objective.telegram.commands import NAMES, asked, menu
 from objective.telegram.reporter import POSITION
-from objective.telegram.words import Words
+from objective.telegram.translations import Words
 from tests.objective.samples import report
 from tests.objective.telegram.server import BotApi, Said
 from tests.objective.telegram.studies import NAME, Made, whole

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from objective import study
-from objective.beside import BESIDE, STORAGE
 from objective.telegram.__main__ import main
-from storage.existing import existing_study
+from objective.views.launcher import BESIDE, STORAGE
+from storage.lookup import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
 from tests.processes import until
@@ -126,7 +126,7 @@ def test_who_has_no_time_left_names_the_command_that_tells_the_rest(
 
     made = Made(tmp_path)
     monkeypatch.setattr("objective.telegram.__main__._run", late)
-    monkeypatch.setattr("storage.existing.existing_study", lambda url, name: made.study)
+    monkeypatch.setattr("storage.lookup.existing_study", lambda url, name: made.study)
     for name, value in {"BOT_TOKEN": TOKEN, "CHAT_ID": "1"}.items():
         monkeypatch.setenv(f"TELEGRAM_{name}", value)
     assert main(["--study", NAME, "--out", str(tmp_path), "--storage", "postgresql://me:geheim@db/x"]) == 1

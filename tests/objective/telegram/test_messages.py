@@ -7,21 +7,21 @@ from string import Formatter
 
 import pytest
 
-from objective.beside import Command
-from objective.board import seconds_left
-from objective.repair import MOVES
-from objective.telegram.board import TREND, board
-from objective.telegram.looks import Looks
+from objective.display.summary import seconds_left
+from objective.search.repair import MOVES
+from objective.telegram.event_queue import Event, Position, Scene
+from objective.telegram.markup import plain, units
 from objective.telegram.messages import messages
-from objective.telegram.story import Event, Position, Scene
-from objective.telegram.text import plain, units
-from objective.telegram.words import EN, RU, Words
-from pruners.compose import rules
-from pruners.levels import Levels
+from objective.telegram.observer import Looks
+from objective.telegram.pinned_board import TREND, board
+from objective.telegram.translations import EN, RU, Words
+from objective.views.launcher import Command
+from pruners.combinators import rules
+from pruners.thresholds import Levels
 from tests.objective.samples import REASON, report
 from tests.objective.telegram.server import BotApi
 from tests.objective.telegram.studies import NAME, POINT, Made, sick, whole
-from tests.objective.telegram.test_story import scene
+from tests.objective.telegram.test_event_queue import scene
 
 FOLDER = Path("runs/anna")
 

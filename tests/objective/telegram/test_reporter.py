@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from objective.telegram.api import Bot, Refused
+from objective.telegram.bot_api import Bot, RequestRefused
 from objective.telegram.reporter import POSITION, Reporter
-from storage.existing import existing_study
 from storage.leases import owner
+from storage.lookup import existing_study
 from tests.objective.samples import report
-from tests.objective.telegram.conftest import hurry
+from tests.objective.telegram.conftest import stop_retrying
 from tests.objective.telegram.server import RESET, SAYS, SLOW, TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, POINT, TOLD, Made, sick, whole
 from tests.processes import happens
@@ -101,7 +101,7 @@ def test_a_fault_at_any_message_neither_loses_nor_repeats_nor_moves_one(
 def test_who_is_not_wanted_is_silent_and_goes_on_once_he_is(telegram: BotApi, tmp_path: Path) -> None:
     whole(tmp_path, [])
     telegram.script["sendMessage"].extend([SLOW, (403, "Forbidden: bot was blocked by the user", {})])
-    with pytest.raises(Refused, match="blocked by the user"):
+    with pytest.raises(RequestRefused, match="blocked by the user"):
         asyncio.run(tell(telegram, tmp_path))
     assert told(telegram) == TOLD[:1]
     asyncio.run(tell(telegram, tmp_path))
@@ -188,7 +188,7 @@ def test_a_deleted_board_is_made_anew(telegram: BotApi, tmp_path: Path) -> None:
 
 def _child(url: str, out: Path) -> None:
     """A reporter in a process of its own, beside a command that has ended."""
-    hurry()
+    stop_retrying()
     server = type("Server", (), {"url": url})()
     asyncio.run(tell(server, out))
 

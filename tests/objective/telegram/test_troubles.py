@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from objective.telegram.api import Bot, Refused
+from objective.settings.telegram_env import SetupError
+from objective.telegram.bot_api import Bot, RequestRefused
 from objective.telegram.reporter import POSITION, Reporter
-from objective.telegram.setup import SetupError
 from storage import studies
 from storage.artifacts import artifacts
-from storage.existing import existing_study
+from storage.lookup import existing_study
 from tests.objective.telegram.server import SAYS, TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
 from tests.objective.telegram.test_main import ended, started
@@ -26,7 +26,7 @@ def test_a_text_that_is_refused_stays_due(telegram: BotApi, tmp_path: Path, said
     made = Made(tmp_path)
     made.complete(made.begin(), 0.5)
     telegram.script["sendMessage"].append((400, f"Bad Request: {said}", {}))
-    with pytest.raises(Refused, match=said[:12]):
+    with pytest.raises(RequestRefused, match=said[:12]):
         asyncio.run(tell(telegram, tmp_path))
     assert not telegram.chat
     asyncio.run(tell(telegram, tmp_path))
@@ -178,7 +178,7 @@ def test_another_bot_hears_its_commands_and_what_was_said_before_is_not_for_this
 def test_beside_a_command_that_lives_a_study_without_workers_has_not_stopped(
     telegram: BotApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool, marks: list[str]
 ) -> None:
-    monkeypatch.setattr("objective.telegram.looks.IDLE_S", 0.0)
+    monkeypatch.setattr("objective.telegram.observer.IDLE_S", 0.0)
     Made(tmp_path)
 
     async def scenario() -> None:

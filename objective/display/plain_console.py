@@ -1,0 +1,84 @@
+"""The console where nobody watches live: a line per report, a line per finished trial, the closing page."""
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from objective.display.closing_page import closing
+from objective.display.formatting import ended, header, kframes, norm, number, one_line, settings, share
+from objective.events.types import Event, Reported, Resumed, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+
+
+class PlainLines:
+    """Writes lines to `stream`, each flushed. Quiet leaves only the finished trials and the closing page."""
+
+    name = "console"
+
+    def __init__(self, stream: TextIO, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(file=stream, force_terminal=False, no_color=True, highlight=False, width=100)
+        self.wanted = 0
+        self.budget_kframes = 0.0
+
+    def emit(self, event: Event) -> None:
+        match event:
+            case StudyStarted():
+                self.wanted = event.wanted
+                if not self.quiet:
+                    self.console.print(header(event))
+                    self.console.print()
+            case TrialStarted():
+                self.budget_kframes = event.budget_kframes
+                if not self.quiet:
+                    self._line(started(event, self.wanted))
+            case Resumed():
+                if not self.quiet:
+                    self._line(resumed(event))
+            case Reported():
+                if not self.quiet:
+                    self._line(reported(event, self.budget_kframes))
+            case TrialEnded():
+                self._line(Text("  ").join(ended(event, self.console.options.ascii_only)))
+            case Warned():
+                self._line(f"warning: {one_line(event.sentence)}")
+            case StudyEnded():
+                closing(self.console, event)
+
+    def close(self) -> None:
+        """The stream belongs to the caller."""
+
+    def _line(self, line: str | Text) -> None:
+        self.console.print(line if isinstance(line, Text) else Text(line), soft_wrap=True)
+        self.console.file.flush()
+
+
+def started(event: TrialStarted, wanted: int) -> str:
+    head = f"trial {event.number}  starts as {event.ordinal} of {wanted}, {one_line(event.origin)}"
+    return f"{head}: {settings(event.params)}" if event.params else head
+
+
+def resumed(event: Resumed) -> str:
+    return f"trial {event.number}  goes on at {kframes(event.kframes)} kframes, where trial {event.of} was"
+
+
+def reported(event: Reported, budget_kframes: float) -> str:
+    """`trial 3  120/500 kframes  loss 1.234 val 0.987  grad 1.2/3.4  diag .81 align .55 gate .97  STABLE` and the findings.
+
+    The gradient norms are the median and the 95th percentile.
+    """
+    report = event.report
+    health = report.health
+    parts = (
+        f"trial {event.number}",
+        f"{kframes(report.kframes)}/{kframes(budget_kframes)} kframes",
+        f"loss {number(report.train.score)} val {number(report.val_loss)}",
+        f"grad {norm(report.gradients.median)}/{norm(report.gradients.p95)}",
+        f"diag {_short(health.diagonality)} align {_short(health.alignment_score)} gate {_short(health.gate_accuracy)}",
+        event.status + "".join(f"{';' if later else ':'} {one_line(it)}" for later, it in enumerate(event.findings)),
+    )
+    return "  ".join(parts)
+
+
+def _short(value: float | None) -> str:
+    return share(value).removeprefix("0")

@@ -1,0 +1,203 @@
+"""What a study says about itself, read from its storage: finished trials, the best, the closing table."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from objective.display.formatting import verdict
+from objective.events.types import OUTSIDE, StudyEnded, TrialEnded
+from storage.paths import trial_folder
+
+ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
+ROWS = 8
+ENOUGH = 8
+_STOPPED = 3  # the rank of what a health rule stopped
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that count: COMPLETE and PRUNED."""
+    return study.get_trials(deepcopy=False, states=ENDS)
+
+
+def pruned(trial: FrozenTrial) -> bool:
+    """Also where GPSampler had to be told COMPLETE."""
+    return "pruned_by" in trial.user_attrs
+
+
+def reason(trial: FrozenTrial) -> str | None:
+    """The sentence why it was stopped, or what it misses; None for a healthy one."""
+    return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
+
+
+def why_failed(trial: FrozenTrial) -> str | None:
+    """The sentence for one without a result; None for all others."""
+    if trial.state != TrialState.FAIL:
+        return None
+    known = trial.user_attrs
+    return known.get("given_up") or known.get("released") or known.get("dropped") or OUTSIDE
+
+
+def healthy(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and not pruned(trial) and all(v <= 0 for v in trial.constraints.values())
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The healthy trial with the smallest value; None while all are sick. No sick trial is ever the best."""
+    return best_of(finished(study))
+
+
+def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The same, of these trials."""
+    return min(filter(healthy, trials), key=_value, default=None)
+
+
+def folder_of(trial: FrozenTrial, study: Path) -> Path:
+    """Where its files lie, of all below the folder of its `study`; of one that a migration brought, in the older study's."""
+    older, _, number = trial.user_attrs.get("migrated_from", "").rpartition(" trial ")
+    return trial_folder(study.parent / older, int(number)) if older else trial_folder(study, trial.number)
+
+
+def state(trial: FrozenTrial) -> str:
+    """COMPLETE, PRUNED or FAIL, as it is meant: GPSampler has to be told COMPLETE of pruned ones, too."""
+    return "PRUNED" if pruned(trial) else trial.state.name
+
+
+def outcomes(trials: Iterable[FrozenTrial]) -> Counter[str]:
+    """How many of these finished trials are healthy, sick, pruned."""
+    return Counter(verdict(state(trial), healthy(trial)).word for trial in trials)
+
+
+def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[str, float]:
+    """What stopping these finished trials early has saved, by what stopped them."""
+    saved: dict[str, float] = {}
+    for trial in filter(pruned, trials):
+        by = trial.user_attrs["pruned_by"]
+        saved[by] = saved.get(by, 0.0) + budget_kframes - trial.user_attrs.get("kframes", 0.0)
+    return saved
+
+
+def seconds_left(trials: Iterable[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 0) -> float:
+    """How long a study may still take, from the mean of its finished trials and what the running ones have done.
+
+    idle: workers between two trials. 0 where nothing is known, or nobody works.
+    """
+    trials = list(trials)
+    done = [trial for trial in trials if trial.state in ENDS]
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    seconds = [trial.user_attrs["seconds"] for trial in done if "seconds" in trial.user_attrs]
+    workers = len(running) + idle
+    if not seconds or not workers:
+        return 0.0
+    begun = sum(min(1.0, reached(trial) / budget_kframes) for trial in running)
+    return fmean(seconds) * max(0.0, wanted - len(done) - begun) / workers
+
+
+def reached(trial: FrozenTrial) -> float:
+    """The kframes of a running trial at its last report."""
+    record = trial.user_attrs.get("health", {})
+    return float(record["kframes"][-1]) if record.get("kframes") else float(trial.user_attrs.get("from_kframes", 0.0))
+
+
+def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEnded:
+    """The end of a finished trial, as far as its study knows it; `folder` is that of the study."""
+    known = trial.user_attrs
+    kframes = known.get("kframes", 0.0)
+    return TrialEnded(
+        number=trial.number,
+        state=state(trial),
+        value=trial.value,
+        reason=reason(trial),
+        pruned_by=known.get("pruned_by"),
+        violations={name.removeprefix("health/"): amount for name, amount in trial.constraints.items()},
+        seconds=known.get("seconds", 0.0),
+        kframes=kframes,
+        saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
+        folder=trial_folder(folder, trial.number),
+        last=None,
+    )
+
+
+def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
+    """The closing page of a study, from its storage."""
+    trials = finished(study)
+    differing = {
+        name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
+    }
+    return StudyEnded(
+        why=why,
+        finished=len(trials),
+        wanted=wanted,
+        seconds=seconds,
+        next_command=command,
+        trials=tuple(_row(trial, differing) for trial in sorted(trials, key=_rank)[:ROWS]),
+        importances=importances(study),
+        saved_kframes=saved_kframes(trials, budget_kframes),
+        repairs=repairs(trials),
+    )
+
+
+def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
+    """How many repairs rank before their parents, and how many repairs there were. A trial that a rule stopped is better than
+    none: how far it was past its level does not compare with another rule's."""
+    known = {trial.number: trial for trial in trials}
+    pairs = [(trial, known[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
+    return sum(_rank(repair)[0] < _STOPPED and _rank(repair) < _rank(parent) for repair, parent in pairs), len(pairs)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """How much each parameter mattered (PED-ANOVA); empty while fewer than ENOUGH complete trials leave it to chance."""
+    complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
+    if len(complete) < ENOUGH:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of parameters that few trials have: they come out near zero
+            found = optuna.importance.get_param_importances(study)
+    except (ValueError, RuntimeError):  # no parameter is common to all, or none varies
+        return {}
+    return {short(name): share for name, share in found.items()}
+
+
+def short(name: str) -> str:
+    """`training.learning_rate` -> `learning_rate`; the switch `loss.guided_weight.on` keeps the name of what it switches."""
+    return ".".join(name.split(".")[1:])
+
+
+def described(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as a person reads them: a switch is only shown where it is off."""
+    shown = {short(name): value for name, value in params.items() if not name.endswith(".on")}
+    return shown | {short(name).removesuffix(".on"): "off" for name, value in params.items() if value is False}
+
+
+def _rank(trial: FrozenTrial) -> tuple[int, float]:
+    if healthy(trial):
+        return 0, _value(trial)
+    if trial.state == TrialState.COMPLETE and not pruned(trial):
+        return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
+    if trial.user_attrs.get("pruned_by", "peers") == "peers":
+        return 2, _value(trial)
+    return _STOPPED, trial.user_attrs.get("pruned_severity", 1.0)
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float("inf") if trial.value is None else trial.value
+
+
+def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
+    known = trial.user_attrs
+    return {
+        "number": trial.number,
+        "state": state(trial),
+        "value": trial.value,
+        "healthy": healthy(trial),
+        **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
+        "seconds": known.get("seconds", 0.0),
+        "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
+        "reason": reason(trial),
+    }

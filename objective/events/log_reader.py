@@ -1,0 +1,194 @@
+"""The JSON lines of a study as its readers see them, while they grow: `events.jsonl`, and every trial's `reports.jsonl`.
+
+A line counts once its newline is there. One that a crash has torn, and that a later writer ended, is no record: it is left out
+and counted. Nothing is kept about what was read but the number of bytes, so who starts again from nothing finds the same.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from model.report import Report
+from objective.events.log_writer import record
+from storage.paths import trial_folder
+
+
+class NoStudyLog(ValueError):
+    """There is no study of this name, or nothing of it to read."""
+
+
+class Lines:
+    """The records of one file, each of them once. The file may not be there yet, and may grow at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.position = 0  # bytes read: whole lines
+        self.torn = 0  # lines among them that are no record
+        self._first = b""  # line
+
+    def replaced(self) -> bool:
+        """Whether there is another file now than the one that was read."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(len(self._first)) != self._first
+        except FileNotFoundError:
+            return False
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """What was added since the last time."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self.position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._first = self._first or line
+                self.position += len(line)
+                if (known := record(line)) is None:
+                    self.torn += 1
+                else:
+                    yield known
+
+
+@dataclass(slots=True)
+class Trial:
+    """What the events say of a trial. Its reports are in a file of its own: `StudyLog.reports`."""
+
+    number: int
+    began: str  # UTC in ISO 8601
+    params: dict[str, Any] = field(default_factory=dict)
+    origin: str = "sampled"
+    budget_kframes: float = 0.0
+    again_of: int | None = None  # the trial whose point it has, and which a machine stopped
+    end: dict[str, Any] | None = None  # its TrialEnded; `health` stands for its last report
+    lost: bool = False  # its worker died without a word, and another trial has its point
+
+    @property
+    def state(self) -> str:
+        """RUNNING, COMPLETE, PRUNED or FAIL."""
+        return str(self.end["state"]) if self.end else "FAIL" if self.lost else "RUNNING"
+
+    @property
+    def healthy(self) -> bool:
+        """Ran to its end and breaks no constraint."""
+        return self.end is not None and self.state == "COMPLETE" and all(map(_met, self.end["violations"].values()))
+
+
+class StudyLog:
+    """A study's folder, read again and again: `look` says which trials have news."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.identity = ""  # of this study: no other study_log has it, wherever the folder is moved to
+        self.began = ""  # UTC in ISO 8601
+        self.trials: dict[int, Trial] = {}
+        self.started: dict[str, Any] = {}  # the newest StudyStarted
+        self.end: dict[str, Any] | None = None  # the StudyEnded that followed it
+        self._events = Lines(folder / "events.jsonl")
+        self._again: dict[int, int] = {}  # trial -> the one that has its point now
+        self._sizes: dict[int, int] = {}  # of the reports of trials that have not ended
+        self._torn: dict[int, int] = {}  # among the reports, by trial
+
+    @property
+    def torn(self) -> int:
+        """Lines that are no record, of those read."""
+        return self._events.torn + sum(self._torn.values())
+
+    def look(self) -> list[int | None]:
+        """The trials with news since the last look, oldest news first; None where it is the study that has some."""
+        news: dict[int | None, None] = {}
+        if self._events.replaced():  # the folder was deleted, and the study begun anew
+            self._events, self.identity = Lines(self._events.path), ""
+        for event in self._events.new():
+            if not self.identity:
+                self._begin(event)
+            number = event.get("number")
+            if event["event"] in ("StudyStarted", "StudyEnded"):
+                self._study(event)
+                news[None] = None
+            elif number is not None:
+                if event["event"] == "TrialStarted" and number in self.trials:
+                    self._begin(event)  # the database was deleted, and the study of this name begun anew
+                    news = {None: None}
+                news[number] = None
+                self._trial(number, event)
+        for trial in self.trials.values():
+            if trial.end is None and self._grown(trial.number):
+                news[trial.number] = None
+        return list(news)
+
+    def reports(self, number: int) -> list[Report]:
+        """All reports of a trial so far; of one that goes on from an earlier trial, also those up to there."""
+        lines = Lines(trial_folder(self.folder, number) / "reports.jsonl")
+        found = [Report.from_dict(record) for record in lines.new()]
+        self._torn[number] = lines.torn
+        return found
+
+    def point(self, number: int) -> list[Trial]:
+        """The trials that have the point of this one, the oldest first: each goes on where a machine stopped the one before."""
+        first = self.trials[number]
+        while first.again_of in self.trials:
+            first = self.trials[first.again_of]
+        line = [first]
+        while line[-1].number in self._again:
+            line.append(self.trials[self._again[line[-1].number]])
+        return line
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.identity = hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
+        self.began = event["at"]
+        self.trials, self._again, self._sizes, self._torn = {}, {}, {}, {}
+
+    def _study(self, event: dict[str, Any]) -> None:
+        if event["event"] == "StudyStarted":
+            self.started, self.end = event, None
+        else:
+            self.end = event
+
+    def _trial(self, number: int, event: dict[str, Any]) -> None:
+        trial = self.trials.setdefault(number, Trial(number, event["at"]))
+        if event["event"] == "TrialStarted":
+            trial.params, trial.origin = event["params"], event["origin"]
+            trial.budget_kframes = event["budget_kframes"]
+            again = re.search(r", again after trial (\d+)$", trial.origin)
+            if again:
+                self._goes_on(trial, int(again[1]))
+        elif event["event"] == "Resumed":
+            self._goes_on(trial, event["of"])
+        elif event["event"] == "TrialEnded":
+            last = event["last"] or {}
+            trial.end = event | {"last": None, "health": last.get("health")}  # the whole of it is among the reports
+
+    def _goes_on(self, trial: Trial, before: int) -> None:
+        trial.again_of = before
+        if before in self.trials:
+            self._again[before] = trial.number
+            self.trials[before].lost = True
+
+    def _grown(self, number: int) -> bool:
+        try:
+            size = (trial_folder(self.folder, number) / "reports.jsonl").stat().st_size
+        except FileNotFoundError:
+            return False
+        before, self._sizes[number] = self._sizes.get(number), size
+        return size != before
+
+
+def open_study_log(out: Path, study: str) -> StudyLog:
+    """The study_log of a study that is there. Raises NoStudyLog, with the names of those that are."""
+    if (out / study / "events.jsonl").is_file():
+        return StudyLog(out / study)
+    names = sorted(file.parent.name for file in out.glob("*/events.jsonl"))
+    there = f"say one of {', '.join(names)}" if names else "no folder there has any, say --out"
+    raise NoStudyLog(f"need the name of a study with lines in {out}, got {study}: {there}")
+
+
+def _met(violation: float | None) -> bool:
+    return violation is not None and violation <= 0  # None: not finite

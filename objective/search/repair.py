@@ -1,0 +1,144 @@
+"""What to try after a sick trial: its diagnosis names a neighbour of its point, which becomes a trial of its own.
+
+Nothing is turned in a trial that runs, and one idea is tried at a time, so that a study can say what helped.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FixedTrial, FrozenTrial
+
+from model.config import Loss, Training
+from objective.display.summary import ENDS
+from search_spaces.knobs import values
+from search_spaces.parameters import Value
+from search_spaces.space import Space
+from storage.lineage import point
+
+LEAST = 0.05  # relative change of a knob below which a trial of its own would say nothing
+DROPOUT = 0.5  # the highest that is published
+
+Point = Mapping[str, Any]
+Moves = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A neighbour to enqueue, and how it differs: "training.learning_rate 0.0031 -> 0.00155"."""
+
+    params: dict[str, Any]
+    changes: tuple[str, ...]
+
+
+def neighbour(rule: str, settings: Mapping[str, Value], space: Space) -> Repair | None:
+    """What to try instead of `settings` (by dotted name), which `rule` found sick: a point inside the bounds of `space`.
+
+    `rule` is the name of a health rule or of a missed target. None for what no knob cures (behind its peers, out of memory),
+    and where every knob that would stands at its bound or is not searched.
+    """
+    start = values(space.base) | space.fixed
+    old = start | dict(settings)
+    for move in MOVES.get(rule, _none)(old):
+        params, _ = space.to_trial_params(old | move)
+        new = start | space.suggest(FixedTrial(params))
+        if any(_differ(old[knob], new[knob], LEAST) for knob in move):
+            changed = [knob for knob in new if _differ(old[knob], new[knob], 1e-9)]
+            return Repair(params, tuple(f"{knob} {_say(old[knob])} -> {_say(new[knob])}" for knob in changed))
+    return None
+
+
+def owed(trials: Sequence[FrozenTrial], space: Space, deepest: int) -> tuple[FrozenTrial, Repair] | None:
+    """The repair that is due next in a study of these trials, with its parent; None where there is none.
+
+    Parents that are nobody's repair come first, then in the order of k, so an interrupted study goes on as an undisturbed one.
+    Each is repaired once, no point is tried twice, and repairs are repaired in turn until they are `deepest`.
+    """
+    repaired = {trial.user_attrs.get("repair_of") for trial in trials}
+    known = [point(trial) for trial in trials]
+    ours = [trial for trial in trials if trial.state in ENDS and "k" in trial.user_attrs and trial.params]
+    parents = [trial for trial in ours if depth(trial) < deepest and trial.number not in repaired]
+    for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs["k"])):
+        for rule in diagnoses(parent):
+            repair = neighbour(rule, space.suggest(FixedTrial(parent.params)), space)
+            if repair is not None and not any(_same(repair.params, other) for other in known):
+                return parent, repair
+    return None
+
+
+def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
+    """What was wrong with a finished trial: the rule that stopped it, or the targets that it misses, causes before effects."""
+    if "pruned_by" in trial.user_attrs:
+        return (trial.user_attrs["pruned_by"],)
+    targets = ("diagonality", "alignment_score", "gate_accuracy", "free_failures")
+    missed = tuple(name for name in targets if trial.constraints.get(f"health/{name}", 0.0) > 0)
+    early = trial.user_attrs.get("free_premature_rate", 0.0) > trial.user_attrs.get("free_overrun_rate", 0.0)
+    return tuple("free_premature" if name == "free_failures" and early else name for name in missed)
+
+
+def depth(trial: FrozenTrial) -> int:
+    """How many repairs led to this trial."""
+    return int(trial.user_attrs.get("repair_depth", 0))
+
+
+def _exploded(now: Point) -> Moves:
+    rate, clip = now["training.learning_rate"], now["training.clip_norm"]
+    yield {"training.learning_rate": rate / 2, "training.clip_norm": min(clip, 1.0)}
+
+
+def _unaligned(now: Point) -> Moves:
+    weight = now["loss.guided_weight"]
+    yield {"loss.guided_weight": 2 * weight or Loss().guided_weight}
+    yield {"network.reduction": now["network.reduction"] + 1}
+    yield {"network.prenet_dropout": _more_dropout(now["network.prenet_dropout"])}
+
+
+def _never_stops(now: Point) -> Moves:
+    yield {"loss.gate_positive_weight": 2 * now["loss.gate_positive_weight"]}
+
+
+def _stops_too_early(now: Point) -> Moves:
+    yield {"loss.gate_positive_weight": now["loss.gate_positive_weight"] / 2}
+
+
+def _overfitted(now: Point) -> Moves:
+    dropouts = {knob: _more_dropout(share) for knob, share in now.items() if knob.endswith("_dropout")}
+    yield {**dropouts, "training.weight_decay": 10 * now["training.weight_decay"]}
+
+
+def _too_slow(now: Point) -> Moves:
+    yield {"training.learning_rate": 2 * now["training.learning_rate"]}
+    yield {"training.warmup_share": max(2 * now["training.warmup_share"], Training().warmup_share)}
+
+
+def _none(now: Point) -> Moves:
+    yield from ()
+
+
+MOVES: dict[str, Callable[[Point], Moves]] = {
+    **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), _exploded),
+    **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), _unaligned),
+    **dict.fromkeys(("gate_accuracy", "free_failures"), _never_stops),
+    "free_premature": _stops_too_early,
+    "overfit_gap": _overfitted,
+    **dict.fromkeys(("stagnation", "grad_norm_median"), _too_slow),
+}
+
+
+def _more_dropout(share: float) -> float:
+    return max(share, min(share + 0.1, DROPOUT))
+
+
+def _differ(old: Value, new: Value, least: float) -> bool:
+    if isinstance(old, str) or isinstance(new, str):
+        return old != new
+    return not math.isclose(old, new, rel_tol=least)
+
+
+def _same(one: Point, other: Point) -> bool:
+    return one.keys() == other.keys() and not any(_differ(one[name], other[name], 1e-9) for name in one)
+
+
+def _say(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

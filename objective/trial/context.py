@@ -1,0 +1,107 @@
+"""What all trials of a worker share, and how it comes from the settings."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import torch
+
+from model.data.corpus import Corpus
+from model.distributed import Group
+from model.recurrence import implementation
+from model.trainer import Speech, precision
+from model.warmstart import Pretrained
+from objective.events.fanout import Sinks
+from objective.events.types import Warned
+from objective.runtime.signals import Interruption
+from objective.settings.device import device_of
+from objective.settings.schema import Settings, SettingsError
+from objective.trial.corpus import load_data, load_pretrained, speech_of
+from pruners.combinators import rules
+from pruners.factory import shipped
+from pruners.rules import Rule
+from search_spaces.space import Space
+from storage.leases import Watch
+from storage.paths import trial_folder
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What is trained on, where, and from what."""
+
+    space: Space
+    corpus: Corpus
+    device: torch.device
+    pretrained: Pretrained | None  # every trial starts from it
+
+    @classmethod
+    def of(cls, settings: Settings, space: Space) -> "TrainingData":
+        """Raises SettingsError for what cannot be trained here, CorpusError for the recordings."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = device_of(settings.device)
+        if device.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a GPU for each rank
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        try:
+            precision(settings.config(), device)
+            implementation(settings.network.recurrence, device)
+        except ValueError as why:
+            raise SettingsError([str(why)]) from why
+        pretrained = load_pretrained(settings)
+        return cls(space, load_data(settings), device, pretrained)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What all trials of a worker share."""
+
+    settings: Settings
+    data: TrainingData
+    speech: Speech
+    judges: tuple[Rule, ...]
+    watch: Watch
+    sinks: Sinks
+    interruption: Interruption
+    identity: str = ""  # of the study, as a hash: a snapshot of another one is of no use
+    group: Group | None = None  # the other ranks that train along
+    warned: set[str] = field(default_factory=set)  # what was said already
+
+    @classmethod
+    def of(
+        cls, settings: Settings, data: TrainingData, study: optuna.Study, sinks: Sinks, interruption: Interruption,
+        group: Group | None = None,
+    ) -> "WorkerContext":  # fmt: skip
+        """Gives the study its pruner, too."""
+        watch = Watch(settings.study.grace_s)
+        identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
+        judges = rules(settings.health)
+        context = cls(settings, data, speech_of(data.corpus), judges, watch, sinks, interruption, identity, group)
+        study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health, context.warn)
+        return context
+
+    @property
+    def space(self) -> Space:
+        return self.data.space
+
+    @property
+    def corpus(self) -> Corpus:
+        return self.data.corpus
+
+    @property
+    def device(self) -> torch.device:
+        return self.data.device
+
+    def folder(self, number: int) -> Path:
+        return trial_folder(self.settings.folder, number)
+
+    def warn(self, sentence: str) -> None:
+        self.warned.add(sentence)
+        self.sinks.emit(Warned(sentence))
+
+    def warn_once(self, sentence: str) -> None:
+        if sentence not in self.warned:
+            self.warn(sentence)

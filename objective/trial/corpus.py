@@ -1,0 +1,112 @@
+"""From settings to what a trainer is given: device, checkpoint, the corpus (spoken first if there is none), and speech."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from model.data.corpus import Corpus, Utterance, load_corpus
+from model.data.demo import speak_corpus
+from model.data.loading import Example
+from model.data.mels import open_mel
+from model.trainer import Speech
+from model.warmstart import Pretrained, read
+from objective.settings.schema import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
+CORPUS_SEED = 0  # of the built-in corpus and of random splits: every study of some data has the same data
+
+
+def load_pretrained(settings: Settings) -> Pretrained | None:
+    """The checkpoint from which every trial starts, if any. SettingsError for another file."""
+    path = settings.study.warm_start
+    try:
+        return None if path is None else read(path)
+    except ValueError as why:
+        raise SettingsError([f"study.warm_start: {why}"]) from why
+
+
+def load_data(settings: Settings) -> Corpus:
+    """The corpus of the settings, checked and analysed, with progress bars where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    data = settings.data
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive) as bars:
+
+        def bar(text: str) -> "Bar":
+            return Bar(bars, text)
+
+        path = data.path
+        if path is None:
+            try:
+                corpora, told = settings.out / "corpora", bar("free_running the built-in corpus")
+                path = speak_corpus(corpora, data.language, CORPUS_SEED, data.demo_utterances, told)
+            except ValueError as why:
+                raise SettingsError([f"data.demo_utterances: {why}"]) from why
+        return load_corpus(
+            path,
+            data.language,
+            settings.audio,
+            settings.out / "cache" / "mels",
+            data.limits,
+            data.validation_utterances,
+            CORPUS_SEED,
+            bar("reading the recordings"),
+        )
+
+
+class Bar:
+    """One task of a progress display, called with (done, total)."""
+
+    def __init__(self, bars: "Progress", text: str) -> None:
+        self.bars, self.task = bars, bars.add_task(text, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self.bars.update(self.task, completed=done, total=total)
+
+
+class Recordings(Sequence[Example]):
+    """Utterances whose mels are mapped from their files when a batch asks for them: an open file each would be too many."""
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self.utterances = utterances
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return Recordings(self.utterances[index])
+        utterance = self.utterances[index]
+        return Example(utterance.ids, open_mel(utterance.sound))
+
+
+def speech_of(corpus: Corpus) -> Speech:
+    """What the trainer is given: a small corpus in memory, a large one read as it goes."""
+    train: Sequence[Example] = Recordings(corpus.train)
+    validation: Sequence[Example] = Recordings(corpus.validation)
+    frames = sum(utterance.sound.frames for utterance in (*corpus.train, *corpus.validation))
+    if frames <= FRAMES_IN_MEMORY:
+        train, validation = ([Example(known.ids, np.array(known.mel)) for known in part] for part in (train, validation))
+    return Speech(train, validation, corpus.symbols, corpus.mel_mean, corpus.mel_std)
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """Tells corpora apart by what the network sees: texts, mels, and which are for validation."""
+    rows = [
+        [utterance.id, utterance.ids, Path(utterance.sound.mel_path).stem] for utterance in (*corpus.train, *corpus.validation)
+    ]
+    sizes = [len(corpus.train), len(corpus.validation)]
+    return hashlib.blake2b(json.dumps([sizes, rows]).encode(), digest_size=8).hexdigest()

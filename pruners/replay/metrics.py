@@ -1,0 +1,225 @@
+"""What pruners save and what they cost: figures over many orders of the same recorded trials, with bootstrap intervals."""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from multiprocessing import get_context, resource_tracker
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruners.replay.archive import Curve
+from pruners.replay.baselines import QUARTER, Contender, contenders, equal_share, random_kills
+
+Array = NDArray[np.float64]
+
+ORDERS_AT_ONCE = 5  # a task of a worker: less than a second, so that nobody waits long for an end
+INTERVAL = (2.5, 97.5)  # per cent
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The outcomes of the same trials in many orders, each row by trial and not by its place in the order."""
+
+    spent: Array  # (orders, trials) kframes
+    pruned_by: NDArray[np.object_]  # (orders, trials) "" where nobody stopped it
+
+
+def judge(
+    curves: Sequence[Curve],
+    chosen: Sequence[Curve],
+    names: Sequence[str],
+    orders: int = 200,
+    seed: int = 0,
+    workers: int = 1,
+    advance: Callable[[int], None] = lambda orders: None,
+) -> dict[str, dict[str, Any]]:
+    """Name -> figures of each pruner in `names` (pruners/replay/baselines.py, and `random`), the same orders for all of them.
+
+    `chosen` are the curves on which a baseline may choose a level. `advance` hears how many orders of a pruner are done.
+    """
+    known = contenders(curves, chosen)
+    wanted = [name for name in known if name in names or (name == "default" and "random" in names)]
+    played = _played(curves, {name: known[name] for name in wanted}, orders, seed, workers, advance)
+    if "random" in names:
+        saved = figures(curves, played["default"], seed)["frames_saved"]
+        random = partial(random_kills, share=equal_share(curves, saved))
+        played |= _played(curves, {"random": random}, orders, seed, 1, advance)
+    return {name: figures(curves, played[name], seed) for name in names}
+
+
+def play(curves: Sequence[Curve], contender: Contender, seed: int, orders: Sequence[int]) -> Played:
+    """The outcomes of the curves in the given of the seed's orders."""
+    spent = np.zeros((len(orders), len(curves)))
+    pruned_by = np.full(spent.shape, "", dtype=object)
+    for row, number in enumerate(orders):
+        order, _ = _drawn(seed, number, len(curves))
+        outcomes = contender([curves[i] for i in order])
+        spent[row, order] = [outcome.kframes for outcome in outcomes]
+        pruned_by[row, order] = [outcome.pruned_by or "" for outcome in outcomes]
+    return Played(spent, pruned_by)
+
+
+def figures(curves: Sequence[Curve], played: Played, seed: int) -> dict[str, Any]:
+    """The figures of one pruner: means over the orders, each with its 95 % interval as `<name>_interval`.
+
+    frames_saved: share of the frames of all whole curves; a trial that stops being finite is whole where it does.
+    regret: the best value of a healthy trial that survived minus the best healthy value of all; if none survived, the worst
+        healthy value minus the best.
+    top_decile_killed, top_quarter_killed: share of the best healthy trials by value that were stopped; the decile and the
+        quarter are rounded up.
+    healthy_killed, sick_killed: share of the healthy and of the sick trials that were stopped.
+    sick_dead_by_quarter: share of the sick that were stopped before or at a quarter of their budget.
+    delay: share of the budget that the sick spent, stopped or not.
+    by_rule: rule -> how many trials it stopped, and what share of all frames that saved.
+
+    The intervals are percentiles of a bootstrap that draws as many trials with replacement from each order's outcomes. A figure
+    of trials that are not there, such as sick ones in a healthy archive, is None.
+    """
+    orders, count = played.spent.shape
+    drawn = np.stack([_drawn(seed, number, count)[1] for number in range(orders)])
+    points = _measured(curves, played, np.ones_like(drawn))
+    resampled = _measured(curves, played, drawn)
+    result: dict[str, Any] = {}
+    for name, values in points.items():
+        known = resampled[name][np.isfinite(resampled[name])]
+        result[name] = _rounded(values.mean()) if np.isfinite(values).all() else None
+        result[f"{name}_interval"] = [_rounded(end) for end in np.percentile(known, INTERVAL)] if known.size else None
+    return result | {"by_rule": _by_rule(curves, played)}
+
+
+def _measured(curves: Sequence[Curve], played: Played, weights: Array) -> dict[str, Array]:
+    """name -> (orders,) figures where trial i counts weights[order, i] times; nan where no such trial counts."""
+    full = np.array([curve.full_kframes for curve in curves])
+    share = played.spent / np.array([curve.budget_kframes for curve in curves])
+    value = np.array([np.inf if curve.value is None else curve.value for curve in curves])
+    healthy, sick = (np.array([curve.condition == condition for curve in curves]) for condition in ("healthy", "sick"))
+    killed = played.pruned_by != ""
+    by_value = np.argsort(np.where(healthy, value, np.inf), kind="stable")
+    decile, quarter = (np.isin(np.arange(len(curves)), by_value[: ceil(healthy.sum() / part)]) for part in (10, 4))
+
+    def mean(amounts: NDArray[Any], who: NDArray[np.bool_]) -> Array:
+        counts = (weights * who).sum(1)
+        sums = (weights * who * amounts).sum(1)
+        means: Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return means
+
+    return {
+        "frames_saved": 1 - (weights * played.spent).sum(1) / (weights * full).sum(1),
+        "regret": _regret(value, (weights > 0) & healthy, killed),
+        "top_decile_killed": mean(killed, decile),
+        "top_quarter_killed": mean(killed, quarter),
+        "healthy_killed": mean(killed, healthy),
+        "sick_killed": mean(killed, sick),
+        "sick_dead_by_quarter": mean(killed & (share <= QUARTER), sick),
+        "delay": mean(share, sick),
+    }
+
+
+def _regret(value: Array, there: NDArray[np.bool_], killed: NDArray[np.bool_]) -> Array:
+    """(orders,) how much worse the best survivor is than the best of the healthy trials that are `there` (orders, trials)."""
+    best = np.where(there, value, np.inf).min(1)
+    worst = np.where(there, value, -np.inf).max(1)
+    survivor = np.where(there & ~killed, value, np.inf).min(1)
+    found = np.where(np.isfinite(survivor), survivor, worst)
+    regret: Array = np.subtract(found, best, out=np.full(len(best), np.nan), where=np.isfinite(best))
+    return regret
+
+
+def _by_rule(curves: Sequence[Curve], played: Played) -> dict[str, dict[str, float]]:
+    full = np.array([curve.full_kframes for curve in curves])
+    orders = len(played.spent)
+    result = {}
+    for rule in sorted({*played.pruned_by.ravel().tolist()} - {""}):
+        its = played.pruned_by == rule
+        saved = ((full - played.spent) * its).sum() / (full.sum() * orders)
+        result[rule] = {"killed": _rounded(its.sum() / orders), "frames_saved": _rounded(saved)}
+    return result
+
+
+def _drawn(seed: int, number: int, count: int) -> tuple[NDArray[np.int64], Array]:
+    """Order `number` of so many trials, and how often a bootstrap draws each trial for it."""
+    random = np.random.default_rng([seed, number])
+    order = random.permutation(count)
+    return order, np.bincount(random.integers(0, count, count), minlength=count).astype(float)
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 6) + 0.0  # no -0.0
+
+
+def _played(
+    curves: Sequence[Curve],
+    some: Mapping[str, Contender],
+    orders: int,
+    seed: int,
+    workers: int,
+    advance: Callable[[int], None],
+) -> dict[str, Played]:
+    """Every contender in every order, by `workers` processes; by this one if it is one."""
+    chunks = [range(first, min(first + ORDERS_AT_ONCE, orders)) for first in range(0, orders, ORDERS_AT_ONCE)]
+    tasks = [(name, chunk) for chunk in chunks for name in some]
+    parts: dict[tuple[str, range], Played] = {}
+    if workers == 1:
+        for name, chunk in tasks:
+            parts[name, chunk] = play(curves, some[name], seed, chunk)
+            advance(len(chunk))
+    else:
+        with _processes(curves, workers) as pool:
+            with _interrupts_later():
+                futures = {pool.submit(_task, some[name], seed, chunk): (name, chunk) for name, chunk in tasks}
+            for future in as_completed(futures):
+                parts[futures[future]] = future.result()
+                advance(len(futures[future][1]))
+    joined = {name: [parts[name, chunk] for chunk in chunks] for name in some}
+    return {
+        name: Played(np.concatenate([part.spent for part in of]), np.concatenate([part.pruned_by for part in of]))
+        for name, of in joined.items()
+    }
+
+
+_curves: list[Curve] = []  # of a worker process, which gets them once
+
+
+def _hold(curves: list[Curve]) -> None:
+    _curves[:] = curves
+
+
+def _task(contender: Contender, seed: int, orders: Sequence[int]) -> Played:
+    return play(_curves, contender, seed, orders)
+
+
+@contextmanager
+def _processes(curves: Sequence[Curve], workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes, because forked ones inherit threads; what is not begun when the block raises is dropped."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_hold, initargs=(list(curves),))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, and a process started in it never hears it: whoever started it ends it."""
+    came: list[int] = []
+    resource_tracker.ensure_running()  # it would unblock the signal where it is started
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    _mask("SIG_BLOCK")  # which a new process inherits, as it does not a handler
+    try:
+        yield
+    finally:
+        _mask("SIG_UNBLOCK")
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _mask(how: str) -> None:
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT})

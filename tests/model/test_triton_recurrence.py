@@ -1,0 +1,177 @@
+"""The Triton recurrence is the reference, forwards and backwards: on a GPU where there is one, else in Triton's interpreter."""
+
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.recurrence import Inputs, Weights
+from model.recurrence.reference import attend as reference
+from tests.model import recurrences
+from tests.model.recurrences import DEVICE, leaves
+
+if DEVICE.type == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+pytest.importorskip("triton")
+from model.recurrence.triton_function import Tiles, attend, sizes
+
+SHAPES = recurrences.SHAPES | {"several tiles of everything": (3, 17, 19)}
+A, E, D, K = 21, 12, 18, 5  # no multiples of a tile
+SMALL = Tiles(
+    lstm_forward=sizes(4, 2, B=16, A=16, K=16),
+    attention_forward=sizes(4, 2, N=16, M=8) | {"STAGES": 2},
+    attention_backward=sizes(4, 2, N=16, M=8) | {"STAGES": 2},
+    lstm_backward=sizes(4, 2, B=16, A=16),
+    recurrent_backward=sizes(4, 2, B=16, X=16, K=16),
+    deferred_backward=sizes(4, 2, N=16, D=16),
+    split=2,
+)
+FULL = 1024, 512, 128, 31
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def draw(
+    T: int,
+    B: int,
+    N: int,
+    dropout: bool,
+    dimensions: tuple[int, int, int, int] = (A, E, D, K),
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Inputs, Weights]:
+    return recurrences.draw(T, B, N, dropout, dimensions, dtype)
+
+
+def cast(values: Inputs | Weights, dtype: torch.dtype, *names: str) -> Inputs | Weights:
+    """Leaves of another type, with the same values where it holds them; those of `names`, or all."""
+    chosen = {name: getattr(values, name) for name in names or [field.name for field in fields(values)]}
+    floating = {name: tensor for name, tensor in chosen.items() if tensor is not None and tensor.is_floating_point()}
+    return replace(values, **{n: t.detach().to(dtype).requires_grad_(t.requires_grad) for n, t in floating.items()})
+
+
+def weighted(*outputs: Tensor) -> Tensor:
+    """A loss that gives every output number a gradient of its own, the same in every precision."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(output.shape, dtype=torch.float64, generator=generator).to(DEVICE) for output in outputs]
+    return sum((output.double() * weight).sum() for output, weight in zip(outputs, weights, strict=True))
+
+
+def run(outputs: tuple[Tensor, ...], wanted: dict[str, Tensor], loss: Loss = weighted) -> dict[str, Tensor]:
+    """The outputs and the gradients of the leaves, by name."""
+    gradients = torch.autograd.grad(loss(*outputs), list(wanted.values()))
+    return dict(zip(("hidden", "context", "alignment"), outputs, strict=True)) | dict(zip(wanted, gradients, strict=True))
+
+
+def errors(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> dict[str, float]:
+    """Relative error of each, in norm."""
+    return {name: float(((ours[name].double() - exact).norm() / exact.norm()).detach()) for name, exact in theirs.items()}
+
+
+@pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "shared masks"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_equals_reference(shape: tuple[int, int, int], dropout: bool) -> None:
+    inputs, weights = draw(*shape, dropout)
+    ours = run(attend(inputs, weights, torch.float64, SMALL), leaves(inputs, weights))
+    theirs = run(reference(inputs, weights), leaves(inputs, weights))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("products", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)], ids=["fp32", "bf16", "fp16"]
+)
+def test_tiles_of_its_own_choice_and_single_and_half_precision(products: torch.dtype, bound: float) -> None:
+    inputs, weights = draw(6, 3, 9, dropout=True, dtype=torch.float32)
+    inputs = cast(inputs, products, "gates", "memory", "keys")
+    ours = run(attend(inputs, weights, products), leaves(inputs, weights))
+    exact = cast(inputs, torch.float64), cast(weights, torch.float64)
+    theirs = run(reference(*exact), leaves(*exact))
+    assert max(errors(ours, theirs).values()) < bound
+    assert ours["hidden"].dtype == ours["context"].dtype == ours["gates"].dtype == ours["memory"].dtype == products
+    assert ours["alignment"].dtype == ours["recurrent"].dtype == ours["energy"].dtype == torch.float32
+
+
+def test_padding_gets_no_attention_and_the_rest_shares_one() -> None:
+    inputs, weights = draw(5, 3, 23, dropout=False)
+    inputs.padding[1, 5:] = True  # a tile and more of nothing but padding
+    inputs.padding[0, 3] = True
+    _, _, alignment = attend(inputs, weights, torch.float64, SMALL)
+    torch.testing.assert_close(alignment.sum(2), torch.ones_like(alignment[:, :, 0]))
+    assert alignment.transpose(0, 1)[inputs.padding[:, None].expand(3, 5, 23)].abs().max() == 0
+    assert alignment.transpose(0, 1)[~inputs.padding[:, None].expand(3, 5, 23)].min() > 0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda hidden, context, alignment: (alignment.transpose(0, 1).square() * torch.arange(7, device=DEVICE)).sum(),
+        lambda hidden, context, alignment: hidden.mean() + context[:, 1].sum(),
+        lambda hidden, context, alignment: torch.cat([hidden, context], 2).square().sum() + alignment[-1].square().sum(),
+    ],
+    ids=["alignments, transposed", "means, and no alignments", "side by side, and the last alignment"],
+)
+def test_any_gradient_may_come_back(loss: Loss) -> None:
+    inputs, weights = draw(4, 3, 7, dropout=True)
+    ours = run(attend(inputs, weights, torch.float64, SMALL), leaves(inputs, weights), loss)
+    theirs = run(reference(inputs, weights), leaves(inputs, weights), loss)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_inputs_may_be_views() -> None:
+    inputs, weights = draw(4, 3, 7, dropout=True)
+    views = replace(
+        inputs,
+        gates=inputs.gates.transpose(0, 1).contiguous().transpose(0, 1),
+        memory=inputs.memory.transpose(1, 2).contiguous().transpose(1, 2),
+        padding=inputs.padding.t().contiguous().t(),
+    )
+    ours = run(attend(views, weights, torch.float64, SMALL), leaves(inputs, weights))
+    theirs = run(reference(inputs, weights), leaves(inputs, weights))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+on_gpu = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA device")
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("batch", [16, 48, 100, 256])
+@pytest.mark.parametrize(("products", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"])
+def test_full_size(products: torch.dtype, bound: float, batch: int) -> None:
+    inputs, weights = draw(40, batch, 110, dropout=True, dimensions=FULL, dtype=torch.float32)
+    inputs = cast(inputs, products, "gates", "memory", "keys")
+    ours = run(attend(inputs, weights, products), leaves(inputs, weights))
+    again = run(attend(inputs, weights, products), leaves(inputs, weights))
+    assert all(torch.equal(ours[name], again[name]) for name in ours)
+    exact = cast(inputs, torch.float64), cast(weights, torch.float64)
+    theirs = run(reference(*exact), leaves(*exact))
+    assert max(errors(ours, theirs).values()) < bound
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_may_be_captured() -> None:
+    inputs, weights = draw(20, 256, 110, dropout=True, dimensions=FULL, dtype=torch.float32)
+    wanted = leaves(inputs, weights)
+
+    def loss(*outputs: Tensor) -> Tensor:
+        return sum(output.float().square().sum() for output in outputs)
+
+    def step() -> dict[str, Tensor]:
+        return run(attend(inputs, weights, torch.bfloat16), wanted, loss)
+
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        step()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        for leaf in wanted.values():
+            leaf.mul_(1.1)
+    graph.replay()
+    eager = step()
+    assert all(torch.equal(captured[name], eager[name]) for name in eager)

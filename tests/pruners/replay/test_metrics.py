@@ -1,0 +1,116 @@
+"""The figures of a replay: worked by hand, the same whoever computes them, and as uncertain as chance makes them."""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruners.replay.archive import Curve
+from pruners.replay.baselines import contenders
+from pruners.replay.metrics import Played, figures, judge, play
+from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, mixed, trial
+
+
+def played(curves: list[Curve], *rows: Sequence[tuple[float, str]]) -> Played:
+    spent, by = (np.array([[cell[i] for cell in row] for row in rows], dtype=kind) for i, kind in enumerate((float, object)))
+    return Played(spent, by)
+
+
+def test_figures_worked_by_hand(tmp_path: Path) -> None:
+    """Five healthy trials of values 0.5 to 0.9, so that decile and quarter are the first and the first two; three sick ones,
+    of which one is not finite after a third of its budget and one has the lowest loss of all."""
+    healthy = [trial(0.5 + 0.1 * n) for n in range(5)]
+    curves = curves_of(tmp_path, *healthy, *(trial(end, BLURRED, MUTE) for end in (0.1, 0.4)), trial(0.4, WELL, MUTE, nan_at=4))
+    assert [curve.condition for curve in curves] == ["healthy"] * 5 + ["sick"] * 3
+    full, left = (120.0, ""), (40.0, "nonfinite")
+    one = [(60.0, "peers"), full, full, (90.0, "peers"), full, (30.0, "coverage"), full, left]
+    two = [full, (60.0, "peers"), full, full, full, (31.0, "coverage"), (30.0, "coverage"), left]
+    got = figures(curves, played(curves, one, two), seed=0)
+    frames = 7 * 120 + 40
+    expected = {
+        "frames_saved": ((60 + 30 + 90) + (60 + 89 + 90)) / 2 / frames,
+        "regret": 0.05,  # 0.1 without the best one, 0 with it
+        "top_decile_killed": 0.5,
+        "top_quarter_killed": 0.5,
+        "healthy_killed": 0.3,
+        "sick_killed": (2 / 3 + 1) / 2,
+        "sick_dead_by_quarter": 1 / 3,
+        "delay": ((30 + 120 + 40) + (31 + 30 + 40)) / 2 / 360,
+    }
+    assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert got["by_rule"] == {
+        "coverage": {"killed": 1.5, "frames_saved": pytest.approx((90 + 89 + 90) / 2 / frames, abs=1e-6)},
+        "nonfinite": {"killed": 1.0, "frames_saved": 0.0},
+        "peers": {"killed": 1.5, "frames_saved": pytest.approx((60 + 30 + 60) / 2 / frames, abs=1e-6)},
+    }
+    for name in expected:
+        low, high = got[f"{name}_interval"]
+        assert low <= high
+
+
+def test_where_no_healthy_trial_survives_the_regret_is_all_there_is_to_lose(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, trial(0.5), trial(0.8), trial(0.1, BLURRED, MUTE))
+    rows = played(curves, [(30.0, "peers"), (30.0, "peers"), (120.0, "")])
+    assert figures(curves, rows, seed=0)["regret"] == pytest.approx(0.3)
+
+
+def test_a_figure_of_nobody_is_none(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, trial(0.5), trial(0.8))
+    got = figures(curves, played(curves, [(120.0, "")] * 2), seed=0)
+    assert (got["delay"], got["delay_interval"], got["sick_killed"]) == (None, None, None)
+    assert (got["regret"], got["frames_saved"]) == (0, 0)
+    json.dumps(got, allow_nan=False)
+
+
+def test_the_interval_is_as_wide_as_chance_makes_it(tmp_path: Path) -> None:
+    """One half of 64 trials stopped at the start: sampling 64 with replacement spreads the share by 0.5 / sqrt(64)."""
+    curves = curves_of(tmp_path, *(trial(0.5) for _ in range(64)))
+    row = [(0.0, "x") if n % 2 else (120.0, "") for n in range(64)]
+    low, high = figures(curves, played(curves, *[row] * 400), seed=0)["frames_saved_interval"]
+    assert low == pytest.approx(0.5 - 1.96 / 16, abs=0.03)
+    assert high == pytest.approx(0.5 + 1.96 / 16, abs=0.03)
+
+
+def test_the_outcome_of_a_trial_is_found_whatever_its_place(tmp_path: Path) -> None:
+    """A rule of the trial itself gives the same row in every order; one of peers does not."""
+    curves = curves_of(tmp_path, *mixed())
+    known = contenders(curves, curves)
+    own = play(curves, known["threshold"], 0, range(6))
+    assert (own.spent == own.spent[0]).all()
+    assert len(set(own.spent[0])) > 1
+    others = play(curves, known["asha-2"], 0, range(6))
+    assert not (others.spent == others.spent[0]).all()
+
+
+def test_the_seed_and_nothing_else_decides(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, *mixed())
+    names = ["default", "asha-3", "random"]
+    assert judge(curves, curves, names, orders=7, seed=5) == judge(curves, curves, names, orders=7, seed=5, workers=2)
+    assert judge(curves, curves, names, orders=7, seed=5) != judge(curves, curves, names, orders=7, seed=6)
+
+
+def test_none_saves_nothing_and_costs_nothing(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, *mixed())
+    got = judge(curves, curves, ["none"], orders=3)["none"]
+    assert (got["frames_saved"], got["regret"], got["healthy_killed"]) == (0, 0, 0)
+    assert got["by_rule"] == {"nonfinite": {"killed": 1.0, "frames_saved": 0.0}}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_in_the_middle_ends_the_workers(tmp_path: Path, workers: int) -> None:
+    curves = curves_of(tmp_path, *mixed())
+    heard = []
+
+    def interrupt(orders: int) -> None:
+        heard.append(orders)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        judge(curves, curves, ["none"], orders=2_000, workers=workers, advance=interrupt)
+    assert len(heard) == 1
+    assert not multiprocessing.active_children()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -8,6 +8,7 @@ STORAGE_VARIABLE = "TACOTUNE_STORAGE"  # environment: the URL of the database, p
 PROXY_PORT = 13_000  # of `proxy` unless --port names another one
 ARTIFACTS = "artifacts"  # folder beside those of the studies, with what all of them have to show
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
+ALIGNMENTS = "alignments.npz"  # of a trial: how its alignment came about (objective/trial/alignment_history.py)
 # What a person looks at and listens to of a finished trial, the first ones first.
 ARTIFACT_FILES = (
     "alignment.png",
@@ -30,7 +31,10 @@ def url_of(storage: str | None, out: Path) -> str:
     """Where the studies of the folder `out` are kept: in `storage`, as somebody has said it, or in a file there."""
     if storage == "postgres-local":
         return f"{storage}:{out / 'postgres'}"
-    if storage:
-        return storage
-    file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
-    return f"sqlite:///{file}"
+    return storage or sqlite_url(out / "tacotune.db")
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file."""
+    path = str(file).replace("%", "%25").replace("?", "%3F")  # signs that mean something in a URL
+    return f"sqlite:///{path}"

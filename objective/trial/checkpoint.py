@@ -12,7 +12,7 @@ from model.snapshot import Snapshot
 from pruners.health_record import Record, extended
 from pruners.health_record import point as measured
 from storage import checkpoints
-from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
+from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST
 
 
 @dataclass(slots=True)
@@ -99,5 +99,5 @@ def newest(
 
 def forget(folder: Path) -> None:
     """Remove what an earlier study of this name left of a trial of this number."""
-    for name in (LAST, BEFORE, BEST, "reports.jsonl", *ARTIFACT_FILES):
+    for name in (LAST, BEFORE, BEST, ALIGNMENTS, "reports.jsonl", *ARTIFACT_FILES):
         (folder / name).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from model.snapshot import Snapshot
 from model.text.symbols import symbols
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
+from objective.trial.alignment_history import AlignmentHistory, bring
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import sentences, show, speak
@@ -87,6 +88,7 @@ def _taken_up(
     if found is None:
         return TrialHistory(point, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
+    bring(folder, context.folder(trial.number))
     history.bring_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} begins again: the weights of its best report are damaged, and no report is to come")
@@ -112,7 +114,7 @@ def _follow(
     """Consume the trainer's reports: record, show, keep snapshots, ask the pruner."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with led(trainer, context.group) as steps:
+    with led(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was stopped here before, and its worker died before it could say so
         for report in steps:
@@ -126,6 +128,7 @@ def _follow(
                 history.add(report)
                 if better_one:
                     history.best = len(history.reports) - 1
+                alignments.add(report)
                 _tell(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
             if due or better_one or context.interruption.why is not None:

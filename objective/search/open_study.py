@@ -1,10 +1,12 @@
 """Create a study, or load it where its values can be compared with those to come."""
 
 import time
+import warnings
 from dataclasses import asdict
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from model.data.corpus import Corpus
@@ -15,6 +17,8 @@ from objective.trial.corpus import fingerprint
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
+
+OBJECTIVES = {"loss": "validation loss", "mcd": "mel-cepstral distortion, dB", "composite": "composite score"}
 
 
 def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pretrained | None) -> dict[str, Any]:
@@ -45,6 +49,7 @@ def open_study(
         _await_identity(study)
     known = study.user_attrs.get("identity")
     if known is None:
+        _name_objective(study, settings.objective.score)
         study.set_user_attr("settings", settings.dump())
         study.set_user_attr("identity", identity)  # last: it says that the study is ready
         return study, _recipe_notes(settings, space)
@@ -58,7 +63,17 @@ def open_study(
             f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
             f"choose another --study, or type the command it was made with{along}"
         )
+    _name_objective(study, settings.objective.score)  # of one made before this was written
     return study, []
+
+
+def _name_objective(study: optuna.Study, score: str) -> None:
+    """Name what the study minimises: optuna-dashboard writes it on its axes."""
+    name = OBJECTIVES[score]
+    if study.metric_names != [name]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([name])
 
 
 def _await_identity(study: optuna.Study) -> None:

@@ -23,7 +23,11 @@ def existing_storage(url: str) -> optuna.storages.BaseStorage:
 
 def existing_study(url: str, name: str) -> optuna.Study:
     """A study that is there. Raises StorageError, with the names of those that are."""
-    storage = existing_storage(url)
+    return study_in(existing_storage(url), name)
+
+
+def study_in(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    """The study `name` of an open database. Raises StorageError, with the names of those that are there."""
     names = sorted(optuna.get_all_study_names(storage))
     if name not in names:
         there = f"say one of {', '.join(names)}" if names else "its database holds none"

@@ -92,6 +92,7 @@ class StudyLog:
         self.trials: dict[int, Trial] = {}
         self.started: dict[str, Any] = {}  # the newest StudyStarted
         self.end: dict[str, Any] | None = None  # the StudyEnded that followed it
+        self.commands = 0  # that have worked on it: StudyStarted events
         self._events = Lines(folder / "events.jsonl")
         self._again: dict[int, int] = {}  # trial -> the one that has its point now
         self._sizes: dict[int, int] = {}  # of the reports of trials that have not ended
@@ -149,7 +150,7 @@ class StudyLog:
 
     def _study(self, event: dict[str, Any]) -> None:
         if event["event"] == "StudyStarted":
-            self.started, self.end = event, None
+            self.started, self.end, self.commands = event, None, self.commands + 1
         else:
             self.end = event
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_serializer, field_validator, model_validator
 
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
+from objective.settings.views import VIEWS
 from pruners.thresholds import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
@@ -130,17 +131,21 @@ class Disk(_Group):
     keep_pruned: bool = False  # those of pruned trials, too
 
 
-class Watch(_Group):
-    """Who shows the study, each in a process beside it (objective/views/launcher.py)."""
+class _WatchGroup(_Group):
+    @field_serializer("*")
+    def _masked(self, value: Any) -> Any:
+        return mask_url(value) if isinstance(value, str) else value
 
-    dashboard: Annotated[int, Field(ge=1, le=65_535)] | None = None  # port of optuna-dashboard on this machine; None: none
-    mlflow: Annotated[str | None, Field(repr=False)] = None  # tracking URI, or `auto`: SQLite beside the studies; None: none
-    tensorboard: bool = False
-    telegram: bool = False  # its token and chat come from the environment
 
-    @field_serializer("mlflow")
-    def _masked(self, mlflow: str | None) -> str | None:
-        return mlflow and mask_url(mlflow)
+_KINDS: dict[str, Any] = {  # of a view's setting: type and default
+    "switch": (bool, False),
+    "port": (Annotated[int, Field(ge=1, le=65_535)] | None, None),
+    "text": (Annotated[str | None, Field(repr=False)], None),  # a URL with a password, perhaps
+}
+
+
+class Watch(create_model("Watch", __base__=_WatchGroup, **{name: _KINDS[view.kind] for name, view in VIEWS.items()})):  # type: ignore[misc]
+    """Which views show the study, each in a process of its own (objective/settings/views.py)."""
 
 
 class Telegram(_Group):

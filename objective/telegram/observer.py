@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from objective.search.control import PAUSED
 from objective.settings.telegram_env import SetupError
 from objective.telegram.event_queue import Scene
-from objective.views.launcher import Command
+from objective.views.launcher import StudyCommand
 from pruners.combinators import rules
 from pruners.rules import Decision, judge
 from pruners.thresholds import Levels
@@ -22,7 +22,7 @@ IDLE_S = 600.0  # without anybody who works, after which a study has stopped
 class Looks:
     """Asked again and again, in one thread: it remembers when somebody was seen at work last. Raises SetupError."""
 
-    def __init__(self, study: optuna.Study, command: Command) -> None:
+    def __init__(self, study: optuna.Study, command: StudyCommand) -> None:
         self.study, self.command = study, command
         settings = study.user_attrs["settings"]
         try:
@@ -66,7 +66,7 @@ class Looks:
         if self.command.ended.is_set():
             self.ended_at = self.ended_at or now
             return None if alive else self.command.why
-        return "idle" if not self.command.there and now > self.alive + IDLE_S else None
+        return "idle" if not self.command.present and now > self.alive + IDLE_S else None
 
 
 def _flags(settings: dict[str, Any]) -> tuple[str, ...]:

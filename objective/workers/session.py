@@ -33,7 +33,7 @@ from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.torchrun import follow, joined
-from objective.views.launcher import Views
+from objective.views.launcher import Views, how_to_open
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check, place
 from search_spaces.space import load
@@ -76,7 +76,7 @@ class Session:
         for folder in ("cache", ARTIFACTS):
             sweep(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
-            self._start(study, opening, sinks)
+            self._start(study, how_to_open(settings, storage.get_study_id_from_name(study.study_name)), opening, sinks)
             self.interruption.patient = True
             self.interruption.also = lambda: stop_retrying(storage)
             self.interruption.allow(settings.study.timeout_s)
@@ -84,9 +84,9 @@ class Session:
                 end = self._work(study, sinks)
                 views.why = end.why
                 _complete_notes(study, settings, end.early, sinks)
-            command = self._next_command(study, end.early)
-            seconds = time.monotonic() - self.began
-            sinks.emit(ended(study, end.why, settings.study.trials, settings.budget.kframes, seconds, command))
+                command = self._next_command(study, end.early)
+                seconds = time.monotonic() - self.began
+                sinks.emit(ended(study, end.why, settings.study.trials, settings.budget.kframes, seconds, command))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
@@ -100,7 +100,7 @@ class Session:
         study, opened = open_study(self.settings, data.space, identity, storage)
         return study, storage, [*moved, *opened]
 
-    def _start(self, study: optuna.Study, opening: Sequence[str], sinks: Sinks) -> None:
+    def _start(self, study: optuna.Study, views: tuple[str, ...], opening: Sequence[str], sinks: Sinks) -> None:
         """Complete the log of earlier commands, and show the study with notes on corpus, space and device."""
         settings = self.settings
         done = finished(study)
@@ -122,6 +122,7 @@ class Session:
                     self._device_note(),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),
+                views=views,
             )
         )
 

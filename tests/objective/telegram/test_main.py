@@ -10,7 +10,7 @@ import pytest
 
 from objective import study
 from objective.telegram.__main__ import main
-from objective.views.launcher import BESIDE
+from objective.views.launcher import FROM_STUDY
 from storage.lookup import existing_study
 from storage.paths import STORAGE_VARIABLE as STORAGE
 from tests.objective.telegram.server import TOKEN, BotApi
@@ -64,7 +64,7 @@ def test_a_study_that_is_not_there_is_one_sentence(telegram: BotApi, tmp_path: P
 def test_who_is_blocked_ends_with_one_line(telegram: BotApi, tmp_path: Path) -> None:
     Made(tmp_path)
     telegram.script["sendMessage"].append((403, "Forbidden: bot was blocked by the user", {}))
-    process = started(tmp_path, telegram, **{BESIDE: "1"})
+    process = started(tmp_path, telegram, **{FROM_STUDY: "1"})
     assert process.wait(60) == 2, "while its command goes on"
     assert process.communicate()[1] == (
         "the reporter is off, the study goes on: Telegram refused sendMessage: Forbidden: bot was blocked by the user (403)\n"
@@ -77,7 +77,7 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
     made.complete(made.begin(), 0.5)
     telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset"])
     telegram.script["sendMediaGroup"].append((400, f"cannot /bot{TOKEN}/", {}))
-    process = started(tmp_path, telegram, **{BESIDE: "1", STORAGE: made.url})
+    process = started(tmp_path, telegram, **{FROM_STUDY: "1", STORAGE: made.url})
     until(lambda: telegram.chat or process.poll() is not None)
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
     out, err = process.communicate("interrupted\n", timeout=60)

@@ -15,7 +15,7 @@ from objective.telegram.messages import messages
 from objective.telegram.observer import Looks
 from objective.telegram.pinned_board import TREND, board
 from objective.telegram.translations import EN, RU, Words
-from objective.views.launcher import Command
+from objective.views.launcher import StudyCommand
 from pruners.combinators import rules
 from pruners.thresholds import Levels
 from tests.objective.samples import REASON, report
@@ -119,7 +119,7 @@ def test_the_way_on_from_a_trial_that_a_migration_brought_names_its_own_folder_r
         {**settings["study"], "storage": "grpc://db:1"},
     )
     made.study.set_user_attr("settings", {**settings, "data": data, "study": storage})
-    now = Looks(made.study, Command()).look()
+    now = Looks(made.study, StudyCommand()).look()
     text = messages(Event("done"), now, Position("started"), Words("en"), tmp_path / NAME, lambda trial: {})[0].text
     assert f"--warm-start {tmp_path}/old-one/trial-00007/best.pt" in text
     assert "--data /data/anna --language ru --storage grpc://db:1 " in text

@@ -26,10 +26,10 @@ from pruners.factory import shipped
 from pruners.health_pruner import HealthPruner
 from pruners.peer_pruner import PeerPruner
 from pruners.replay.archive import Curve
-from pruners.replay.simulator import Outcome, replay
+from pruners.replay.simulator import ReplayedTrial, replay
 from pruners.thresholds import Levels, Pruner
 
-Contender = Callable[[Sequence[Curve]], list[Outcome]]
+Contender = Callable[[Sequence[Curve]], list[ReplayedTrial]]
 
 OURS = ("default", "with-peers", "attention", "peers")
 QUARTER = 0.25  # of the budget: when the threshold begins and the random kills fall
@@ -81,7 +81,7 @@ def _optunas(budget: float, loss: float) -> dict[str, optuna.pruners.BasePruner]
     }
 
 
-def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[Outcome]:
+def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[ReplayedTrial]:
     """Train every trial for `share` of its budget, then the `keep` with the lowest losses to the end (Egele et al. 2024)."""
     at = [_point(curve, share) for curve in curves]
     standing = [(loss, place) for place, (_, loss) in enumerate(at) if loss is not None]
@@ -89,7 +89,7 @@ def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[Outcome]:
     return [_outcome(curve, None if place in kept else "i-epoch", share) for place, curve in enumerate(curves)]
 
 
-def random_kills(curves: Sequence[Curve], share: float) -> list[Outcome]:
+def random_kills(curves: Sequence[Curve], share: float) -> list[ReplayedTrial]:
     """Each trial is stopped at a quarter of its budget with probability `share`; the same order has the same victims."""
     draw = random.Random(repr([curve.k for curve in curves]))
     return [_outcome(curve, "random" if draw.random() < share else None, QUARTER) for curve in curves]
@@ -110,13 +110,13 @@ def _point(curve: Curve, share: float) -> tuple[float, float | None]:
     return curve.prefixes[i]["kframes"][-1], curve.val_losses[i]
 
 
-def _outcome(curve: Curve, stopped_by: str | None, share: float) -> Outcome:
+def _outcome(curve: Curve, stopped_by: str | None, share: float) -> ReplayedTrial:
     """A curve that is stopped at `share` of its budget, unless it is not finite before that, or never stopped."""
     kframes, _ = _point(curve, share)
     finite = None not in curve.val_losses
     if stopped_by is not None and (finite or kframes < curve.full_kframes):
-        return Outcome(kframes, stopped_by)
-    return Outcome(curve.full_kframes, value=curve.value) if finite else Outcome(curve.full_kframes, "nonfinite")
+        return ReplayedTrial(kframes, stopped_by)
+    return ReplayedTrial(curve.full_kframes, value=curve.value) if finite else ReplayedTrial(curve.full_kframes, "nonfinite")
 
 
 def _usual_loss(curves: Sequence[Curve]) -> float:

@@ -30,7 +30,7 @@ class Played:
     pruned_by: NDArray[np.object_]  # (orders, trials) "" where nobody stopped it
 
 
-def judge(
+def evaluate(
     curves: Sequence[Curve],
     chosen: Sequence[Curve],
     names: Sequence[str],
@@ -45,11 +45,11 @@ def judge(
     """
     known = contenders(curves, chosen)
     wanted = [name for name in known if name in names or (name == "default" and "random" in names)]
-    played = _played(curves, {name: known[name] for name in wanted}, orders, seed, workers, advance)
+    played = play_all(curves, {name: known[name] for name in wanted}, orders, seed, workers, advance)
     if "random" in names:
         saved = figures(curves, played["default"], seed)["frames_saved"]
         random = partial(random_kills, share=equal_share(curves, saved))
-        played |= _played(curves, {"random": random}, orders, seed, 1, advance)
+        played |= play_all(curves, {"random": random}, orders, seed, 1, advance)
     return {name: figures(curves, played[name], seed) for name in names}
 
 
@@ -153,7 +153,7 @@ def _rounded(value: Any) -> float:
     return round(float(value), 6) + 0.0  # no -0.0
 
 
-def _played(
+def play_all(
     curves: Sequence[Curve],
     some: Mapping[str, Contender],
     orders: int,

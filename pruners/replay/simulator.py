@@ -19,7 +19,7 @@ from storage.optuna_private import stored
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayedTrial:
     """What became of one recorded trial."""
 
     kframes: float  # spent
@@ -27,7 +27,7 @@ class Outcome:
     value: float | None = None  # if nobody stopped it
 
 
-def replay(curves: Sequence[Curve], pruner: optuna.pruners.BasePruner) -> list[Outcome]:
+def replay(curves: Sequence[Curve], pruner: optuna.pruners.BasePruner) -> list[ReplayedTrial]:
     """The outcomes of the curves as one study that tries them in this order and has `pruner`, of which it uses a copy."""
     with _quiet():
         study = optuna.create_study(
@@ -38,7 +38,7 @@ def replay(curves: Sequence[Curve], pruner: optuna.pruners.BasePruner) -> list[O
         return [_trial(study, curve) for curve in curves]
 
 
-def _trial(study: optuna.Study, curve: Curve) -> Outcome:
+def _trial(study: optuna.Study, curve: Curve) -> ReplayedTrial:
     """One trial from ask to tell, as objective/trial/run.py and objective/search/worker.py do it for TPE."""
     trial = study.ask()
     rule, severity, kframes = None, 1.0, 0.0
@@ -59,12 +59,12 @@ def _trial(study: optuna.Study, curve: Curve) -> Outcome:
         for name, amount in curve.violations.items():
             trial.set_constraint(f"health/{name}", amount)
         study.tell(trial, curve.value)
-        return Outcome(kframes, value=curve.value)
+        return ReplayedTrial(kframes, value=curve.value)
     trial.set_user_attr("pruned_by", rule)
     if rule == "nonfinite" or (isinstance(study.pruner, ExplainedPruner) and rule != "peers"):
         trial.set_constraint(f"health/{rule}", max(severity, 1e-6))
     study.tell(trial, state=TrialState.PRUNED)
-    return Outcome(kframes, rule)
+    return ReplayedTrial(kframes, rule)
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from model.errors import BadInput
+from objective.replay import main
 from pruners.replay.archive import read
-from pruners.replay.correlation import correlations, figures, main
+from pruners.replay.correlation import correlations, figures
 
 
 def trial(quality: float, k: int, **kept: Any) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def archive(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 def table(path: Path, *flags: str) -> dict[str, dict[str, list[float]]]:
     out = path.with_suffix(".json")
-    assert main(["--archive", str(path), "--json", str(out), *flags]) == 0
+    assert main(["--correlations", "--archive", str(path), "--json", str(out), *flags]) == 0
     return json.loads(out.read_text())
 
 
@@ -67,8 +69,8 @@ def test_trials_that_did_not_speak_are_left_out(tmp_path: Path) -> None:
     both = table(archive(tmp_path / "b.jsonl", [*lines, silent]))
     assert both == table(archive(tmp_path / "a.jsonl", lines))
     stopping = [trial(k / 20, k, overrun_rate=0.0) for k in range(10)]
-    assert table(archive(tmp_path / "c.jsonl", [*lines, *stopping]), "--speaking")["loss"]["free failures"][0] == 0
-    with pytest.raises(ValueError, match="need 8 or more trials that spoke, got 0"):
+    assert table(archive(tmp_path / "c.jsonl", [*lines, *stopping]), "--stopping-only")["loss"]["free failures"][0] == 0
+    with pytest.raises(BadInput, match="need 8 or more trials whose synthesis was recorded, got 0"):
         correlations([])
 
 
@@ -80,5 +82,5 @@ def test_bad_input_is_one_message(text: str | None, words: str, tmp_path: Path, 
     path = tmp_path / "a.jsonl"
     if text is not None:
         path.write_text(text)
-    assert main(["--archive", str(path)]) == 2
+    assert main(["--correlations", "--archive", str(path)]) == 2
     assert words in capsys.readouterr().err

@@ -2,16 +2,20 @@
 
 import json
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from objective.runtime.endings import ending
 from pruners.replay.archive import Curve
 from pruners.replay.baselines import contenders
-from pruners.replay.metrics import Played, figures, judge, play
+from pruners.replay.metrics import Played, evaluate, figures, play, play_all
+from pruners.replay.simulator import ReplayedTrial
 from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, mixed, trial
 
 
@@ -89,13 +93,13 @@ def test_the_outcome_of_a_trial_is_found_whatever_its_place(tmp_path: Path) -> N
 def test_the_seed_and_nothing_else_decides(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, *mixed())
     names = ["default", "asha-3", "random"]
-    assert judge(curves, curves, names, orders=7, seed=5) == judge(curves, curves, names, orders=7, seed=5, workers=2)
-    assert judge(curves, curves, names, orders=7, seed=5) != judge(curves, curves, names, orders=7, seed=6)
+    assert evaluate(curves, curves, names, orders=7, seed=5) == evaluate(curves, curves, names, orders=7, seed=5, workers=2)
+    assert evaluate(curves, curves, names, orders=7, seed=5) != evaluate(curves, curves, names, orders=7, seed=6)
 
 
 def test_none_saves_nothing_and_costs_nothing(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, *mixed())
-    got = judge(curves, curves, ["none"], orders=3)["none"]
+    got = evaluate(curves, curves, ["none"], orders=3)["none"]
     assert (got["frames_saved"], got["regret"], got["healthy_killed"]) == (0, 0, 0)
     assert got["by_rule"] == {"nonfinite": {"killed": 1.0, "frames_saved": 0.0}}
 
@@ -110,7 +114,23 @@ def test_ctrl_c_in_the_middle_ends_the_workers(tmp_path: Path, workers: int) -> 
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        judge(curves, curves, ["none"], orders=2_000, workers=workers, advance=interrupt)
+        evaluate(curves, curves, ["none"], orders=2_000, workers=workers, advance=interrupt)
     assert len(heard) == 1
     assert not multiprocessing.active_children()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def killed(curves: Sequence[Curve]) -> list[ReplayedTrial]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+def test_a_killed_worker_ends_the_command_as_a_failure_of_the_machine(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, *mixed())
+    with pytest.raises(BrokenExecutor) as broken:
+        play_all(curves, {"killed": killed}, orders=7, seed=0, workers=2, advance=lambda orders: None)
+    code, sentence = ending(broken.value)
+    assert code == 1
+    assert sentence is not None
+    assert sentence.startswith("the machine failed: ")
+    assert not multiprocessing.active_children()

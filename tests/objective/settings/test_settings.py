@@ -181,7 +181,7 @@ def test_all_mistakes_are_listed_at_once_and_none_hides_another(tmp_path: Path) 
     ("text", "sentence"),
     [
         ("study: [\n", "line 2: need valid YAML"),
-        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study stands here twice"),
+        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study is given twice"),
         ("study: {trials: 1}\nstudy.trials: 2\n", "study.trials: stands here twice, nested and dotted: keep one"),
         ("- 1\n", "need `key: value` lines, got list"),
         ("study: 3\n", "study: is a group"),

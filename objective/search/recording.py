@@ -38,7 +38,7 @@ from objective.settings.schema import Settings, SettingsError
 from objective.trial.corpus import load_data, load_pretrained, speech_of
 from objective.trial.evaluation import sentences, speak
 from objective.trial.score import better
-from pruners.health_record import point as measurements
+from pruners.health_record import measurements
 from search_spaces.space import load
 
 

@@ -31,7 +31,7 @@ from objective.search.stopping import StoppingRules, StopReason
 from objective.trial.context import WorkerContext
 from objective.trial.corpus import load_data
 from objective.trial.run import TrialResult, run_trial
-from pruners.health_record import point as measured
+from pruners.health_record import measurements
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, doubled, drop, ordinal, release
@@ -168,7 +168,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
     last, free_running = result.last, result.free_running
     shown = result.best if result.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
-        **(measured(shown) | asdict(shown.health) if shown else {}),
+        **(measurements(shown) | asdict(shown.health) if shown else {}),
         "seconds": result.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": result.pruned_by,

@@ -17,6 +17,7 @@ from search_spaces.validate import SpaceError
 from search_spaces.yaml_reader import nearest, parse, read
 
 _FLAG_OF = {flag.key: name for name, flag in FLAGS.items()} | {"quiet": "--quiet"}
+_RENAMED = {"health.vanishing": "health.grad_norm_median"}  # old name of a group or a setting -> its name now
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
 
 
@@ -150,6 +151,9 @@ def _misfit(key: str, value: Any) -> str | None:
     if key in _GROUPS:
         return f"is a group, need one of its knobs: {', '.join(known for known in _DEFAULTS if known.startswith(f'{key}.'))}"
     if key not in _DEFAULTS:
+        for old, new in _RENAMED.items():
+            if f"{key}.".startswith(f"{old}."):
+                return f"unknown: did you mean {new}{key.removeprefix(old)}?"
         if _SECRET.search(key):
             return "secrets come from the environment only: remove it here"
         close = nearest(key, _DEFAULTS if "." in key else [*_GROUPS, *_DEFAULTS])

@@ -14,7 +14,7 @@ from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
-from pruners.thresholds import Levels, Pruner
+from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
 from search_spaces.yaml_reader import way_out
@@ -161,12 +161,12 @@ class Settings(_Group):
     data: Data = Data()
     budget: Budget = Budget()
     objective: Objective = Objective()
-    pruner: Pruner = Pruner()
+    pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
     disk: Disk = Disk()
     watch: Watch = Watch()
     telegram: Telegram = Telegram()
-    health: Levels = Levels()
+    health: Thresholds = Thresholds()
     audio: Audio = Audio()
     network: Network = Network()
     loss: Loss = Loss()

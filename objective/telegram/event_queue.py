@@ -13,7 +13,7 @@ from typing import Any, Self
 from optuna.trial import FrozenTrial, TrialState
 
 from objective.search.stopping import at_birth
-from pruners.rules import Decision
+from pruners.decision import Decision
 from storage.outcome import is_finished
 
 OLD = 10  # trials that had ended when Telegram was first switched on; of more than so many, none is told

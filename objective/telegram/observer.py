@@ -11,9 +11,9 @@ from objective.search.control import PAUSED
 from objective.settings.telegram_env import SetupError
 from objective.telegram.event_queue import Scene
 from objective.views.launcher import Command
-from pruners.combinators import rules
-from pruners.rules import Decision, judge
-from pruners.thresholds import Levels
+from pruners.decision import Decision, judge
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from storage.leases import Watch
 from storage.optuna_private import storage_of, study_id
 
@@ -27,11 +27,12 @@ class Looks:
         self.study, self.command = study, command
         settings = study.user_attrs["settings"]
         try:
-            levels, self._watch = TypeAdapter(Levels).validate_python(settings["health"]), Watch(settings["study"]["grace_s"])
+            levels = TypeAdapter(Thresholds).validate_python(settings["health"])
+            self._watch = Watch(settings["study"]["grace_s"])
         except (KeyError, ValidationError) as why:
             way_out = "type its own command again, which writes them anew"
             raise SetupError(f"the settings of study {study.study_name} are of another version: {way_out}") from why
-        self._rules, self._judged = rules(levels), dict[int, tuple[float, tuple[Decision, ...]]]()
+        self._rules, self._judged = shipped_rules(levels), dict[int, tuple[float, tuple[Decision, ...]]]()
         self.alive, self.ended_at = time.monotonic(), 0.0  # when somebody worked last; when the command's end was seen
 
     def attributes(self) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from objective.trial.evaluation import sentences, show, speak
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
 from objective.trial.torchrun import Task, built, led
+from pruners.decision import judge, status
 from pruners.health_record import empty
-from pruners.rules import judge, status
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
@@ -187,7 +187,7 @@ def _finish(trainer: Trainer, number: int, context: WorkerContext, result: Trial
     show(folder, spoken, middle, asked[middle], context.corpus.language, context.settings.audio, title)
 
 
-def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
+def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:
     """What the learning curves are drawn against."""
     drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}

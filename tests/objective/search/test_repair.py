@@ -15,8 +15,8 @@ from optuna.trial import FixedTrial, TrialState
 from objective.display.summary import ended
 from objective.search.enqueue import fill
 from objective.search.repair import MOVES, neighbour, owed
-from pruners.combinators import rules
-from pruners.thresholds import Levels
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
 from storage.lineage import doubled, point
@@ -109,7 +109,7 @@ def test_each_diagnosis_has_its_cure(rule: str, where: dict[str, Any], changes: 
 
 
 def test_every_shipped_rule_has_a_cure() -> None:
-    assert {rule.name for rule in rules(Levels())} <= MOVES.keys() == NAMES.keys()
+    assert {rule.name for rule in shipped_rules(Thresholds())} <= MOVES.keys() == NAMES.keys()
 
 
 def test_what_a_space_does_not_search_is_left_alone() -> None:

@@ -15,7 +15,7 @@ from model.config import Config
 from objective.settings.flags import FLAGS
 from objective.settings.resolve import resolve
 from objective.settings.schema import Settings, SettingsError, mask_url
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from search_spaces.knobs import apply
 from search_spaces.space import SHIPPED, load
 
@@ -81,7 +81,7 @@ def test_nested_and_dotted_keys_are_one(tmp_path: Path) -> None:
     nested = "training:\n  learning_rate: 1e-3\nhealth: {diagonality: {warn: 0.6}}\nbudget:\n"
     dotted = "training.learning_rate: 1e-3\nhealth.diagonality: {warn: 0.6}\n"
     assert settled(nested, folder=tmp_path) == settled(dotted, folder=tmp_path)
-    assert settled(nested, folder=tmp_path).health.diagonality.critical == Levels().diagonality.critical
+    assert settled(nested, folder=tmp_path).health.diagonality.critical == Thresholds().diagonality.critical
 
 
 @given(st.floats(1e-9, 1e3), st.sampled_from(["{:e}", "{:.3g}", "{!r}", "{:.0e}"]))
@@ -121,6 +121,7 @@ def test_flags_may_be_words_as_a_shell_gives_them() -> None:
         ("training.lerning_rate=1", "training.lerning_rate: unknown: did you mean training.learning_rate?"),
         ("learning_rate=1", "learning_rate: unknown: did you mean training.learning_rate?"),
         ("studdy=1", "studdy: unknown: did you mean study?"),
+        ("health.vanishing.warn=1e-6", "health.vanishing.warn: unknown: did you mean health.grad_norm_median.warn?"),
         ("study=3", "study: is a group, need one of its knobs: study.name, study.trials"),
         ("budget.kframes=soon", "need a valid integer, unable to parse string as an integer, got 'soon' (default 20000)"),
         ("study.trials=0", "study.trials: need >= 1, got 0 (default 50)"),

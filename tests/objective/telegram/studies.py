@@ -15,7 +15,7 @@ from objective.search.worker import tell
 from objective.settings.schema import Settings
 from objective.trial.plots import alignment, curves
 from objective.trial.run import TrialResult
-from pruners.health_record import empty, extended, point
+from pruners.health_record import empty, extended, measurements
 from storage.artifacts import publish
 from storage.lineage import release
 from storage.studies import open_storage
@@ -56,7 +56,7 @@ class Made:
     def reports(self, trial: optuna.Trial, *seen: Report) -> None:
         record = trial.user_attrs.get("health") or empty(BUDGET)
         for one in seen:
-            record = extended(record, point(one))
+            record = extended(record, measurements(one))
             trial.report(one.val_loss or 9.0, round(one.kframes))
         trial.set_user_attr("health", record)
 

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objective.telegram.event_queue import Event, Position, Scene, dead_in_a_row, next_event, told
-from pruners.combinators import rules
-from pruners.rules import judge
-from pruners.thresholds import Levels
+from pruners.decision import judge
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from tests.objective.samples import report
 from tests.objective.telegram.studies import BUDGET, Made, sick, whole
 
 
 def scene(made: Made, **changes: Any) -> Scene:
     running = [trial for trial in made.trials if trial.state.name == "RUNNING" and "health" in trial.user_attrs]
-    found = {trial.number: judge(trial.user_attrs["health"], rules(Levels())) for trial in running}
+    found = {trial.number: judge(trial.user_attrs["health"], shipped_rules(Thresholds())) for trial in running}
     return replace(Scene("anna", made.trials, wanted=6, budget_kframes=BUDGET, found=found), **changes)
 
 

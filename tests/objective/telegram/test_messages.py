@@ -16,8 +16,8 @@ from objective.telegram.observer import Looks
 from objective.telegram.pinned_board import TREND, board
 from objective.telegram.translations import EN, RU, Words
 from objective.views.launcher import Command
-from pruners.combinators import rules
-from pruners.thresholds import Levels
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from tests.objective.samples import REASON, report
 from tests.objective.telegram.server import BotApi
 from tests.objective.telegram.studies import NAME, POINT, Made, sick, whole
@@ -42,7 +42,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_every_rule_and_every_missed_target_has_a_way_out(language: str) -> None:
-    known = {rule.name for rule in rules(Levels())} | MOVES.keys() | {"peers", "out_of_memory"}
+    known = {rule.name for rule in shipped_rules(Thresholds())} | MOVES.keys() | {"peers", "out_of_memory"}
     assert all(Words(language).action(rule) for rule in known)
     assert Words(language).action("unheard of") is None
 

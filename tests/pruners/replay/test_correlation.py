@@ -1,4 +1,4 @@
-"""How well a validation figure ranks trials by the voice: one where the orders agree, and with the interval how sure it is."""
+"""Rank correlations of validation figures with the synthesis: 1 where the orders agree, each with an interval."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from pruners.replay.correlation import correlations, figures
 
 
 def trial(quality: float, k: int, **kept: Any) -> dict[str, Any]:
-    """A trial as good as `quality` in [0, 1] in everything: a better voice has the smaller loss and the larger scores."""
+    """Return a trial as good as `quality` in [0, 1] in everything: a better voice has a smaller loss and larger scores."""
     scores = dict.fromkeys(("diagonality", "alignment_score", "gate_accuracy"), quality)
     point = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
     rates = {"premature_rate": 0.0, "overrun_rate": 1 - quality}
@@ -42,7 +42,7 @@ def test_where_everything_agrees_every_figure_ranks_perfectly(tmp_path: Path) ->
             assert high == pytest.approx(1)
 
 
-def test_a_figure_that_knows_nothing_of_the_voice_is_near_zero_and_its_interval_says_so(tmp_path: Path) -> None:
+def test_the_interval_of_a_figure_unrelated_to_the_voice_includes_zero(tmp_path: Path) -> None:
     draw = random.Random(3)
     lines = [trial(k / 40, k) for k in range(40)]
     for line in lines:
@@ -52,8 +52,8 @@ def test_a_figure_that_knows_nothing_of_the_voice_is_near_zero_and_its_interval_
     assert low <= rho <= high
 
 
-def test_a_low_loss_does_not_lift_a_broken_alignment_over_the_constraints(tmp_path: Path) -> None:
-    """The more broken, the lower the loss: loss alone ranks them upside down, loss under constraints does not."""
+def test_a_low_loss_does_not_make_up_for_a_missed_constraint(tmp_path: Path) -> None:
+    """The more broken, the lower the loss: loss alone reverses the order, loss under constraints does not."""
     lines = [trial(k / 40, k) for k in range(20)]
     for k, line in enumerate(lines):
         line["points"][0]["val_loss"] = k / 20
@@ -62,7 +62,7 @@ def test_a_low_loss_does_not_lift_a_broken_alignment_over_the_constraints(tmp_pa
     assert found["loss, alignment and gate as constraints"]["free alignment"][0] == pytest.approx(1)
 
 
-def test_trials_that_did_not_speak_are_left_out(tmp_path: Path) -> None:
+def test_trials_without_a_synthesis_are_left_out(tmp_path: Path) -> None:
     lines = [trial(k / 20, k) for k in range(20)]
     silent = {**trial(0.9, 20), "kept": None}
     assert figures(read(archive(tmp_path / "silent.jsonl", [silent]))[0]) is None

@@ -1,4 +1,4 @@
-"""A replay is a study: what a pruner does to recorded curves is what it does to live trials."""
+"""A replay is a study: a pruner treats recorded curves as it treats live trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +10,21 @@ from optuna.pruners import MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from pruners.base import ExplainedPruner
+from pruners.decision import Decision
 from pruners.replay.simulator import ReplayedTrial, replay
-from pruners.rules import Decision
 from tests.pruners.samples import BLURRED, MUTE, curves_of, mixed, trial
 
 
 class Watching(ExplainedPruner):
-    """Stops the trials of some numbers at a step, by a rule, and keeps what it saw of the study."""
+    """Stops the trials of some numbers at a step, by a rule, and records what it sees of the study."""
 
     seen: ClassVar[list[tuple[dict[str, Any], dict[int, float], list[FrozenTrial]]]] = []
 
     def __init__(self, numbers: Sequence[int] = (), step: int = 30, rule: str = "coverage") -> None:
-        self.numbers, self.step, self.rule, self.asked = numbers, step, rule, 0
+        self.numbers, self.step, self.rule, self.calls = numbers, step, rule, 0
 
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
-        self.asked += 1
+        self.calls += 1
         others = study.get_trials(deepcopy=True)[: trial.number]
         self.seen.append((dict(trial.user_attrs), dict(trial.intermediate_values), others))
         stops = trial.number in self.numbers and trial.last_step == self.step
@@ -32,7 +32,7 @@ class Watching(ExplainedPruner):
 
 
 class Plain(optuna.pruners.BasePruner):
-    """Stops the first trial at once, without a reason, as Optuna's pruners do; keeps what the next one sees of it."""
+    """Stops the first trial at once, without a reason, as Optuna's pruners do; records what the next one sees of it."""
 
     seen: ClassVar[list[FrozenTrial]] = []
 
@@ -58,7 +58,7 @@ def test_a_pruner_sees_the_record_and_the_steps_of_a_live_trial(tmp_path: Path) 
     assert Watching.seen[-1][1] == dict(zip(steps, curve.val_losses, strict=True))
 
 
-def test_a_finished_trial_looks_as_a_study_leaves_it(tmp_path: Path) -> None:
+def test_a_finished_trial_has_the_attributes_and_constraints_of_a_live_one(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, trial(0.5), trial(0.6, BLURRED, MUTE), trial(0.7), trial(0.8, nan_at=3), trial(0.9))
     replay(curves, Watching([2]))
     well, sick, stopped, broken = Watching.seen[-1][2]
@@ -71,19 +71,19 @@ def test_a_finished_trial_looks_as_a_study_leaves_it(tmp_path: Path) -> None:
     assert (broken.user_attrs["pruned_by"], broken.constraints) == ("nonfinite", {"health/nonfinite": 1.0})
 
 
-def test_standing_behind_the_peers_is_no_illness(tmp_path: Path) -> None:
+def test_a_trial_behind_its_peers_is_not_sick(tmp_path: Path) -> None:
     replay(curves_of(tmp_path, trial(0.5), trial(0.6)), Watching([0], rule="peers"))
     (stopped,) = Watching.seen[-1][2]
     assert (stopped.user_attrs["pruned_by"], stopped.constraints) == ("peers", {})
 
 
-def test_a_pruner_without_a_reason_makes_nobody_sick(tmp_path: Path) -> None:
+def test_a_trial_that_is_pruned_without_a_reason_is_not_sick(tmp_path: Path) -> None:
     replay(curves_of(tmp_path, trial(0.5), trial(0.6)), Plain())
     (stopped,) = Plain.seen
     assert (stopped.user_attrs["pruned_by"], stopped.constraints, stopped.state) == ("Plain", {}, TrialState.PRUNED)
 
 
-def test_outcomes(tmp_path: Path) -> None:
+def test_an_outcome_says_what_was_spent_and_which_rule_stopped_the_trial(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, trial(0.5), trial(0.6), trial(0.7, nan_at=5))
     assert replay(curves, Watching([1])) == [
         ReplayedTrial(120, value=0.5),
@@ -92,13 +92,13 @@ def test_outcomes(tmp_path: Path) -> None:
     ]
 
 
-def test_nobody_survives_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+def test_no_trial_survives_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     (outcome,) = replay(curves_of(tmp_path, trial(0.5, nan_at=1)), NopPruner())
     assert outcome == ReplayedTrial(10, "nonfinite")
 
 
-def test_a_pruner_of_optunas_decides_as_in_a_study_of_its_own(tmp_path: Path) -> None:
-    """The same values in a loop as Optuna's documentation writes it."""
+def test_a_pruner_of_optuna_decides_as_in_a_plain_study(tmp_path: Path) -> None:
+    """The same values are reported in a loop as in Optuna's documentation."""
     curves = curves_of(tmp_path, *(trial(0.5 + 0.07 * (n * 5 % 9), nan_at=6 if n == 3 else None) for n in range(9)))
     pruners = {
         "MedianPruner": lambda: MedianPruner(n_startup_trials=2, n_warmup_steps=20),
@@ -128,8 +128,7 @@ def test_a_pruner_of_optunas_decides_as_in_a_study_of_its_own(tmp_path: Path) ->
                 assert mine.kframes == theirs.last_step
 
 
-def test_a_replay_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Neither in a pruner that remembers nor in Optuna's verbosity."""
+def test_a_replay_changes_neither_the_pruner_nor_optunas_verbosity(tmp_path: Path) -> None:
     pruner = Watching()
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
     try:
@@ -138,4 +137,4 @@ def test_a_replay_leaves_nothing_behind(tmp_path: Path) -> None:
     finally:
         optuna.logging.set_verbosity(optuna.logging.INFO)
     assert Watching.seen
-    assert pruner.asked == 0
+    assert pruner.calls == 0

@@ -1,4 +1,4 @@
-"""The health rules: pure functions of the health record that find a trial sick, with evidence, or find nothing.
+"""The health rules: pure functions of the health record that detect a failing trial and give the evidence.
 
 A rule judges the last report of a record (`pruners/health_record.py`): nothing, a warning, or critical, which requests a stop.
 `SHIPPED` lists the rules; a rule's thresholds are the setting of its name (`pruners/thresholds.py`), from which its warm-up and
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pruners.combinators import AllOf, delayed
 from pruners.decision import Decision, Rule
@@ -17,6 +17,8 @@ from pruners.health_record import Record
 from pruners.thresholds import Ceiling, Floor, GradNorm, NoAlignment, Nonfinite, Stagnation, Thresholds
 
 ALIGNED = 0.3  # alignment score from which there is an alignment to lose
+
+Cause = Literal["exploded", "unaligned", "never_stops", "overfitted", "too_slow"]  # the key of a remedy
 
 
 def measured(record: Record, signal: str) -> list[tuple[float, float]]:
@@ -137,7 +139,7 @@ class Relapse:
 
 @dataclass(frozen=True, slots=True)
 class Stagnant:
-    """The best validation loss hardly falls any more. For a trial that has aligned only a warning: it may be done, not sick."""
+    """The best validation loss hardly falls any more. For a trial that has aligned only a warning: it may be done."""
 
     limits: Stagnation
     name: str = "stagnation"
@@ -153,11 +155,11 @@ class Stagnant:
         if gain >= self.limits.warn:
             return None
         score = _last(record, "alignment_score")
-        sick = gain < self.limits.critical and (score is None or score < ALIGNED)
-        limit = self.limits.critical if sick else self.limits.warn
+        critical = gain < self.limits.critical and (score is None or score < ALIGNED)
+        limit = self.limits.critical if critical else self.limits.warn
         window = f"in the last {self.limits.window_share:.0%} of the budget"
         text = f"validation loss fell by {gain:.1%} < {limit:.1%} {window}, at {record['kframes'][-1]:.4g} kframes"
-        return Decision(sick, self.name, limit - gain, text, critical=sick)
+        return Decision(critical, self.name, limit - gain, text, critical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +189,10 @@ def no_alignment(limits: NoAlignment) -> Rule:
 
 
 class Shipped(NamedTuple):
-    """How a shipped rule is made from its thresholds, and what it is a symptom of: the key of its remedy."""
+    """A shipped rule: a function that makes it from its thresholds, and the cause that it is a symptom of."""
 
     make: Callable[[Any], Rule]
-    cause: str  # exploded, unaligned, never_stops, overfitted or too_slow (objective/search/repair.py)
+    cause: Cause
 
 
 # By the name of the rule, which is that of its thresholds; the gravest first.
@@ -210,7 +212,7 @@ SHIPPED: dict[str, Shipped] = {
 }
 
 
-def shipped_rules(thresholds: Thresholds, cause: str | None = None) -> tuple[Rule, ...]:
+def shipped_rules(thresholds: Thresholds, cause: Cause | None = None) -> tuple[Rule, ...]:
     """Return the shipped rules with their warm-up and patience, the gravest first; with `cause` only those of this cause."""
     chosen = [name for name, shipped in SHIPPED.items() if cause in (None, shipped.cause)]
     limits = {name: getattr(thresholds, name) for name in chosen}

@@ -25,7 +25,7 @@ def _shares(**shares: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Thresholds of a signal that is sick when it is low."""
+    """Thresholds of a signal that should be high."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -47,7 +47,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """Thresholds of a signal that is sick when it is high."""
+    """Thresholds of a signal that should be low."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 

@@ -43,7 +43,7 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise ValueError(f"need a file that can be read, got {error.strerror or error}: check the path") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"need UTF-8, got another encoding at byte {error.start}: save the file as UTF-8") from None
+        raise ValueError(f"need UTF-8, got an invalid byte at position {error.start}: save the file as UTF-8") from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -50,7 +50,7 @@ class Curve:
 
     @property
     def full_kframes(self) -> float:
-        """Where the trial ends if nothing stops it: at the end of its budget, or at its first loss that is not finite."""
+        """The end of the trial if nothing stops it: the end of its budget, or its first loss that is not finite."""
         ended = self.val_losses.index(None) if None in self.val_losses else -1
         return float(self.prefixes[ended]["kframes"][-1])
 

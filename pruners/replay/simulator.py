@@ -20,7 +20,7 @@ from storage.optuna_private import stored
 
 @dataclass(frozen=True, slots=True)
 class ReplayedTrial:
-    """What became of one recorded trial."""
+    """The outcome of one recorded trial."""
 
     kframes: float  # spent
     pruned_by: str | None = None  # a rule, "peers", or the class of a pruner that gives no reason

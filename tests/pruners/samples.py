@@ -18,10 +18,13 @@ REPORTS, STEP = 12, 10.0  # a budget of 120 kframes
 Line = dict[str, Any]
 
 
-def trial(end: float, signals: Line = WELL, spoken: Line = SPEAKS, nan_at: int | None = None) -> Line:
+def trial(end: float, signals: Line = WELL, synthesis: Line = SPEAKS, nan_at: int | None = None) -> Line:
     """Return a trial whose loss falls as 1 / t towards `end`; from report `nan_at` on it is not a number."""
     losses = [end + (1 / n - 1 / REPORTS) if nan_at is None or n < nan_at else None for n in range(1, REPORTS + 1)]
-    return {"points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)], "end": spoken}
+    return {
+        "points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)],
+        "end": synthesis,
+    }
 
 
 def curves_of(folder: Path, *lines: dict[str, Any]) -> list[Curve]:

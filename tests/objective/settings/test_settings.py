@@ -198,7 +198,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_mistakes(tmp_path: Path) -> 
     with pytest.raises(SettingsError, match="need a file that can be read, got No such file"):
         resolve(tmp_path / "no.yaml", [], {}, gpu=False)
     (tmp_path / "latin.yaml").write_bytes("study: {name: é}".encode("latin-1"))
-    with pytest.raises(SettingsError, match="need UTF-8, got byte 14"):
+    with pytest.raises(SettingsError, match="need UTF-8, got an invalid byte at position 14"):
         resolve(tmp_path / "latin.yaml", [], {}, gpu=False)
 
 

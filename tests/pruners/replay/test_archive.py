@@ -56,9 +56,9 @@ def test_value_and_violations_are_those_of_a_study(
     for new in reports:
         if better(new, best, targets):
             best = new
-    spoken = {"premature_rate": premature, "overrun_rate": overrun}
-    line = {"points": [measurements(one) for one in reports], "end": spoken}
-    kept = line | {"kept": best and {"kframes": best.kframes, **spoken}}
+    synthesis = {"premature_rate": premature, "overrun_rate": overrun}
+    line = {"points": [measurements(one) for one in reports], "end": synthesis}
+    kept = line | {"kept": best and {"kframes": best.kframes, **synthesis}}
     for curve in read(archive(tmp_path_factory.getbasetemp() / "law.jsonl", line, kept), targets):
         if best is None:
             assert (curve.value, curve.violations, curve.condition) == (None, {}, "sick")
@@ -136,8 +136,8 @@ def test_a_loss_that_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, to
 )
 def test_the_condition_is_that_of_the_kept_snapshot(tmp_path: Path, condition: str, change: dict[str, Any]) -> None:
     one = at(10.0, 1.0, **change)
-    spoken = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
-    assert curve(tmp_path, points=[one], end=spoken).condition == condition
+    synthesis = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
+    assert curve(tmp_path, points=[one], end=synthesis).condition == condition
 
 
 def test_the_synthesis_of_the_kept_snapshot_counts_not_that_of_the_last(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from pruners.replay.correlation import correlations, figures
 def trial(quality: float, k: int, **kept: Any) -> dict[str, Any]:
     """Return a trial as good as `quality` in [0, 1] in everything: a better voice has a smaller loss and larger scores."""
     scores = dict.fromkeys(("diagonality", "alignment_score", "gate_accuracy"), quality)
-    point = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
+    report = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
     rates = {"premature_rate": 0.0, "overrun_rate": 1 - quality}
-    spoken = {"kframes": 10.0, **rates, "alignment_score": quality, "mcd_db": 12 - quality}
-    return {"k": k, "params": {}, "seconds": 1.0, "points": [point], "end": None, "kept": spoken | kept}
+    synthesis = {"kframes": 10.0, **rates, "alignment_score": quality, "mcd_db": 12 - quality}
+    return {"k": k, "params": {}, "seconds": 1.0, "points": [report], "end": None, "kept": synthesis | kept}
 
 
 def archive(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -75,12 +75,12 @@ def test_trials_without_a_synthesis_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [("{}", "line 1: need points"), ("", "need at least one trial"), (None, "No such file"), ("[1", "need one JSON object")],
 )
-def test_bad_input_is_one_message(text: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_message(text: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.jsonl"
     if text is not None:
         path.write_text(text)
     assert main(["--correlations", "--archive", str(path)]) == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -33,7 +33,7 @@ def messages(event: Event, scene: Scene, position: Position, words: Words, folde
     if event.kind == "flag":
         evidence = [found.evidence for found in scene.found.get(trial.number, ()) if found.rule == event.rule]
         text = [words("flag", number=trial.number, evidence=one) for one in evidence]
-        text += _action(event.rule, words)
+        text.append(words("act", action=words.advice(event.rule)))
         return [Message("\n".join(text), True, buttons=(stop_button(trial.number, words),))]
     return [Message(_of_trial(event, trial, words), loud=event.kind == "lost")]
 
@@ -46,7 +46,7 @@ def summary(trial: FrozenTrial, before: Sequence[FrozenTrial], scene: Scene, wor
     lines = [words(state, number=trial.number, value=number(trial.value), by=trial.user_attrs.get("pruned_by"))]
     if why := reason(trial):
         lines.append(f"<i>{escape(why, quote=False)}</i>")
-    lines += _action(next(iter(diagnoses(trial)), ""), words)
+    lines += [words("act", action=words.advice(rule)) for rule in diagnoses(trial)[:1]]
     lines += [_rank(trial, before, words), _spent(trial, scene, words), measured(trial.user_attrs, words)]
     if origin := trial.user_attrs.get("origin"):
         changes = f": {', '.join(trial.user_attrs['changes'])}" if "repair_of" in trial.user_attrs else ""
@@ -125,8 +125,7 @@ def _ending(trial: FrozenTrial, scene: Scene, position: Position, words: Words, 
     text = summary(trial, before, scene, words)
     row = dead_in_a_row([*before, trial])
     if row == DEAD:
-        action = words.action(trial.user_attrs["pruned_by"]) or MISSING
-        text += "\n" + words("dead", count=row, action=action)
+        text += "\n" + words("dead", count=row, action=words.advice(trial.user_attrs["pruned_by"]))
     loud = row == DEAD or best_of([*before, trial]) is trial
     parts = (pictures(trial, files, words), sample(trial, files, words))
     return [Message(text, loud, buttons=buttons_of(trial, words)), *(part for part in parts if part is not None)]
@@ -153,11 +152,6 @@ def _differences(trial: FrozenTrial, best: FrozenTrial | None, words: Words) -> 
     names = [name for name in its | mine if its.get(name) != mine.get(name)]
     changes = ", ".join(f"{name} {_shown(its.get(name))} → {_shown(mine.get(name))}" for name in names)
     return words("differs" if names else "same", number=best.number, value=number(best.value), changes=changes)
-
-
-def _action(rule: str, words: Words) -> list[str]:
-    action = words.action(rule)
-    return [words("act", action=action)] if action else []
 
 
 def _read(files: Mapping[str, Path], names: Sequence[str]) -> tuple[tuple[str, bytes], ...]:

@@ -4,8 +4,7 @@ from html import escape
 from typing import Any
 
 from objective.display.formatting import duration
-from objective.search.repair import MOVES
-from objective.search.stopping import WAYS_OUT
+from objective.search.repair import remedy
 
 EN = {
     "started": "▶️ <b>{study}</b> is watched: {finished} of {wanted} trials finished, {budget} kframes each",
@@ -74,6 +73,15 @@ EN = {
     "button_pause": "pause",
     "button_resume": "resume",
     "menu": "the board/the best trial/what became of a trial/its pictures/how it speaks/end it/no further trial/go on/commands",
+    "advice_exploded": "halve the learning rate, with clip_norm 1 or less",
+    "advice_unaligned": "double the guided weight; at its bound raise the reduction or the prenet's dropout",
+    "advice_never_stops": "double gate_positive_weight",
+    "advice_stops_too_early": "halve gate_positive_weight",
+    "advice_overfitted": "more dropout, ten times the weight decay",
+    "advice_too_slow": "double the learning rate, or a longer warm-up",
+    "advice_out_of_memory": "lower training.batch_size, or search fewer large networks",
+    "advice_peers": "nothing: others are better",
+    "advice_unknown": "compare its curves with the thresholds under health.",
 }
 RU = {
     "started": "▶️ <b>{study}</b> под наблюдением: готово {finished} из {wanted}, по {budget} тыс. кадров",
@@ -142,26 +150,17 @@ RU = {
     "button_pause": "пауза",
     "button_resume": "продолжить",
     "menu": "доска/лучшее испытание/что стало с испытанием/его графики/как оно говорит/остановить его/пауза/продолжить/команды",
+    "advice_exploded": "вдвое меньше скорость обучения, clip_norm не больше 1",
+    "advice_unaligned": "вдвое больше guided_weight; на границе увеличить reduction или prenet_dropout",
+    "advice_never_stops": "вдвое больше gate_positive_weight",
+    "advice_stops_too_early": "вдвое меньше gate_positive_weight",
+    "advice_overfitted": "больше dropout, в десять раз больше weight_decay",
+    "advice_too_slow": "вдвое больше скорость обучения или длиннее разогрев",
+    "advice_out_of_memory": "меньше training.batch_size или меньше крупных сетей в пространстве",
+    "advice_peers": "ничего: другие лучше",
+    "advice_unknown": "сравнить её кривые с порогами раздела health",
 }
 _UNITS = {" s": " с", " min": " мин", " h": " ч", " d": " д"}
-
-# What to do about it, by the name of the repair that does the same by itself, or where none does by the rule.
-_ACTIONS = {
-    "exploded": ("halve the learning rate, with clip_norm 1 or less", "вдвое меньше скорость обучения, clip_norm не больше 1"),
-    "unaligned": (
-        "double the guided weight; at its bound raise the reduction or the prenet's dropout",
-        "вдвое больше guided_weight; на границе увеличить reduction или prenet_dropout",
-    ),
-    "never_stops": ("double gate_positive_weight", "вдвое больше gate_positive_weight"),
-    "stops_too_early": ("halve gate_positive_weight", "вдвое меньше gate_positive_weight"),
-    "overfitted": ("more dropout, ten times the weight decay", "больше dropout, в десять раз больше weight_decay"),
-    "too_slow": ("double the learning rate, or a longer warm-up", "вдвое больше скорость обучения или длиннее разогрев"),
-    "out_of_memory": (
-        WAYS_OUT["out_of_memory"],
-        "меньше training.batch_size или меньше крупных сетей в пространстве",
-    ),
-    "peers": ("nothing: others are better", "ничего: другие лучше"),
-}
 
 
 class Words:
@@ -180,10 +179,9 @@ class Words:
             said = said.replace(english, russian)
         return said
 
-    def action(self, rule: str) -> str | None:
-        """What to do about `rule`; None for one that is not known."""
-        name = MOVES[rule].__name__.removeprefix("_") if rule in MOVES else rule
-        return _ACTIONS[name][self.russian] if name in _ACTIONS else None
+    def advice(self, rule: str) -> str:
+        """Return what to do about `rule`, which stopped a trial, or about a target of that name, which a trial missed."""
+        return self(f"advice_{remedy(rule).advice}")
 
     def reason(self, why: str) -> str:
         """Why a study stopped: in this language where it is one of ours, else as it was said."""

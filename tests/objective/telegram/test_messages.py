@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 
 from objective.display.summary import seconds_left
-from objective.search.repair import MOVES
+from objective.search.repair import REMEDIES, UNKNOWN
 from objective.telegram.event_queue import Event, Position, Scene
 from objective.telegram.markup import plain, units
 from objective.telegram.messages import messages
@@ -40,11 +40,15 @@ def test_both_languages_say_the_same_things() -> None:
     assert len(EN["menu"].split("/")) == len(RU["menu"].split("/")) == 9
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
-def test_every_rule_and_every_missed_target_has_a_way_out(language: str) -> None:
-    known = {rule.name for rule in rules(Levels())} | MOVES.keys() | {"peers", "out_of_memory"}
-    assert all(Words(language).action(rule) for rule in known)
-    assert Words(language).action("unheard of") is None
+def test_every_shipped_rule_and_every_remedy_has_advice_in_both_languages_and_there_is_no_other() -> None:
+    assert {rule.name for rule in rules(Levels())} <= REMEDIES.keys()
+    remedies = {f"advice_{remedy.advice}" for remedy in (*REMEDIES.values(), UNKNOWN)}
+    for texts in (EN, RU):
+        assert {key for key in texts if key.startswith("advice_")} == remedies
+
+
+def test_a_rule_without_a_remedy_of_its_own_gets_general_advice() -> None:
+    assert Words("en").advice("a_rule_of_yours") == "compare its curves with the thresholds under health."
 
 
 def test_durations_are_in_the_language() -> None:

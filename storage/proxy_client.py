@@ -11,9 +11,9 @@ from optuna.storages._grpc.auto_generated.api_pb2_grpc import StorageServiceStub
 from optuna.storages._grpc.client import GrpcClientCache
 
 from storage.errors import StorageError
+from storage.paths import PROXY_PORT
 from storage.retry import OPENING_SECONDS, first_line, patient
 
-PORT = 13_000
 # A proxy that is gone is noticed within half a minute, also in the middle of a call, and one that is back within five seconds.
 CLIENT = {"grpc.keepalive_time_ms": 20_000, "grpc.keepalive_timeout_ms": 10_000, "grpc.http2.max_pings_without_data": 0}
 CLIENT |= {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 5_000}
@@ -36,11 +36,11 @@ def connect(address: str, patience_s: float) -> BaseStorage:
     """The studies behind the proxy at `//HOST:PORT`. Raises StorageError where none answers."""
     try:
         place = urlsplit(address)
-        host, port = place.hostname, place.port or PORT
+        host, port = place.hostname, place.port or PROXY_PORT
     except ValueError:
         host = None
     if not host or "@" in address or place.path.strip("/"):
-        raise StorageError(f"need the address of a proxy such as grpc://host:{PORT}: python -m storage.proxy prints it")
+        raise StorageError(f"need the address of a proxy such as grpc://host:{PROXY_PORT}: `tacotune proxy` prints it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         proxy = Proxy(host=bracketed(host), port=port)

@@ -41,7 +41,8 @@ LIGHT = {
 }
 HEAVY = {"torch", "optuna", "librosa", "sqlalchemy", "mlflow", "tensorboard", "aiohttp", "matplotlib", "rich"}
 VIEWS = ["dashboard", "mlflow", "tensorboard", "telegram", "export"]
-HELP = {command: HEAVY | {"numpy", "pydantic"} for command in ("objective.study", "storage.cleanup")}
+LIGHT_COMMANDS = ("study", "steer", "cleanup", "proxy", "record")
+HELP = {f"objective.{command}": HEAVY | {"numpy", "pydantic"} for command in LIGHT_COMMANDS}
 HELP |= {f"objective.{view}": HEAVY for view in VIEWS}
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.runtime.signals import Interruption
-from objective.views.launcher import STORAGE, Command
+from objective.views.launcher import Command
 from storage.paths import ARTIFACTS, url_of
+from storage.paths import STORAGE_VARIABLE as STORAGE
 
 if TYPE_CHECKING:
     import optuna

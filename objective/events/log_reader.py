@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.errors import BadInput
 from model.report import Report
 from objective.events.log_writer import record
 from storage.paths import trial_folder
 
 
-class NoStudyLog(ValueError):
+class NoStudyLog(BadInput):
     """There is no study of this name, or nothing of it to read."""
 
 

@@ -23,6 +23,7 @@ from objective.display.formatting import duration
 from objective.display.notes import board, note, save
 from objective.display.summary import ENDS, best_of
 from objective.events.types import OUTSIDE, TrialEnded, TrialStarted
+from objective.runtime.cli import typed_name
 from objective.runtime.errors import MACHINE, machine_failure
 from objective.runtime.signals import Interrupted
 from objective.search.control import paused
@@ -38,7 +39,7 @@ from storage.lineage import ancestors, doubled, drop, ordinal, release
 from storage.paths import ARTIFACT_FILES
 from storage.retention import Keep, tidy
 
-PAUSED = "paused: no trial begins until the study is resumed (python -m objective.steer, or Telegram)"
+PAUSED = f"paused: no trial starts until the study is resumed ({typed_name('steer')} resume, or Telegram)"
 LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
 FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker whose machine failed tries again, by setting
 SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from objective.runtime.signals import SIGNALS
 from objective.settings.telegram_env import Setup, SetupError
-from objective.views.launcher import STORAGE
+from storage.paths import STORAGE_VARIABLE as STORAGE
 
 if TYPE_CHECKING:
     import optuna

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 
+from objective.proxy import main
 from storage.errors import StorageError
-from storage.proxy import main
 from tests.storage.servers import Proxy
 
 Open = Callable[..., BaseStorage]

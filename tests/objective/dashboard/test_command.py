@@ -15,8 +15,9 @@ import optuna
 import pytest
 
 from objective.dashboard.__main__ import TOKEN, main
-from objective.views.launcher import BESIDE, STORAGE
+from objective.views.launcher import BESIDE
 from storage.artifacts import publish
+from storage.paths import STORAGE_VARIABLE as STORAGE
 from storage.studies import open_storage
 from tests.objective.asking import ask
 from tests.processes import until

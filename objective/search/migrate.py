@@ -19,13 +19,13 @@ from optuna.trial import FrozenTrial, create_trial
 from model.config import Config
 from model.errors import BadInput
 from model.report import Health
-from objective.display.summary import ENDS
 from pruners.health_record import SIGNALS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
 from search_spaces.validate import read_table
 from storage.leases import gone, owner
+from storage.outcome import is_finished
 
 MADE_S = 2.0  # that another process may take from making a study to saying what it is for
 LOOK_S, SETTLE_S = 0.2, 1.0  # between two looks at what it does; before what was taken over is one's own
@@ -217,7 +217,7 @@ class _Answers:
 
 def _moved(trial: FrozenTrial, before: Space, space: Space) -> _Answers | str:
     """The same point in the new space, or why it is none."""
-    if trial.state not in ENDS:
+    if not is_finished(trial):
         return f"{trial.state.name} is no result"
     settings = values(before.base)
     try:

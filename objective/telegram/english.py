@@ -24,7 +24,7 @@ TEXTS = {
     "sick": "⚠️ <b>trial {number}: {value}</b>, sick",
     "pruned": "✂️ <b>trial {number}</b> pruned by {by}, validation loss {value}",
     "rank": "rank {rank} of {count}",
-    "no_rank": "not ranked, since only healthy trials are: {healthy} of {count}",
+    "no_rank": "not ranked; healthy trials: {healthy} of {count}",
     "spent": "{kframes} of {budget} kframes in {time}",
     "differs": "compared with trial {number}, the best before it ({value}): {changes}",
     "same": "same parameters as trial {number}, the best before it ({value})",
@@ -33,7 +33,7 @@ TEXTS = {
         "diagonality {diagonality}, alignment {alignment_score}, coverage {coverage}, stop token {gate}, gradient norm {norm}"
     ),
     "act": "→ {action}",
-    "dead": "🚩 {count} consecutive {count:trial|trials} pruned at the first report: {action}",
+    "dead": "🚩 {count} consecutive {count:trial|trials} pruned at the first report",
     "pictures": "trial {number}: attention and curves",
     "sample": "trial {number}: synthesized sample",
     # any other trial

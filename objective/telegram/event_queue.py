@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.summary import ENDS
 from objective.search.stopping import at_birth
 from pruners.rules import Decision
+from storage.outcome import is_finished
 
 BACKLOG = 10  # a study with more finished trials than this, when Telegram is first switched on, is reported from then on
 DEAD_IN_A_ROW = 3  # consecutive trials pruned at their first report that are a red flag
@@ -39,7 +39,7 @@ class StudyState:
 
     @property
     def finished(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials if trial.state in ENDS]
+        return [trial for trial in self.trials if is_finished(trial)]
 
     @property
     def running(self) -> list[FrozenTrial]:
@@ -145,7 +145,7 @@ def _pending(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tupl
         if "migrated_from" in attributes:
             continue
         retried = attributes.keys() & {"again_of", "repair_of"}
-        if retried and number not in position.begun and trial.state in (TrialState.RUNNING, *ENDS):
+        if retried and number not in position.begun and (trial.state == TrialState.RUNNING or is_finished(trial)):
             yield (trial.datetime_start or datetime.min, 0, number), Event("begun", number)
         kind = _end_kind(trial)
         if kind is not None and number not in position.ended:
@@ -154,7 +154,7 @@ def _pending(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tupl
 
 def _end_kind(trial: FrozenTrial) -> str | None:
     """Return how a trial ended; None if it has not, or if its end is not worth a message."""
-    if trial.state in ENDS:
+    if is_finished(trial):
         return "ended"
     if trial.state != TrialState.FAIL or "dropped" in trial.user_attrs:
         return None
@@ -167,7 +167,7 @@ def _in_progress(trial: FrozenTrial, position: Position) -> bool:
     """Return whether a trial runs, or has finished since the last report."""
     if trial.state == TrialState.RUNNING:
         return True
-    return trial.state in ENDS and trial.number not in position.ended and "migrated_from" not in trial.user_attrs
+    return is_finished(trial) and trial.number not in position.ended and "migrated_from" not in trial.user_attrs
 
 
 def _end_time(trial: FrozenTrial) -> datetime:

@@ -10,12 +10,13 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from objective.display.formatting import kframes, norm, number, share
-from objective.display.summary import best_of, described, folder_of, healthy, pruned, reason
+from objective.display.summary import described
 from objective.runtime.cli import typed_name
 from objective.search.repair import diagnoses
 from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import DEAD_IN_A_ROW, Event, Position, StudyState, dead_in_a_row, reported_trials
 from objective.telegram.translations import Translator
+from storage.outcome import best_of, folder_of, healthy, outcome, reason, value
 
 PICTURES = ("alignment.png", "curves.png")
 SAMPLE = "sample.ogg"
@@ -44,9 +45,8 @@ def messages(
 def summary(trial: FrozenTrial, before: Sequence[FrozenTrial], state: StudyState, translate: Translator) -> str:
     """Return a finished trial, compared with the trials that finished `before` it, as HTML."""
     best = best_of(before)
-    new_best = best_of([*before, trial]) is trial
-    outcome = "pruned" if pruned(trial) else "new_best" if new_best else "healthy" if healthy(trial) else "sick"
-    lines = [translate(outcome, number=trial.number, value=number(trial.value), by=trial.user_attrs.get("pruned_by"))]
+    key = "new_best" if best_of([*before, trial]) is trial else str(outcome(trial))
+    lines = [translate(key, number=trial.number, value=number(trial.value), by=trial.user_attrs.get("pruned_by"))]
     if why := reason(trial):
         lines.append(f"<i>{escape(why, quote=False)}</i>")
     lines += [translate("act", action=translate.advice(rule)) for rule in diagnoses(trial)[:1]]
@@ -65,7 +65,7 @@ def best_trial(state: StudyState, translate: Translator, folder: Path) -> str:
     trial_folder = folder_of(best, folder)
     where = ["--out", str(folder.parent), "--study", f"{state.name}-next", *state.flags]
     command = f"{typed_name('study')} {shlex.join([*where, '--warm-start', str(trial_folder / 'best.pt')])}"
-    configuration = "\n".join(f"{name} {_shown(value)}" for name, value in best.params.items())
+    configuration = "\n".join(f"{name} {_shown(setting)}" for name, setting in best.params.items())
     return "\n".join(
         [
             translate("best", number=best.number, value=number(best.value)),
@@ -139,7 +139,7 @@ def _end_messages(
     text = summary(trial, before, state, translate)
     dead = dead_in_a_row([*before, trial]) == DEAD_IN_A_ROW
     if dead:
-        text += "\n" + translate("dead", count=DEAD_IN_A_ROW, action=translate.advice(trial.user_attrs["pruned_by"]))
+        text += "\n" + translate("dead", count=DEAD_IN_A_ROW)
     loud = dead or best_of([*before, trial]) is trial
     attachments = (pictures(trial, files, translate), sample(trial, files, translate))
     first = Message(text, loud, buttons=file_buttons(trial, translate))
@@ -149,7 +149,7 @@ def _end_messages(
 def _rank(trial: FrozenTrial, before: Sequence[FrozenTrial], translate: Translator) -> str:
     rivals, count = [other for other in before if healthy(other)], len(before) + 1
     if healthy(trial):
-        return translate("rank", rank=1 + sum(_value(rival) <= _value(trial) for rival in rivals), count=count)
+        return translate("rank", rank=1 + sum(value(rival) <= value(trial) for rival in rivals), count=count)
     return translate("no_rank", healthy=len(rivals), count=count)
 
 
@@ -162,7 +162,7 @@ def _differences(trial: FrozenTrial, best: FrozenTrial | None, translate: Transl
     """Return the parameters in which a trial differs from the best before it; all of its parameters if there is none."""
     params = described(trial.params)
     if best is None:
-        return translate("params", params=", ".join(f"{name} {_shown(value)}" for name, value in params.items()))
+        return translate("params", params=", ".join(f"{name} {_shown(setting)}" for name, setting in params.items()))
     others = described(best.params)
     names = [name for name in others | params if others.get(name) != params.get(name)]
     changes = ", ".join(f"{name} {_shown(others.get(name))} → {_shown(params.get(name))}" for name in names)
@@ -178,9 +178,5 @@ def _read(files: Mapping[str, Path], names: Sequence[str]) -> tuple[tuple[str, b
     return tuple(contents)
 
 
-def _value(trial: FrozenTrial) -> float:
-    return float("inf") if trial.value is None else trial.value
-
-
-def _shown(value: Any) -> str:
-    return MISSING if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+def _shown(setting: Any) -> str:
+    return MISSING if setting is None else f"{setting:.3g}" if isinstance(setting, float) else str(setting)

@@ -15,6 +15,7 @@ from pruners.combinators import rules
 from pruners.rules import Decision, judge
 from pruners.thresholds import Levels
 from storage.leases import Watch
+from storage.optuna_private import storage_of, study_id
 
 IDLE_S = 600.0  # without an active worker, after which a study counts as stopped
 
@@ -38,7 +39,7 @@ class Observer:
         self.command_ended_at = 0.0  # when that was noticed; 0 before
 
     def attributes(self) -> dict[str, Any]:
-        return self.study._storage.get_study_user_attrs(self.study._study_id)
+        return storage_of(self.study).get_study_user_attrs(study_id(self.study))
 
     def observe(self) -> StudyState:
         trials, attributes = self.study.get_trials(deepcopy=False), self.attributes()

@@ -17,6 +17,7 @@ from objective.telegram.bot_api import Bot, Message, RequestRefused
 from objective.telegram.reporter import NotAllReported, Reporter
 from objective.telegram.translations import Translator
 from storage.lookup import existing_study
+from storage.optuna_private import storage_of
 from storage.paths import url_of
 from storage.studies import stop_retrying
 
@@ -54,7 +55,7 @@ async def _report(setup: Setup, study: optuna.Study, parsed: argparse.Namespace)
     def stop() -> None:
         for number in SIGNALS:  # one is enough: a message that is under way is still sent and recorded
             signal.signal(number, signal.SIG_IGN)
-        stop_retrying(study._storage)
+        stop_retrying(storage_of(study))
         reporting.cancel()
 
     loop = asyncio.get_running_loop()

@@ -43,7 +43,7 @@ def test_a_pruned_trial_has_the_reason_and_advice(tmp_path: Path) -> None:
     lines = text_of(Event("ended", 1), state, Position("started", ended={0})).splitlines()
     advice = "→ double guided_weight; if it is at its bound, raise reduction or prenet_dropout"
     assert lines[1:3] == [REASON, advice]
-    assert "not ranked, since only healthy trials are: 1 of 2" in lines
+    assert "not ranked; healthy trials: 1 of 2" in lines
     assert lines[-1] == "compared with trial 0, the best before it (0.600): reduction 2 → 1"
 
 
@@ -72,7 +72,7 @@ def test_the_third_consecutive_trial_pruned_at_its_first_report_is_a_red_flag(tm
     for number in range(4):
         position = Position("started", ended=set(range(number)))
         (message,) = messages(Event("ended", number), builder.state(), position, Translator("en"), FOLDER, lambda trial: {})
-        flagged.append((message.loud, "🚩 3 consecutive trials pruned at the first report: halve" in message.text))
+        flagged.append((message.loud, "🚩 3 consecutive trials pruned at the first report" in message.text))
     assert flagged == [(False, False), (False, False), (True, True), (False, False)]
 
 

@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an answer is made of."""
+    """The study and the language that an answer is made from."""
 
     study: optuna.Study
     state: StudyState

@@ -1,7 +1,7 @@
-"""Which event of a study is reported next.
+"""Choose the event of a study that is reported next.
 
-It follows from the study's state and from what has been reported, and from nothing else: the same study and the same position
-give the same next event, in any process and at any time.
+The choice follows from the study's state and from what has been reported, and from nothing else: the same study and the same
+position give the same next event, in any process and at any time.
 """
 
 import uuid
@@ -57,7 +57,7 @@ class Event:
 
 @dataclass(slots=True)
 class Position:
-    """What has been reported, kept as one JSON attribute of the study; the fields' names are part of that format."""
+    """The part of the study that has been reported, kept as one JSON attribute; the fields' names belong to that format."""
 
     phase: str = ""  # the newest of started, resumed, stopped, done
     ended: set[int] = field(default_factory=set)  # trials whose end has been reported

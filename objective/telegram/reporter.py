@@ -43,7 +43,7 @@ class LeaseLost(Exception):
 
 
 class NotAllReported(Exception):
-    """The time after the end of the study's command was not enough. The message says so."""
+    """The time after the end of the study's command was not enough."""
 
 
 class Reporter:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.objective.telegram.server import BotApi
 from tests.objective.telegram.short_waits import SHORT
-from tests.objective.telegram.studies import draw
+from tests.objective.telegram.studies import write_files
 
 
 @pytest.fixture(autouse=True)
@@ -25,5 +25,5 @@ def telegram() -> Iterator[BotApi]:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return draw(tmp_path_factory.mktemp("drawn"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_files(tmp_path_factory.mktemp("files"))

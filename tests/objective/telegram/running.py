@@ -12,6 +12,7 @@ from objective.telegram.bot_api import Bot
 from objective.telegram.reporter import Reporter
 from storage.lookup import existing_study
 from tests.objective.telegram.server import TOKEN, BotApi
+from tests.objective.telegram.short_waits import shorten_waits
 from tests.objective.telegram.studies import NAME
 
 INHERITED = {name: value for name, value in environment().items() if not name.startswith(("TELEGRAM_", "TACOTUNE_"))}
@@ -25,6 +26,14 @@ async def report_all(telegram: BotApi, out: Path, why: str = "interrupted", log:
         reporter.command.why = why
         reporter.command.ended.set()
         await asyncio.wait_for(reporter.run(), 60)
+
+
+def report_all_in_process(url: str, out: Path) -> None:
+    """The same as the main function of a process, with short waits."""
+    shorten_waits()
+    server = BotApi()
+    server.url = url
+    asyncio.run(report_all(server, out))
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[
 def test_one_message_a_second_to_a_chat_and_twenty_a_minute_to_a_group(
     telegram: BotApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With shorter limits. Chats do not wait for each other."""
+    """The limits are shortened. Chats do not wait for each other."""
     monkeypatch.setattr(api, "SPACING_S", 0.05)
     monkeypatch.setattr(api, "WINDOW_S", 3.0)
     monkeypatch.setattr(api, "GROUP", 5)
@@ -142,7 +142,7 @@ def test_a_server_that_is_no_bot_api_is_a_refusal(telegram: BotApi) -> None:
 
 
 def test_the_token_is_in_no_exception_and_in_no_repr(telegram: BotApi) -> None:
-    """Also where a server repeats it, and where nobody listens."""
+    """Not even if a server repeats it, or if no server listens."""
     secret = TOKEN.partition(":")[2]
     telegram.script["getMe"].append((400, f"no such path: /bot{TOKEN}/getMe", {}))
     log: list[str] = []

@@ -42,8 +42,8 @@ def answered_presses(telegram: BotApi) -> list[dict[str, object]]:
     return [fields for _, method, fields in telegram.calls if method == "answerCallbackQuery"]
 
 
-def test_each_command_is_answered_in_the_chat_it_came_from(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
-    eventful_study(tmp_path, drawn)
+def test_each_command_is_answered_in_the_chat_it_came_from(telegram: BotApi, tmp_path: Path, files: list[Path]) -> None:
+    eventful_study(tmp_path, files)
     commands = ["/status", "/best", "/trial 2", "/trial 3", "/curves 0", "/listen 0", "/curves 3", "/listen 1"]
     commands += ["/trial", "/trial 99", "/help", "/what"]
     sent = replies(telegram, tmp_path, *(lambda text=text: telegram.receive(text, chat=2) for text in commands))
@@ -65,8 +65,8 @@ def test_each_command_is_answered_in_the_chat_it_came_from(telegram: BotApi, tmp
     assert [message.method for message in sent[4:6]] == ["sendMediaGroup", "sendVoice"]
 
 
-def test_a_button_does_what_its_command_would_do_if_typed(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
-    builder = eventful_study(tmp_path, drawn)
+def test_a_button_does_what_its_command_would_do_if_typed(telegram: BotApi, tmp_path: Path, files: list[Path]) -> None:
+    builder = eventful_study(tmp_path, files)
     (reply,) = replies(telegram, tmp_path, lambda: telegram.receive(f"/listen 2 {mark(builder)}", press=True))
     assert reply.method == "sendVoice"
     assert answered_presses(telegram) == [{"callback_query_id": "press"}]

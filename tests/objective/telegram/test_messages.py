@@ -56,7 +56,7 @@ def test_a_sick_trial_has_the_target_that_it_misses_and_advice(tmp_path: Path) -
 
 
 def test_a_trial_reported_again_after_a_crash_reads_the_same(tmp_path: Path) -> None:
-    """What has been reported decides its rank and the best, not what has finished since."""
+    """Its rank and the best depend on what has been reported, not on what has finished since."""
     builder = eventful_study(tmp_path, [])
     position = Position("started", ended={0, 1})
     before = text_of(Event("ended", 2), builder.state(), position)
@@ -151,7 +151,7 @@ def test_the_board_offers_to_resume_a_paused_study_and_to_pause_any_other(tmp_pa
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_message_is_html_that_telegram_parses(tmp_path: Path, telegram: BotApi, language: str) -> None:
-    """With every special character of HTML in what comes from outside."""
+    """Names and reasons from outside hold every special character of HTML."""
     builder = StudyBuilder(tmp_path)
     nasty = "<b & c> " * 9
     builder.prune(builder.begin(), why=nasty)

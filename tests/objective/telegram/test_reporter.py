@@ -14,9 +14,8 @@ from objective.telegram.reporter import POSITION
 from storage.leases import owner
 from storage.lookup import existing_study
 from tests.objective.samples import report
-from tests.objective.telegram.running import marks, report_all, reported, watching
+from tests.objective.telegram.running import marks, report_all, report_all_in_process, reported, watching
 from tests.objective.telegram.server import RESET, SENDING, SLOW, BotApi
-from tests.objective.telegram.short_waits import shorten_waits
 from tests.objective.telegram.studies import NAME, PARAMS, REPORTED, StudyBuilder, eventful_study, sick
 from tests.processes import happens
 
@@ -26,9 +25,9 @@ UNREADABLE = (400, "Bad Request: can't parse entities: unclosed tag", {})
 
 
 def test_everything_is_reported_once_in_order_and_then_nothing_more(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path]
+    telegram: BotApi, tmp_path: Path, files: list[Path]
 ) -> None:
-    eventful_study(tmp_path, drawn)
+    eventful_study(tmp_path, files)
     asyncio.run(report_all(telegram, tmp_path))
     assert reported(telegram) == REPORTED
     asyncio.run(report_all(telegram, tmp_path))
@@ -37,14 +36,14 @@ def test_everything_is_reported_once_in_order_and_then_nothing_more(
     assert len([line for line in telegram.lines if line.startswith(f"{NAME}:")]) == 1, "one board, edited"
 
 
-def test_pictures_are_an_album_and_the_sample_is_a_voice_message(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
-    eventful_study(tmp_path, drawn)
+def test_pictures_are_an_album_and_the_sample_is_a_voice_message(telegram: BotApi, tmp_path: Path, files: list[Path]) -> None:
+    eventful_study(tmp_path, files)
     asyncio.run(report_all(telegram, tmp_path))
     names = ("trial 0: attention and curves", "trial 0: synthesized sample", "trial 1: attention and curves")
     album, voice, single = (telegram.chat[REPORTED.index(name)] for name in names)
-    assert (album.method, sorted(album.files.values())) == ("sendMediaGroup", sorted(file.read_bytes() for file in drawn[:2]))
-    assert (voice.method, voice.files) == ("sendVoice", {"voice": drawn[2].read_bytes()})
-    assert (single.method, single.files) == ("sendPhoto", {"photo": drawn[0].read_bytes()})
+    assert (album.method, sorted(album.files.values())) == ("sendMediaGroup", sorted(file.read_bytes() for file in files[:2]))
+    assert (voice.method, voice.files) == ("sendVoice", {"voice": files[2].read_bytes()})
+    assert (single.method, single.files) == ("sendPhoto", {"photo": files[0].read_bytes()})
 
 
 def test_phones_ring_for_start_and_end_a_new_best_and_a_lost_trial(telegram: BotApi, tmp_path: Path) -> None:
@@ -56,9 +55,9 @@ def test_phones_ring_for_start_and_end_a_new_best_and_a_lost_trial(telegram: Bot
 
 @pytest.mark.parametrize("fault", [RETRY, UNREADABLE, DOWN, RESET, SLOW])
 def test_a_fault_at_any_message_loses_repeats_and_moves_none(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path], fault: Any
+    telegram: BotApi, tmp_path: Path, files: list[Path], fault: Any
 ) -> None:
-    eventful_study(tmp_path, drawn)
+    eventful_study(tmp_path, files)
     for method in (*SENDING, "editMessageText", "pinChatMessage", "getMe", "getUpdates"):
         telegram.script[method].extend([fault] if fault in (RETRY, SLOW) else [fault, fault])
     if fault == UNREADABLE:
@@ -157,22 +156,15 @@ def test_a_deleted_board_is_replaced(telegram: BotApi, tmp_path: Path) -> None:
     assert len(set(telegram.pinned)) == 2
 
 
-def _child(url: str, out: Path) -> None:
-    """The reporter of a study whose command has ended, in a process of its own."""
-    shorten_waits()
-    server = type("Server", (), {"url": url})()
-    asyncio.run(report_all(server, out))
-
-
 @pytest.mark.parametrize(("when", "every"), [("before", 1), ("after", 2)])
 def test_a_reporter_killed_at_a_message_loses_none(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path], when: str, every: int
+    telegram: BotApi, tmp_path: Path, files: list[Path], when: str, every: int
 ) -> None:
     """Killed before a message arrives, it repeats none; killed between its arrival and its record, that one and no other."""
-    builder = StudyBuilder(tmp_path, drawn=drawn)
+    builder = StudyBuilder(tmp_path, files=files)
     builder.complete(builder.begin(), 0.5)
     builder.lose(builder.begin())
-    builder.drawn = []
+    builder.files = []
     builder.prune(builder.begin(again_of=1))
     context = get_context("forkserver")
     context.set_forkserver_preload(["tests.objective.telegram.running"])
@@ -190,7 +182,7 @@ def test_a_reporter_killed_at_a_message_loses_none(
 
     setattr(telegram, when, kill)
     while True:
-        victims.append(context.Process(target=_child, args=(telegram.url, tmp_path)))
+        victims.append(context.Process(target=report_all_in_process, args=(telegram.url, tmp_path)))
         victims[-1].start()
         victims[-1].join(30)
         if victims[-1].exitcode == 0:

@@ -111,9 +111,9 @@ def test_a_blocked_bot_ends_the_reporter_with_one_sentence(telegram: BotApi, tmp
     )
 
 
-def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
+def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: Path, files: list[Path]) -> None:
     """Started by a study's command, through all kinds of faults, to its end: database, outputs, process title and messages."""
-    builder = StudyBuilder(tmp_path, drawn=drawn)
+    builder = StudyBuilder(tmp_path, files=files)
     builder.complete(builder.begin(), 0.5)
     telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset"])
     telegram.script["sendMediaGroup"].append((400, f"cannot /bot{TOKEN}/", {}))

@@ -32,8 +32,8 @@ def test_a_refused_text_stays_pending(telegram: BotApi, tmp_path: Path, reason: 
     assert marks(telegram) == ["▶", "⭐", "⏹"]
 
 
-def test_a_refused_file_is_skipped(telegram: BotApi, tmp_path: Path, drawn: list[Path]) -> None:
-    builder, log = StudyBuilder(tmp_path, drawn=drawn), list[str]()
+def test_a_refused_file_is_skipped(telegram: BotApi, tmp_path: Path, files: list[Path]) -> None:
+    builder, log = StudyBuilder(tmp_path, files=files), list[str]()
     builder.complete(builder.begin(), 0.5)
     telegram.script["sendMediaGroup"].append((400, "Bad Request: not enough rights to send photos to the chat", {}))
     asyncio.run(report_all(telegram, tmp_path, log=log))
@@ -43,9 +43,9 @@ def test_a_refused_file_is_skipped(telegram: BotApi, tmp_path: Path, drawn: list
 
 @pytest.mark.parametrize(("stopped_at", "signals"), [(0, 1), (2, 3), (4, 1)])
 def test_a_message_that_a_signal_interrupts_is_recorded(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path], stopped_at: int, signals: int
+    telegram: BotApi, tmp_path: Path, files: list[Path], stopped_at: int, signals: int
 ) -> None:
-    builder = StudyBuilder(tmp_path, drawn=drawn)
+    builder = StudyBuilder(tmp_path, files=files)
     builder.complete(builder.begin(), 0.5)
     received = [0]
 
@@ -88,10 +88,10 @@ def test_without_a_database_the_reporter_ends_some_time_after_the_command_even_i
 
 @pytest.mark.parametrize("stopped_at", range(6))
 def test_a_cancelled_reporter_records_the_message_that_is_under_way(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path], stopped_at: int
+    telegram: BotApi, tmp_path: Path, files: list[Path], stopped_at: int
 ) -> None:
     """The cancellation comes when Telegram has received the message and has not answered yet."""
-    builder = StudyBuilder(tmp_path, drawn=drawn)
+    builder = StudyBuilder(tmp_path, files=files)
     builder.complete(builder.begin(), 0.5)
 
     async def scenario() -> None:
@@ -114,9 +114,9 @@ def test_a_cancelled_reporter_records_the_message_that_is_under_way(
 
 
 def test_an_undecodable_file_name_and_an_unreadable_picture_do_no_harm(
-    telegram: BotApi, tmp_path: Path, drawn: list[Path]
+    telegram: BotApi, tmp_path: Path, files: list[Path]
 ) -> None:
-    builder = StudyBuilder(tmp_path, drawn=drawn)
+    builder = StudyBuilder(tmp_path, files=files)
     builder.lose(builder.begin(), "input/output error: /data/st\udcfchle/last.pt")
     builder.complete(builder.begin(), 0.5)
     picture = artifacts(builder.study, builder.trials[1], tmp_path)["alignment.png"]

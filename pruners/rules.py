@@ -1,8 +1,8 @@
 """The health rules: pure functions of the health record that detect a failing trial and give the evidence.
 
 A rule judges the last report of a record (`pruners/health_record.py`): nothing, a warning, or critical, which requests a stop.
-`SHIPPED` lists the rules; a rule's thresholds are the setting of its name (`pruners/thresholds.py`), from which its warm-up and
-patience follow (`pruners/combinators.py`). Loads without torch and Optuna.
+`SHIPPED_RULES` lists the rules. A rule's thresholds are the setting of its name (`pruners/thresholds.py`), from which its
+warm-up and patience follow (`pruners/combinators.py`). Loads without torch and Optuna.
 """
 
 from collections.abc import Callable
@@ -188,7 +188,7 @@ def no_alignment(limits: NoAlignment) -> Rule:
     return AllOf("no_alignment", tuple(Below(signal, Floor(low, low)) for signal, low in least.items()))
 
 
-class Shipped(NamedTuple):
+class ShippedRule(NamedTuple):
     """A shipped rule: a function that makes it from its thresholds, and the cause that it is a symptom of."""
 
     make: Callable[[Any], Rule]
@@ -196,27 +196,27 @@ class Shipped(NamedTuple):
 
 
 # By the name of the rule, which is that of its thresholds; the gravest first.
-SHIPPED: dict[str, Shipped] = {
-    "nonfinite": Shipped(NotFinite, "exploded"),
-    "grad_norm": Shipped(Explosion, "exploded"),
-    "grad_norm_median": Shipped(partial(Below, "grad_norm_median"), "too_slow"),
-    "progress": Shipped(Divergence, "exploded"),
-    "no_alignment": Shipped(no_alignment, "unaligned"),
-    "diagonality": Shipped(partial(Below, "diagonality"), "unaligned"),
-    "alignment_score": Shipped(partial(Below, "alignment_score"), "unaligned"),
-    "coverage": Shipped(partial(Below, "coverage"), "unaligned"),
-    "relapse": Shipped(Relapse, "exploded"),
-    "gate_accuracy": Shipped(partial(Below, "gate_accuracy"), "never_stops"),
-    "overfit_gap": Shipped(Overfit, "overfitted"),
-    "stagnation": Shipped(Stagnant, "too_slow"),
+SHIPPED_RULES: dict[str, ShippedRule] = {
+    "nonfinite": ShippedRule(NotFinite, "exploded"),
+    "grad_norm": ShippedRule(Explosion, "exploded"),
+    "grad_norm_median": ShippedRule(partial(Below, "grad_norm_median"), "too_slow"),
+    "progress": ShippedRule(Divergence, "exploded"),
+    "no_alignment": ShippedRule(no_alignment, "unaligned"),
+    "diagonality": ShippedRule(partial(Below, "diagonality"), "unaligned"),
+    "alignment_score": ShippedRule(partial(Below, "alignment_score"), "unaligned"),
+    "coverage": ShippedRule(partial(Below, "coverage"), "unaligned"),
+    "relapse": ShippedRule(Relapse, "exploded"),
+    "gate_accuracy": ShippedRule(partial(Below, "gate_accuracy"), "never_stops"),
+    "overfit_gap": ShippedRule(Overfit, "overfitted"),
+    "stagnation": ShippedRule(Stagnant, "too_slow"),
 }
 
 
 def shipped_rules(thresholds: Thresholds, cause: Cause | None = None) -> tuple[Rule, ...]:
     """Return the shipped rules with their warm-up and patience, the gravest first; with `cause` only those of this cause."""
-    chosen = [name for name, shipped in SHIPPED.items() if cause in (None, shipped.cause)]
+    chosen = [name for name, shipped in SHIPPED_RULES.items() if cause in (None, shipped.cause)]
     limits = {name: getattr(thresholds, name) for name in chosen}
-    return tuple(delayed(SHIPPED[name].make(limits[name]), limits[name]) for name in chosen)
+    return tuple(delayed(SHIPPED_RULES[name].make(limits[name]), limits[name]) for name in chosen)
 
 
 def _last(record: Record, signal: str) -> float | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pruners.combinators import After, AllOf, AnyOf, Patient
 from pruners.decision import Decision, judge, status
 from pruners.health_record import MAX_REPORTS, SIGNALS, Record, empty, extended
-from pruners.rules import SHIPPED, Below, Relapse, shipped_rules
+from pruners.rules import SHIPPED_RULES, Below, Relapse, shipped_rules
 from pruners.thresholds import Ceiling, Floor, NoAlignment, Stagnation, Thresholds
 
 BUDGET = 240.0  # kframes: a report every 10
@@ -214,8 +214,8 @@ def test_relapse_is_measured_from_the_best_score() -> None:
 
 
 def test_a_rule_its_thresholds_and_its_setting_have_one_name() -> None:
-    assert [rule.name for rule in RULES] == list(SHIPPED)
-    assert {field.name for field in fields(Thresholds)} == {*SHIPPED, "targets"}
+    assert [rule.name for rule in RULES] == list(SHIPPED_RULES)
+    assert {field.name for field in fields(Thresholds)} == {*SHIPPED_RULES, "targets"}
 
 
 def test_rules_are_chosen_by_their_cause() -> None:

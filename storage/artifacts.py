@@ -1,7 +1,7 @@
-"""What a person looks at and listens to, in Optuna's artifact store: optuna-dashboard shows it beside the trial.
+"""Pictures and sounds of trials in Optuna's artifact store, where optuna-dashboard shows them next to the trial.
 
-One folder, `artifacts` beside the studies, serves them all. Optuna's own `upload_artifact` tells the study of a file before it
-is there; here it lies in the store whole, and then the study is told.
+All studies of an output folder share one store, its folder `artifacts`. Optuna's own `upload_artifact` records a file in the
+study before the file exists; here the complete file lies in the store first, and is recorded in the study afterwards.
 """
 
 import json
@@ -26,7 +26,10 @@ KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
 
 
 class Store(FileSystemArtifactStore):
-    """Made by the first file that comes into it. One that is gone may be removed again: else its study could not be deleted."""
+    """An artifact store whose folder is created by the first file written to it.
+
+    Removing a file that is already gone is no error: otherwise a study with a missing file could not be deleted.
+    """
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         self._base_path.mkdir(parents=True, exist_ok=True)
@@ -38,19 +41,22 @@ class Store(FileSystemArtifactStore):
 
 
 def artifact_store(out: Path) -> Store:
-    """The store of all studies in the folder `out`."""
+    """Return the store of all studies in the folder `out`."""
     return Store(out / ARTIFACTS)
 
 
 def publish(study: optuna.Study, trial_id: int, files: Sequence[Path], out: Path) -> None:
-    """Upload those of `files` that exist, for a trial that has not ended. Raises OSError, and what the database does."""
+    """Upload those of `files` that exist, for a trial that has not ended. Raises OSError and the database's errors."""
     for file in files:
         if file.exists():
-            study._storage.set_trial_system_attr(trial_id, *keep(file, file.name, out))
+            study._storage.set_trial_system_attr(trial_id, *store_file(file, file.name, out))
 
 
-def keep(file: Path, name: str, out: Path) -> tuple[str, str]:
-    """Copy a file into the store of `out`; the system attribute that tells of it, by `name`, to a trial. Raises OSError."""
+def store_file(file: Path, name: str, out: Path) -> tuple[str, str]:
+    """Copy a file into the store of `out`. Raises OSError.
+
+    Returns the name and the value of the system attribute that lists the file as `name` among the artifacts of a trial.
+    """
     meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
     place = artifact_store(out)._get_filepath(meta.artifact_id)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +66,7 @@ def keep(file: Path, name: str, out: Path) -> tuple[str, str]:
 
 
 def artifacts(study: optuna.Study, trial: FrozenTrial, out: Path) -> dict[str, Path]:
-    """By name, where the files of a trial lie."""
+    """Return the paths of the files of a trial, by name."""
     known = study._storage.get_trial_system_attrs(trial._trial_id)
     metas = [json.loads(known[name]) for name in known if name.startswith(ARTIFACTS_ATTR_PREFIX)]
     return {meta["filename"]: out / ARTIFACTS / meta["artifact_id"] for meta in metas if meta}  # null: deleted in the browser

@@ -13,7 +13,7 @@ from typing import Any, Self
 from optuna.trial import FrozenTrial, TrialState
 
 from objective.display.summary import ENDS
-from objective.search.stopping import at_birth
+from objective.search.stopping import stopped_at_first_report
 from pruners.rules import Decision
 
 OLD = 10  # trials that had ended when Telegram was first switched on; of more than so many, none is told
@@ -132,7 +132,7 @@ def known(scene: Scene, position: Position) -> list[FrozenTrial]:
 def dead_in_a_row(trials: Iterable[FrozenTrial]) -> int:
     """How many of the newest of these finished trials were stopped at their first report."""
     newest = sorted(trials, key=_end, reverse=True)
-    return len(list(takewhile(at_birth, newest)))
+    return len(list(takewhile(stopped_at_first_report, newest)))
 
 
 def _happened(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tuple[tuple[datetime, int, int], Event]]:

@@ -60,7 +60,7 @@ class Looks:
 
     def _stopped(self, trials: list[FrozenTrial], paused: bool) -> str | None:
         """Why nobody works on the study any more, None while somebody does. Of several commands the last one ends it."""
-        now, alive = time.monotonic(), self._watch.look(trials)[0]
+        now, alive = time.monotonic(), self._watch.classify(trials)[0]
         if alive or paused:
             self.alive = now
         if self.command.ended.is_set():

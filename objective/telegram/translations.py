@@ -5,7 +5,7 @@ from typing import Any
 
 from objective.display.formatting import duration
 from objective.search.repair import MOVES
-from objective.search.stopping import WAYS_OUT
+from objective.search.stopping import ADVICE
 
 EN = {
     "started": "▶️ <b>{study}</b> is watched: {finished} of {wanted} trials finished, {budget} kframes each",
@@ -157,7 +157,7 @@ _ACTIONS = {
     "overfitted": ("more dropout, ten times the weight decay", "больше dropout, в десять раз больше weight_decay"),
     "too_slow": ("double the learning rate, or a longer warm-up", "вдвое больше скорость обучения или длиннее разогрев"),
     "out_of_memory": (
-        WAYS_OUT["out_of_memory"],
+        ADVICE["out_of_memory"],
         "меньше training.batch_size или меньше крупных сетей в пространстве",
     ),
     "peers": ("nothing: others are better", "ничего: другие лучше"),

@@ -16,6 +16,8 @@ from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
 
+IDENTITY_S = 2.0  # for another process to store the identity of a study that it has created
+
 
 def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pretrained | None) -> dict[str, Any]:
     """Return the settings that two trials must share for their values to be comparable."""
@@ -62,8 +64,9 @@ def open_study(
 
 
 def _await_identity(study: optuna.Study) -> None:
-    """Wait up to two seconds for the process that has just created the study to store its identity."""
-    for _ in range(20):
+    """Wait for the process that may have just created the study to store its identity."""
+    deadline = time.monotonic() + IDENTITY_S
+    while time.monotonic() < deadline:
         if "identity" in study.user_attrs or _migration(study).get("owner") == owner():
             return
         time.sleep(0.1)

@@ -13,6 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.errors import FAILURES
+from storage.optuna_private import set_attribute
 
 BEAT_S = 5.0  # between two heartbeats
 WATCH_S = 20.0  # between two observations of the other workers while a trial runs: each reads all trials
@@ -114,7 +115,7 @@ class Lease:
                 return
             try:
                 beats += 1
-                self.study._storage.set_trial_user_attr(self.trial._trial_id, "beat", beats)
+                set_attribute(self.study, self.trial, "beat", beats)
                 if now - watched >= WATCH_S:
                     self.watch.classify(self.study.get_trials(deepcopy=False))  # its seconds count only from call to call
                     watched = now

@@ -13,6 +13,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from storage.optuna_private import fail, set_attribute
+
 # What a retry inherits: what identifies its configuration. Health records, rungs and constraints stay with the old trial.
 INHERITED = ("k", "origin", "changes", "repair_of", "repair_depth", "repair_why")
 RETRY_ORIGIN = "again after trial "
@@ -30,7 +32,7 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
     died: its worker did not survive. A configuration that stops MAX_DEATHS workers at the same report is given up.
     """
     trials = study.get_trials(deepcopy=False)
-    trial, storage = trials[number], study._storage
+    trial = trials[number]
     marks: dict[str, Any] = {"released": why}
     if died:
         marks["died"] = True
@@ -42,8 +44,8 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
             )
     try:
         for name, value in marks.items():
-            storage.set_trial_user_attr(trial._trial_id, name, value)
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            set_attribute(study, trial, name, value)
+        fail(study, trial)
     except UpdateFinishedTrialError:
         return False
     return True

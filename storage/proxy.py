@@ -10,10 +10,9 @@ from importlib import import_module
 
 import grpc  # type: ignore[import-untyped]
 from optuna.storages import BaseStorage
-from optuna.storages._grpc.auto_generated.api_pb2_grpc import add_StorageServiceServicer_to_server
-from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
 from storage.errors import StorageError
+from storage.optuna_private_grpc import add_service
 from storage.proxy_client import NO_LIMIT, bracketed
 from storage.studies import open_storage
 
@@ -31,7 +30,7 @@ def serve(storage: BaseStorage, host: str, port: int) -> tuple[grpc.Server, int]
     except OSError as why:
         raise StorageError(f"cannot serve port {port} of {host}: {why.strerror}: choose another") from why
     server = grpc.server(ThreadPoolExecutor(THREADS), options=[*(SERVER | NO_LIMIT).items()])
-    add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)  # type: ignore[no-untyped-call]
+    add_service(server, storage)
     port = server.add_insecure_port(f"{bracketed(host)}:{port}")
     server.start()
     return server, port

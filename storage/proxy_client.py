@@ -5,12 +5,10 @@ from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy
-from optuna.storages._grpc.auto_generated.api_pb2 import GetStudyIdFromNameRequest
-from optuna.storages._grpc.auto_generated.api_pb2_grpc import StorageServiceStub
-from optuna.storages._grpc.client import GrpcClientCache
+from optuna.storages import BaseStorage
 
 from storage.errors import StorageError
+from storage.optuna_private_grpc import ProxyClient
 from storage.paths import PROXY_PORT
 from storage.retry import OPENING_SECONDS, first_line, retrying
 
@@ -21,15 +19,11 @@ NO_LIMIT = {"grpc.max_receive_message_length": -1}  # a health record may be lar
 
 
 @retrying
-class Proxy(GrpcStorageProxy):
-    """Optuna's proxy client on a channel with keepalive, which notices a lost server."""
+class Proxy(ProxyClient):
+    """A client that notices a lost server, and retries an operation for `retry_s` seconds."""
 
     retry_s = 60.0
-
-    def _setup(self) -> None:
-        self._channel = grpc.insecure_channel(f"{self._host}:{self._port}", options=[*(CLIENT | NO_LIMIT).items()])
-        self._stub = StorageServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._cache = GrpcClientCache(self._stub)
+    channel_options = CLIENT | NO_LIMIT
 
 
 def connect(address: str, retry_s: float) -> BaseStorage:
@@ -46,12 +40,11 @@ def connect(address: str, retry_s: float) -> BaseStorage:
         proxy = Proxy(host=bracketed(host), port=port)
     proxy.retry_s = retry_s
     try:
-        proxy._stub.GetStudyIdFromName(GetStudyIdFromNameRequest(study_name=""), timeout=OPENING_SECONDS)
+        proxy.ping(OPENING_SECONDS)
     except grpc.RpcError as why:
-        if why.code() != grpc.StatusCode.NOT_FOUND:
-            proxy.close()
-            way_out = "start one there with `tacotune proxy`"
-            raise StorageError(f"no storage proxy answers at {host}:{port}: {first_line(why)}: {way_out}") from why
+        proxy.close()
+        way_out = "start one there with `tacotune proxy`"
+        raise StorageError(f"no storage proxy answers at {host}:{port}: {first_line(why)}: {way_out}") from why
     return proxy
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.errors import LOCAL, StorageError
+from storage.optuna_private import CachedTables, tables_of
 from storage.proxy_client import connect
 from storage.retry import OPENING_SECONDS, first_line, origin, retrying
 
@@ -64,14 +63,14 @@ def open_storage(url: str, retry_s: float = 60.0) -> optuna.storages.BaseStorage
 def stop_retrying(storage: optuna.storages.BaseStorage) -> None:
     """Stop retrying the operations of a storage, because the process is to end. Safe to call from a signal handler."""
     storage.retry_s = 1.0  # type: ignore[attr-defined]
-    tables = getattr(storage, "_backend", None)
+    tables = tables_of(storage)
     if isinstance(tables, Tables):
         tables.impatient = True
 
 
 def read_mostly(storage: optuna.storages.BaseStorage) -> None:
     """Prepare a storage for a program that reads and rarely writes: reads lock no file, and a conflicting write is retried."""
-    tables = getattr(storage, "_backend", None)
+    tables = tables_of(storage)
     if isinstance(tables, Tables):
         tables.locks_reads = False
 
@@ -92,18 +91,10 @@ class Tables(optuna.storages.RDBStorage):
 
 
 @retrying
-class Database(_CachedStorage):
-    """Optuna's tables behind its cache."""
+class Database(CachedTables):
+    """Optuna's tables behind its cache; an operation is retried for `retry_s` seconds."""
 
     retry_s = 60.0
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        if trial_id in self._trial_id_to_study_id_and_number:
-            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
-        else:  # not in the cache: the trial started before this proxy was restarted
-            self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
 
 def _database(tables: Tables, retry_s: float) -> Database:

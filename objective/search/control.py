@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from model.errors import BadInput
 from storage.lookup import existing_study
+from storage.optuna_private import fail
 from storage.paths import url_of
 
 PAUSED = "paused"  # attribute of a study
@@ -32,7 +33,7 @@ def stop(study: optuna.Study, number: int) -> bool:
     if number not in running:
         return False
     try:
-        study._storage.set_trial_state_values(running[number]._trial_id, TrialState.FAIL)
+        fail(study, running[number])
     except UpdateFinishedTrialError:  # it has ended in between
         return False
     return True

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.summary import reason
 from objective.search.repair import depth, next_repair
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.lineage import enqueue_retries, ordinal, parameters_of
+from storage.outcome import reason
 
 
 def enqueue_next(

@@ -19,13 +19,13 @@ from optuna.trial import FrozenTrial, create_trial
 from model.config import Config
 from model.errors import BadInput
 from model.report import Health
-from objective.display.summary import ENDS
 from pruners.health_record import SIGNALS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
 from search_spaces.validate import read_table
 from storage.leases import gone, owner
+from storage.outcome import is_finished
 
 CREATED_S = 2.0  # for another process to claim a study that it has created
 POLL_S, SETTLE_S = 0.2, 1.0  # between two checks of another process's progress; before a claim that was taken over is valid
@@ -221,7 +221,7 @@ class _KnownTrial:
 
 def _translate(trial: FrozenTrial, old_space: Space, space: Space) -> _KnownTrial | str:
     """The same configuration in the new space, or the reason why it does not fit."""
-    if trial.state not in ENDS:
+    if not is_finished(trial):
         return f"{trial.state.name} is no result"
     settings = values(old_space.base)
     try:

@@ -12,11 +12,11 @@ from typing import Any
 from optuna.trial import FixedTrial, FrozenTrial
 
 from model.config import Loss, Training
-from objective.display.summary import ENDS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
 from storage.lineage import parameters_of
+from storage.outcome import is_finished
 
 LEAST = 0.05  # relative change of a knob below which a trial would show nothing
 DROPOUT = 0.5  # the highest published value
@@ -59,7 +59,7 @@ def next_repair(trials: Sequence[FrozenTrial], space: Space, max_depth: int) -> 
     """
     repaired = {trial.user_attrs.get("repair_of") for trial in trials}
     tried = [parameters_of(trial) for trial in trials]
-    candidates = [trial for trial in trials if trial.state in ENDS and "k" in trial.user_attrs and trial.params]
+    candidates = [trial for trial in trials if is_finished(trial) and "k" in trial.user_attrs and trial.params]
     parents = [trial for trial in candidates if depth(trial) < max_depth and trial.number not in repaired]
     for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs["k"])):
         for rule in diagnoses(parent):

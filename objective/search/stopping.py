@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.display.summary import best_of, finished, pruned, reason
 from objective.settings.schema import Settings
+from storage.outcome import best_of, finished, pruned, reason
 
 # What to do where consecutive trials are stopped at their first report, by the rule that stopped them.
 ADVICE = {

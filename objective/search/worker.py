@@ -21,8 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.display.formatting import duration
 from objective.display.notes import board, note, save
-from objective.display.summary import ENDS, best_of
-from objective.events.types import OUTSIDE, TrialEnded, TrialStarted
+from objective.events.types import TrialEnded, TrialStarted
 from objective.runtime.cli import typed_name
 from objective.runtime.errors import MACHINE, machine_failure
 from objective.runtime.signals import Interrupted
@@ -36,6 +35,8 @@ from pruners.health_record import point as measured
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, discard, is_duplicate, ordinal, release
+from storage.optuna_private import stored
+from storage.outcome import ENDED_OUTSIDE, best_of, is_finished
 from storage.paths import ARTIFACT_FILES
 from storage.retention import Keep, tidy
 
@@ -52,7 +53,7 @@ def work(study: optuna.Study, context: WorkerContext) -> StopReason:
         try:
             trials, others = reclaim(study, context)
             context.interruption.check()
-            done = [trial for trial in trials if trial.state in ENDS]
+            done = [trial for trial in trials if is_finished(trial)]
             end = rules.check(done)
             if end is not None:
                 return end
@@ -104,11 +105,11 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
             result = _run(study, trial, context, position, lease)
             if result is None:
                 return
-            publish(study, trial._trial_id, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
+            publish(study, trial, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
         tell(study, trial, result, settings.study.sampler)
     except UpdateFinishedTrialError:
         # Ended from outside, for example with the dashboard's button: a request, not a failure.
-        result = TrialResult("FAIL", reason=OUTSIDE, seconds=time.monotonic() - began)
+        result = TrialResult("FAIL", reason=ENDED_OUTSIDE, seconds=time.monotonic() - began)
     except BaseException as why:  # whatever happened, the trial must not stay RUNNING: it is released and retried
         bug = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:
@@ -132,7 +133,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, posit
         return None
     # Trial numbers are consecutive, so a worker that counts all unfinished trials with lower numbers never runs one too many.
     before = [*(other for other in trials if other.state == TrialState.WAITING), *context.watch.classify(trials)[0]]
-    done = sum(other.state in ENDS for other in trials)
+    done = sum(is_finished(other) for other in trials)
     if done + sum(other.number < trial.number for other in before) >= settings.study.trials:
         release(study, trial.number, "another worker runs the last trial")
         return None
@@ -152,10 +153,10 @@ def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, 
     if context.device.type == "cuda":
         torch.cuda.empty_cache()  # the next trial has other shapes, and other workers need the memory
     trials = study.get_trials(deepcopy=False)
-    best = best_of(trial for trial in trials if trial.state in ENDS)
+    best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
     context.sinks.emit(_ended(trial.number, result, context, is_best))
-    save(study, note(trials[trial.number], settings.budget.kframes), trial._trial_id)
+    save(study, note(trials[trial.number], settings.budget.kframes), trial)
     save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
     plan = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if plan.note:
@@ -186,7 +187,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
     if result.state == "COMPLETE":
         study.tell(trial, result.value, skip_if_finished=True)
         return
-    last_value = _last_value(study, trial)
+    last_value = _last_value(trial)
     if sampler_name == "gp" and last_value is not None:
         # GPSampler ignores PRUNED trials, so it receives the last reported value and a broken constraint instead.
         study.tell(trial, last_value, skip_if_finished=True)
@@ -230,8 +231,8 @@ def _origin(attributes: dict[str, Any]) -> str:
     return f"{changed}, again after trial {attributes['again_of']}" if "again_of" in attributes else changed
 
 
-def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
-    frozen: FrozenTrial = study._storage.get_trial(trial._trial_id)
+def _last_value(trial: optuna.Trial) -> float | None:
+    frozen = stored(trial)
     return None if frozen.last_step is None else frozen.intermediate_values[frozen.last_step]
 
 

@@ -17,7 +17,7 @@ from model.text.symbols import symbols
 from model.warmstart import told, warm_start
 from objective.display import notes
 from objective.display.live_console import console
-from objective.display.summary import as_event, best_of, best_trial, ended, finished
+from objective.display.summary import as_event, ended
 from objective.events.fanout import Sinks
 from objective.events.log_writer import JsonLines, complete
 from objective.events.types import StudyStarted, Warned
@@ -37,6 +37,7 @@ from objective.views.launcher import Views
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
 from search_spaces.space import load
+from storage.outcome import best_of, best_trial, finished
 from storage.paths import ARTIFACTS
 from storage.studies import open_storage, stop_retrying
 

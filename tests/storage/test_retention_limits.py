@@ -48,7 +48,8 @@ def test_a_setting_keeps_the_weights_of_pruned_trials(tmp_path: Path) -> None:
 def test_a_quota_removes_the_worst_until_the_rest_fits(tmp_path: Path) -> None:
     """Ten bytes each, of which 60 are kept in any case: three files of the running trial, three of the released one."""
     for number in range(7):
-        put(tmp_path, number, *(SNAPSHOTS if number in (5, 6) else ("best.pt",)))
+        names = SNAPSHOTS if number in (5, 6) else ("best.pt",)
+        put(tmp_path, number, *names)
     for quota, fitting in ((1_000, 5), (110, 5), (109, 4), (75, 1), (70, 1), (69, 1), (1, 1)):
         plan = removable(RANKED, tmp_path, Keep(quota_bytes=quota, pruned=True, linger_s=0))
         assert removed(plan) == {f"{number}/best.pt" for number in BEST_FIRST[fitting:]}
@@ -82,5 +83,10 @@ def test_impossible_limits_are_refused(top_k: int | None, quota: float | None, m
 
 def test_bytes_are_formatted_with_a_unit() -> None:
     assert [format_bytes(count) for count in (0, 999, 1_000, 999_499, 999_600, 1_230_000_000)] == [
-        *("0 B", "999 B", "1 kB", "999 kB", "1 MB", "1.23 GB")
+        "0 B",
+        "999 B",
+        "1 kB",
+        "999 kB",
+        "1 MB",
+        "1.23 GB",
     ]

@@ -109,11 +109,11 @@ def test_a_timeout_stops_a_running_trial_without_loss(spoken: Path) -> None:
 def test_a_waiting_worker_continues_when_its_machine_is_fixed(spoken: Path) -> None:
     """A file in place of the trial's folder stands for a disk that fails and is then fixed."""
     out = spoken / "waiting" / "trial-00001"
-    more = ["--study", "waiting", "--trials", "2", "--set", "study.on_failure=wait"]
-    with held(spoken, 0, 3.0, *more) as process:
+    more = ["--study", "waiting", "--trials", "2", "--set", "study.on_failure=wait", "--budget-kframes", "4"]
+    with held(spoken, 0, 1.0, *more) as process:
         out.write_text("no folder")
         process.stdin.close()
-        assert any("retrying in 5 s" in line for line in process.stdout)
+        assert any("retrying in 1 s" in line for line in process.stdout)
         out.unlink()
         assert process.wait(timeout=60) == 0
     trials = study(spoken, "waiting").trials

@@ -66,7 +66,7 @@ class Observer:
 
     def _stopped(self, trials: list[FrozenTrial], paused: bool) -> str | None:
         """Return why no worker is active any more, None while one is. Of several commands the last one ends the study."""
-        now, alive = time.monotonic(), self._watch.look(trials)[0]
+        now, alive = time.monotonic(), self._watch.classify(trials)[0]
         if alive or paused:
             self.last_active = now
         if self.command.ended.is_set():

@@ -118,7 +118,7 @@ def _follow(
             return  # it was stopped here before, and its worker died before it could say so
         for report in steps:
             kframes = trainer.cursor.frames / 1_000
-            lease.moved(kframes)
+            lease.progressed(kframes)
             better_one = False
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
@@ -129,7 +129,7 @@ def _follow(
                     history.best = len(history.reports) - 1
                 _tell(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
-            if due or better_one or context.interruption.why is not None:
+            if due or better_one or context.interruption.reason is not None:
                 history.save(folder, trainer.snapshot(), alphabet)
                 kept = kframes
             if better_one:

@@ -129,6 +129,12 @@ class Disk(_Group):
     keep_pruned: bool = False  # those of pruned trials, too
 
 
+class Pictures(_Group):
+    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+
+    dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
+
+
 class Watch(_Group):
     """Who shows the study, each in a process beside it (objective/views/launcher.py)."""
 
@@ -163,6 +169,7 @@ class Settings(_Group):
     pruner: Pruner = Pruner()
     repair: Repair = Repair()
     disk: Disk = Disk()
+    pictures: Pictures = Pictures()
     watch: Watch = Watch()
     telegram: Telegram = Telegram()
     health: Levels = Levels()

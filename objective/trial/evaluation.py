@@ -70,7 +70,9 @@ def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -
     )
 
 
-def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str) -> None:
+def show(
+    folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str, dpi: int
+) -> None:
     """Pictures and sounds of one row of what was spoken: `sentence`, which somebody recorded.
 
     The reference is the recording after its mel and Griffin-Lim: it differs from the sample by what the network does alone.
@@ -86,13 +88,14 @@ def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language
         attention[0].float().cpu().numpy(),
         [table[index] for index in sentence.ids],
         {name: float(value[0]) for name, value in measured.items()},
-        f"{title}: attention, free running",
+        f"{title}: attention, free-running",
+        dpi,
     )
     mel, hop_seconds = _mel(spoken, row), audio.hop_samples / audio.rate_hz
     said = f"{title}: {sentence.text}"
-    mels(folder / "mel.png", mel, sentence.mel, said, hop_seconds)
+    mels(folder / "mel.png", mel, sentence.mel, said, hop_seconds, dpi)
     probability, step_seconds = spoken.gate[row, :steps].float().cpu().numpy(), len(mel) * hop_seconds / steps
-    gate(folder / "gate.png", probability, len(sentence.mel) * hop_seconds, said, step_seconds)
+    gate(folder / "gate.png", probability, len(sentence.mel) * hop_seconds, said, step_seconds, dpi)
     for name, heard in (("sample", mel), ("reference", sentence.mel)):
         wave = griffin_lim(heard, audio)
         save(folder / f"{name}.wav", wave, audio)

@@ -66,7 +66,8 @@ def run_trial(
         trainer = built(Task(config, budget, seed, start), context.data, context.speech, context.group)
         _follow(trainer, trial, context, result, lease, history, alphabet)
         result.last, result.best = history.last, history.kept
-        curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}")
+        dpi = context.settings.pictures.dpi
+        curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
         if result.last is not None and result.last.val_loss is not None:  # a network that says NaN says nothing
             _finish(trainer, trial.number, context, result)
     except (RuntimeError, MemoryError) as why:
@@ -182,8 +183,8 @@ def _finish(trainer: Trainer, number: int, context: WorkerContext, result: Trial
         result.violations["free_failures"] = result.free_running.failures - targets.free_failures
         result.reason = misses(result.violations, result.best, result.free_running, targets) or None
     middle = 1  # neither the shortest nor the longest
-    title = f"trial {number}"
-    show(folder, spoken, middle, asked[middle], context.corpus.language, context.settings.audio, title)
+    title, settings = f"trial {number}", context.settings
+    show(folder, spoken, middle, asked[middle], context.corpus.language, settings.audio, title, settings.pictures.dpi)
 
 
 def _levels(levels: Levels) -> dict[str, tuple[float, float]]:

@@ -37,7 +37,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
     from model.trainer import Trainer
     from model.warmstart import warm_start
     from objective.search.worker import TRAINER, seed
-    from objective.trial.evaluation import sentences, speak
+    from objective.trial.evaluation import evaluate, sentences
     from objective.trial.score import better
 
     space, corpus, speech, device, pretrained = context
@@ -55,11 +55,11 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         if better(report, best, targets):
             best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
     asked = sentences(corpus, speech)
-    _, end = speak(trainer.network, asked, device)
+    _, end = evaluate(trainer.network, asked, device)
     kept = None
     if best is not None:
         trainer.network.load_state_dict(weights)
-        _, spoken = speak(trainer.network, asked, device)
+        _, spoken = evaluate(trainer.network, asked, device)
         kept = spoken and {"kframes": best.kframes} | asdict(spoken)
     return {
         "k": k,
@@ -178,7 +178,7 @@ def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace)
     """The first trial that is held out. It stays what it was at first, and so must the settings: curves of two kinds are no
     archive. SettingsError where they differ."""
     known = folder / "settings.json"
-    here = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet")}
+    here = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet", "pictures")}
     first = parsed.trials // 2
     if known.exists():
         before = json.loads(known.read_text(encoding="utf-8"))

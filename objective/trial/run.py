@@ -17,7 +17,7 @@ from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
-from objective.trial.evaluation import sentences, show, speak
+from objective.trial.evaluation import evaluate, middle, sentences, show
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
 from objective.trial.torchrun import Task, built, led
@@ -171,8 +171,8 @@ def _finish(trainer: Trainer, number: int, context: WorkerContext, result: Trial
     if result.state == "COMPLETE":
         assert result.best is not None
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
-    asked = sentences(context.corpus, context.speech)
-    spoken, result.free_running = speak(trainer.network, asked, context.device)
+    requested = sentences(context.corpus, context.speech)
+    output, result.free_running = evaluate(trainer.network, requested, context.device)
     if result.free_running is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
         result.reason = result.reason or "what the network says when it speaks freely is not finite"
@@ -182,9 +182,17 @@ def _finish(trainer: Trainer, number: int, context: WorkerContext, result: Trial
         result.violations = violations(result.best, targets)
         result.violations["free_failures"] = result.free_running.failures - targets.free_failures
         result.reason = misses(result.violations, result.best, result.free_running, targets) or None
-    middle = 1  # neither the shortest nor the longest
-    title, settings = f"trial {number}", context.settings
-    show(folder, spoken, middle, asked[middle], context.corpus.language, settings.audio, title, settings.pictures.dpi)
+    row, settings = middle(context.corpus, requested), context.settings
+    show(
+        folder,
+        output,
+        row,
+        requested[row],
+        language=context.corpus.language,
+        audio=settings.audio,
+        title=f"trial {number}",
+        dpi=settings.pictures.dpi,
+    )
 
 
 def _levels(levels: Levels) -> dict[str, tuple[float, float]]:

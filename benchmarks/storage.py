@@ -27,7 +27,6 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from model.report import Gradients, Health, Losses, Report
-from objective.display.summary import finished
 from objective.events.fanout import Sinks
 from objective.runtime.signals import Interruption
 from objective.search import worker
@@ -43,6 +42,7 @@ from pruners.health_record import empty
 from pruners.replay.archive import Curve, read
 from search_spaces.space import Space, load
 from storage.leases import Lease, Watch
+from storage.outcome import finished
 from storage.studies import open_storage
 
 ARCHIVE = Path(__file__).with_name("curves.jsonl")

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.events.log_reader import StudyLog, Trial
-from objective.events.types import OUTSIDE
 from objective.settings.schema import mask_url
 from objective.views.follow import Away, follow, say, words
 from objective.views.metrics import clock, measures, step
+from storage.outcome import ENDED_OUTSIDE
 from storage.paths import ARTIFACT_FILES, trial_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ MANNERS = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-WISHES = ("interrupted", OUTSIDE)  # of a FAIL: a person's reasons, not the machine's
+WISHES = ("interrupted", ENDED_OUTSIDE)  # of a FAIL: a person's reasons, not the machine's
 AT_ONCE = 500  # metrics in a call; MLflow takes 1,000
 
 

@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pruners.rules import Decision
+from storage.optuna_private import set_attribute
 
 
 class ExplainedPruner(optuna.pruners.BasePruner):
@@ -26,5 +27,5 @@ class ExplainedPruner(optuna.pruners.BasePruner):
             ("pruned_severity", decision.severity),
             ("pruned_step", trial.last_step),
         ):
-            study._storage.set_trial_user_attr(trial._trial_id, name, value)
+            set_attribute(study, trial, name, value)
         return True

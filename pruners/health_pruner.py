@@ -19,9 +19,10 @@ from optuna.trial import FrozenTrial
 from pruners.base import ExplainedPruner
 from pruners.combinators import Patient, low, rules
 from pruners.health_record import Record, empty, part
-from pruners.peer_pruner import among_the_best, best_of, healthy_peers
+from pruners.peer_pruner import among_the_best, healthy_peers
 from pruners.rules import Decision, Explosion, Rule, judge
 from pruners.thresholds import Floor, GradNorm, Levels, Pruner
+from storage.outcome import best_of
 
 LOG = logging.getLogger(__name__)
 LEVELS = Levels()

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruners.base import ExplainedPruner
 from pruners.rules import Decision
 from pruners.thresholds import Pruner
+from storage.outcome import best_of, not_known_sick
 
 SHIPPED = Pruner()
 
@@ -61,23 +62,7 @@ class PeerPruner(ExplainedPruner):
 
 def healthy_peers(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """The other trials that are not known to be sick: no health rule stopped them, and no constraint is broken."""
-    return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and healthy(other)]
-
-
-def healthy(trial: FrozenTrial) -> bool:
-    if trial.user_attrs.get("pruned_by", "peers") != "peers" or trial.state == TrialState.FAIL:
-        return False
-    return all(amount <= 0 for name, amount in trial.constraints.items() if name != "health/peers")
-
-
-def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete one with the smallest value, of those that nobody stopped."""
-    ended = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE and trial.value is not None and "pruned_by" not in trial.user_attrs
-    ]
-    return min(ended, key=lambda trial: trial.value or 0.0, default=None)
+    return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and not_known_sick(other)]
 
 
 def value_at(trial: FrozenTrial, step: int) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from model.errors import BadInput
 from search_spaces.knobs import KNOBS, NEVER, typed
 from search_spaces.parameters import Choice, Condition, Number, Parameter, Value
 from search_spaces.yaml_reader import nearest, way_out
@@ -17,7 +18,7 @@ OPTIONS = {
 _KIND_OF = {float: "float", int: "int"}
 
 
-class SpaceError(ValueError):
+class SpaceError(BadInput):
     """Every mistake of a space at once, one a line."""
 
     def __init__(self, where: str, mistakes: list[str]) -> None:

@@ -1,11 +1,12 @@
 """What a database does to a study, told from a bug of ours: refused when it is opened, and failed under a running study."""
 
+from model.errors import BadInput
 from storage.retry import OUTAGES, first_line
 
 LOCAL = "postgres-local"  # the scheme of a PostgreSQL server of this machine's own
 
 
-class StorageError(ValueError):
+class StorageError(BadInput):
     """The database cannot be used. The message says why, without passwords, and the way out."""
 
 

@@ -13,6 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.errors import FAILURES
+from storage.optuna_private import set_attribute
 
 BEAT_S = 5.0  # between two beats
 LOOK_S = 20.0  # between two looks at the others while a trial runs: a look reads all that run
@@ -108,7 +109,7 @@ class Lease:
                 return
             try:
                 beats += 1
-                self.study._storage.set_trial_user_attr(self.trial._trial_id, "beat", beats)
+                set_attribute(self.study, self.trial, "beat", beats)
                 if now - watched >= LOOK_S:
                     self.watch.look(self.study.get_trials(deepcopy=False))  # its seconds count while somebody looks
                     watched = now

@@ -13,6 +13,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from storage.optuna_private import fail, set_attribute
+
 KEPT = ("k", "origin", "changes", "repair_of", "repair_depth", "repair_why")  # what a point is; rungs and constraints are not
 AGAIN = "again after trial "
 DEATHS = 5  # of workers in a row, at the same report: a point that does this would do it for ever
@@ -29,7 +31,7 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
     `died` says that its worker did not come back: a point that stops DEATHS workers at the same report is given up.
     """
     trials = study.get_trials(deepcopy=False)
-    trial, storage = trials[number], study._storage
+    trial = trials[number]
     marks: dict[str, Any] = {"released": why}
     if died:
         marks["died"] = True
@@ -38,8 +40,8 @@ def release(study: optuna.Study, number: int, why: str, died: bool = False) -> b
             marks["given_up"] = f"its point stopped {DEATHS} workers in a row, at the same place: it does not come again"
     try:
         for name, value in marks.items():
-            storage.set_trial_user_attr(trial._trial_id, name, value)
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            set_attribute(study, trial, name, value)
+        fail(study, trial)
     except UpdateFinishedTrialError:
         return False
     return True

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+OUT = Path("runs")  # where studies are written unless --out names another folder
+STUDY = "tacotron2"  # the study that a command means unless --study names another one
+STORAGE_VARIABLE = "TACOTUNE_STORAGE"  # environment: the URL of the database, password included, which no process title shows
+PROXY_PORT = 13_000  # of `proxy` unless --port names another one
 ARTIFACTS = "artifacts"  # folder beside those of the studies, with what all of them have to show
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
 # What a person looks at and listens to of a finished trial, the first ones first.

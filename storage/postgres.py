@@ -107,7 +107,7 @@ def _start(folder: Path) -> None:
                     raise _failed(folder, _last_words(log, known) or why)
                 return
         if time.monotonic() > deadline:
-            way_out = "there, serve it with python -m storage.proxy, and use its grpc://HOST:PORT here"
+            way_out = "there, serve it with `tacotune proxy`, and use its grpc://HOST:PORT here"
             raise StorageError(f"the server of {folder} runs in another container or on another machine: {way_out}")
         time.sleep(0.05)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.lineage import ancestors, comes_again
+from storage.outcome import rank, state
 from storage.paths import BEFORE, BEST, LAST, trial_folder
 
 LINGER_S = 600.0  # a worker whose trial somebody else has ended, with the dashboard's button, may not know it yet
@@ -98,7 +99,7 @@ def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = N
                 weights.append(file)
             else:
                 removals.append(file.because(_ended(trial, successors)))
-    weights.sort(key=lambda file: _rank(trials[file.number]))
+    weights.sort(key=lambda file: (rank(trials[file.number]), file.number))
     outside, note = _trimmed(weights, sum(file.bytes for file in kept), keep)
     removals += outside
     kept += [file.because("best weights") for file in weights]
@@ -184,23 +185,12 @@ def _in_use(trial: FrozenTrial, files: Sequence[File], before: float) -> str | N
 
 
 def _keeps_weights(trial: FrozenTrial, successors: Mapping[int, int], keep: Keep) -> bool:
-    return _complete(trial) or (keep.pruned and trial.number not in successors)
-
-
-def _complete(trial: FrozenTrial) -> bool:
-    """GPSampler has to be told COMPLETE of pruned trials, too."""
-    return trial.state == TrialState.COMPLETE and "pruned_by" not in trial.user_attrs
-
-
-def _rank(trial: FrozenTrial) -> tuple[bool, float, float, int]:
-    """As the closing table: the healthy by value, the sick by what they miss, those that did not complete at the end."""
-    missed = sum(max(0.0, amount) for amount in trial.constraints.values())
-    return not _complete(trial), missed, math.inf if trial.value is None else trial.value, trial.number
+    return state(trial) == "COMPLETE" or (keep.pruned and trial.number not in successors)
 
 
 def _ended(trial: FrozenTrial, successors: Mapping[int, int]) -> str:
     """Why the snapshots of a trial that ended are of no more use."""
-    if _complete(trial):
+    if state(trial) == "COMPLETE":
         return "complete: its best weights are enough"
     if trial.number in successors:
         return f"trial {successors[trial.number]} took over"

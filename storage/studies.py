@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.errors import LOCAL, StorageError
+from storage.optuna_private import CachedTables, tables_of
 from storage.retry import OPENING_SECONDS, first_line, origin, patient
 
 BUSY_SECONDS = 30
@@ -65,14 +64,14 @@ def open_storage(url: str, patience_s: float = 60.0) -> optuna.storages.BaseStor
 def stop_retrying(storage: optuna.storages.BaseStorage) -> None:
     """Let its operations wait no longer: somebody wants to end."""
     storage.patience_s = 1.0  # type: ignore[attr-defined]
-    tables = getattr(storage, "_backend", None)
+    tables = tables_of(storage)
     if isinstance(tables, Tables):
         tables.hurried = True
 
 
 def only_look(storage: optuna.storages.BaseStorage) -> None:
     """For a program that looks and seldom writes: what it reads locks no file, and what it writes is tried again if need be."""
-    tables = getattr(storage, "_backend", None)
+    tables = tables_of(storage)
     if isinstance(tables, Tables):
         tables.looks = True
 
@@ -93,18 +92,10 @@ class Tables(optuna.storages.RDBStorage):
 
 
 @patient
-class Database(_CachedStorage):
-    """Optuna's tables behind its cache."""
+class Database(CachedTables):
+    """Optuna's tables behind its cache; an operation is repeated for `patience_s` seconds."""
 
     patience_s = 60.0
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        if trial_id in self._trial_id_to_study_id_and_number:
-            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
-        else:  # the cache has not seen it: it began before this proxy was started again
-            self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
 
 def _database(tables: Tables, patience_s: float) -> Database:

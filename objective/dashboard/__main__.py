@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objective.runtime.signals import Interruption
-from objective.views.launcher import STORAGE, Command
+from objective.views.launcher import Command
+from storage.outcome import best_of
 from storage.paths import ARTIFACTS, url_of
+from storage.paths import STORAGE_VARIABLE as STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -67,11 +69,12 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     from objective.dashboard.server import Server, seekable, styled
     from storage.artifacts import artifact_store
     from storage.lookup import existing_storage, existing_study
+    from storage.optuna_private import storage_of
     from storage.studies import stop_retrying
 
     url = url_of(parsed.storage or os.environ.get(STORAGE), parsed.out)
     study = existing_study(url, parsed.study) if parsed.study else None
-    storage = study._storage if study else existing_storage(url)
+    storage = storage_of(study) if study else existing_storage(url)
     interruption.also = lambda: stop_retrying(storage)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of parameters that few trials have
     _show_the_healthy(storage)
@@ -134,8 +137,6 @@ def _listening(study: "optuna.Study", parsed: argparse.Namespace) -> "Listening"
 def _show_the_healthy(storage: "optuna.storages.BaseStorage") -> None:
     """optuna-dashboard calls the smallest value the best, and no sick trial ever is while there is a healthy one."""
     from optuna.study import StudyDirection
-
-    from objective.display.summary import best_of
 
     smallest = storage.get_best_trial
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.errors import BadInput
 from model.report import Report
 from objective.events.log_writer import record
+from storage.outcome import Outcome, outcome_of
 from storage.paths import trial_folder
 
 
-class NoStudyLog(ValueError):
+class NoStudyLog(BadInput):
     """There is no study of this name, or nothing of it to read."""
 
 
@@ -78,7 +80,7 @@ class Trial:
     @property
     def healthy(self) -> bool:
         """Ran to its end and breaks no constraint."""
-        return self.end is not None and self.state == "COMPLETE" and all(map(_met, self.end["violations"].values()))
+        return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
 
 
 class StudyLog:
@@ -188,7 +190,3 @@ def open_study_log(out: Path, study: str) -> StudyLog:
     names = sorted(file.parent.name for file in out.glob("*/events.jsonl"))
     there = f"say one of {', '.join(names)}" if names else "no folder there has any, say --out"
     raise NoStudyLog(f"need the name of a study with lines in {out}, got {study}: {there}")
-
-
-def _met(violation: float | None) -> bool:
-    return violation is not None and violation <= 0  # None: not finite

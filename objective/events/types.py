@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.report import Report
-
-OUTSIDE = "ended from outside while it ran"  # why a trial failed that a person has stopped
+from storage.outcome import Outcome, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class TrialEnded:
 
     @property
     def healthy(self) -> bool:
-        return self.state == "COMPLETE" and all(value <= 0 for value in self.violations.values())
+        return outcome_of(self.state, self.violations.values()) is Outcome.HEALTHY
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,16 @@
 Workers check for a pause between two trials, and for a stop at every report.
 """
 
+import argparse
+
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
+
+from model.errors import BadInput
+from storage.lookup import existing_study
+from storage.optuna_private import fail
+from storage.paths import url_of
 
 PAUSED = "paused"  # attribute of a study
 
@@ -24,7 +31,20 @@ def stop(study: optuna.Study, number: int) -> bool:
     if number not in running:
         return False
     try:
-        study._storage.set_trial_state_values(running[number]._trial_id, TrialState.FAIL)
+        fail(study, running[number])
     except UpdateFinishedTrialError:  # it ended at this moment
         return False
     return True
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """The program of `steer`. Raises BadInput where there is no such study or no such running trial."""
+    study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
+    if parsed.what == "stop":
+        if not stop(study, parsed.trial):
+            raise BadInput(f"need the number of a running trial, got {parsed.trial}: look at the dashboard")
+        print(f"trial {parsed.trial} ends at its next report")
+    else:
+        pause(study, parsed.what == "pause")
+        print("no further trial starts" if parsed.what == "pause" else "trials start again")
+    return 0

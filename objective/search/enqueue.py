@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.summary import reason
 from objective.search.repair import depth, owed
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.lineage import enqueue_owed, ordinal, point
+from storage.outcome import reason
 
 
 def fill(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str], deepest: int) -> None:

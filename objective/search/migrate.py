@@ -17,14 +17,15 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import FrozenTrial, create_trial
 
 from model.config import Config
+from model.errors import BadInput
 from model.report import Health
-from objective.display.summary import ENDS
 from pruners.health_record import SIGNALS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
 from search_spaces.validate import read_table
 from storage.leases import gone, owner
+from storage.outcome import is_finished
 
 MADE_S = 2.0  # that another process may take from making a study to saying what it is for
 LOOK_S, SETTLE_S = 0.2, 1.0  # between two looks at what it does; before what was taken over is one's own
@@ -36,7 +37,7 @@ KEPT = {"health", "k", "origin", "changes", "repair_depth", "repair_why", "sick_
 KEPT_FAMILIES = ("pruned_", "free_")
 
 
-class MigrationRefused(ValueError):
+class StudyRefused(BadInput):
     """The study exists and was made for something else."""
 
 
@@ -81,7 +82,7 @@ def flat(config: Config) -> dict[str, Any]:
 def migrate(
     storage: optuna.storages.BaseStorage, old_name: str, new_name: str, space: Space, identity: dict[str, Any]
 ) -> tuple[optuna.Study, Migration]:
-    """Copies what is valid in `space` into the study `new_name`, creating it if needed. Raises MigrationRefused.
+    """Copies what is valid in `space` into the study `new_name`, creating it if needed. Raises StudyRefused.
 
     `identity` is that of the command, as objective.search.open_study compares it. The study that is returned has none yet:
     to give it one is to say that it is ready. Killed before, the same migration continues; where another process
@@ -92,7 +93,7 @@ def migrate(
     others = differences(known, identity, space)[1]
     if others:
         listed = "\n".join(f"  {sentence}" for sentence in others)
-        raise MigrationRefused(
+        raise StudyRefused(
             f"study {old_name} differs in more than its space, its values could not be compared:\n{listed}\n"
             "change the space alone, or begin a study of its own with another --study"
         )
@@ -112,16 +113,14 @@ def migrate(
 
 def _old(storage: optuna.storages.BaseStorage, name: str, new_name: str) -> optuna.Study:
     if name == new_name:
-        raise MigrationRefused(
-            f"need another name for the study to migrate to, got {new_name} for both: choose another --migrate"
-        )
+        raise StudyRefused(f"need another name for the study to migrate to, got {new_name} for both: choose another --migrate")
     names = sorted(optuna.get_all_study_names(storage))
     if name not in names:
         there = f"say one of {', '.join(names)}" if names else "the database holds none"
-        raise MigrationRefused(f"need the name of the study to migrate, got --study {name}: {there}")
+        raise StudyRefused(f"need the name of the study to migrate, got --study {name}: {there}")
     old = optuna.load_study(storage=storage, study_name=name)
     if "identity" not in old.user_attrs:
-        raise MigrationRefused(f"study {name} was made by another program, or is not ready: choose another --study")
+        raise StudyRefused(f"study {name} was made by another program, or is not ready: choose another --study")
     return old
 
 
@@ -135,7 +134,7 @@ def _claimed(new: optuna.Study, made: bool, old_name: str, identity: dict[str, A
         known = new.user_attrs
         claim, count = known.get("migration"), len(new.get_trials(deepcopy=False))
         if claim is None and ("identity" in known or count):
-            raise MigrationRefused(f"study {new.study_name} exists and was not made from {old_name}: choose another --migrate")
+            raise StudyRefused(f"study {new.study_name} exists and was not made from {old_name}: choose another --migrate")
         if claim is not None:
             _compare(new.study_name, claim, old_name, identity, space)
         if "identity" in known:
@@ -150,7 +149,7 @@ def _claimed(new: optuna.Study, made: bool, old_name: str, identity: dict[str, A
             wait = SETTLE_S  # of several that take over at once, the last to say so is the one
         elif claim and stood >= PATIENCE_S:
             process = f"process {claim['owner']['pid']} of {claim['owner']['host']}"
-            raise MigrationRefused(
+            raise StudyRefused(
                 f"study {new.study_name} is being made by {process}, which has not gone on for {PATIENCE_S:g} s: wait for it, "
                 f"or, if it is gone, delete the study {new.study_name} or choose another --migrate"
             )
@@ -160,10 +159,10 @@ def _claimed(new: optuna.Study, made: bool, old_name: str, identity: dict[str, A
 
 def _compare(name: str, claim: Mapping[str, Any], old_name: str, identity: Mapping[str, Any], space: Space) -> None:
     if claim["from"] != old_name:
-        raise MigrationRefused(f"study {name} was made from {claim['from']}, not from {old_name}: choose another --migrate")
+        raise StudyRefused(f"study {name} was made from {claim['from']}, not from {old_name}: choose another --migrate")
     listed = "\n".join(f"  {sentence}" for part in differences(claim["identity"], identity, space) for sentence in part)
     if listed:
-        raise MigrationRefused(f"study {name} was made with other settings:\n{listed}\nchoose another --migrate")
+        raise StudyRefused(f"study {name} was made with other settings:\n{listed}\nchoose another --migrate")
 
 
 def _space_of(fingerprint: Mapping[str, Any], new: Space) -> Space:
@@ -171,9 +170,7 @@ def _space_of(fingerprint: Mapping[str, Any], new: Space) -> Space:
     mistakes: list[str] = []
     fixed, parameters = read_table(fingerprint, mistakes)
     if mistakes:
-        raise MigrationRefused(
-            f"the old space cannot be read by this version ({'; '.join(mistakes)}): begin a study of its own"
-        )
+        raise StudyRefused(f"the old space cannot be read by this version ({'; '.join(mistakes)}): begin a study of its own")
     return Space("old", "", fixed, parameters, new.base)
 
 
@@ -220,7 +217,7 @@ class _Answers:
 
 def _moved(trial: FrozenTrial, before: Space, space: Space) -> _Answers | str:
     """The same point in the new space, or why it is none."""
-    if trial.state not in ENDS:
+    if not is_finished(trial):
         return f"{trial.state.name} is no result"
     settings = values(before.base)
     try:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from model.data.corpus import Corpus
 from model.warmstart import Pretrained
-from objective.search.migrate import MigrationRefused, differences, flat
+from objective.search.migrate import StudyRefused, differences, flat
 from objective.settings.schema import Settings
 from objective.trial.corpus import fingerprint
 from search_spaces.recipes import load_recipes
@@ -36,7 +36,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
 def open_study(
     settings: Settings, space: Space, identity: dict[str, Any], storage: optuna.storages.BaseStorage
 ) -> tuple[optuna.Study, list[str]]:
-    """Create the study, or load it. Raises MigrationRefused where its values would not be comparable."""
+    """Create the study, or load it. Raises StudyRefused where its values would not be comparable."""
     name = settings.study.name
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
@@ -54,7 +54,7 @@ def open_study(
     if in_space or others:
         listed = "\n".join(f"  {sentence}" for sentence in [*in_space, *others])
         along = "" if others else ", or --migrate NEW to take the trials along that the new space still holds"
-        raise MigrationRefused(
+        raise StudyRefused(
             f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
             f"choose another --study, or type the command it was made with{along}"
         )
@@ -69,9 +69,9 @@ def _await_identity(study: optuna.Study) -> None:
         time.sleep(0.1)
     if claim := _migration(study):
         way_out = f"type --study {claim['from']} --migrate {study.study_name}"
-        raise MigrationRefused(f"study {study.study_name} is being migrated from {claim['from']}: {way_out}")
+        raise StudyRefused(f"study {study.study_name} is being migrated from {claim['from']}: {way_out}")
     if any(trial.state != TrialState.WAITING for trial in study.trials):
-        raise MigrationRefused(f"study {study.study_name} was made by another program: choose another --study")
+        raise StudyRefused(f"study {study.study_name} was made by another program: choose another --study")
 
 
 def _migration(study: optuna.Study) -> dict[str, Any]:

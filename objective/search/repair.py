@@ -11,11 +11,11 @@ from typing import Any
 from optuna.trial import FixedTrial, FrozenTrial
 
 from model.config import Loss, Training
-from objective.display.summary import ENDS
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
 from storage.lineage import point
+from storage.outcome import is_finished
 
 LEAST = 0.05  # relative change of a knob below which a trial of its own would say nothing
 DROPOUT = 0.5  # the highest that is published
@@ -57,7 +57,7 @@ def owed(trials: Sequence[FrozenTrial], space: Space, deepest: int) -> tuple[Fro
     """
     repaired = {trial.user_attrs.get("repair_of") for trial in trials}
     known = [point(trial) for trial in trials]
-    ours = [trial for trial in trials if trial.state in ENDS and "k" in trial.user_attrs and trial.params]
+    ours = [trial for trial in trials if is_finished(trial) and "k" in trial.user_attrs and trial.params]
     parents = [trial for trial in ours if depth(trial) < deepest and trial.number not in repaired]
     for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs["k"])):
         for rule in diagnoses(parent):

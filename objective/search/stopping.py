@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.display.summary import best_of, finished, pruned, reason
 from objective.settings.schema import Settings
+from storage.outcome import best_of, finished, pruned, reason
 
 # What to look at where trial after trial is stopped at its first report, by what stopped them.
 WAYS_OUT = {

@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.display.formatting import duration
 from objective.display.notes import board, note, save
-from objective.display.summary import ENDS, best_of
-from objective.events.types import OUTSIDE, TrialEnded, TrialStarted
+from objective.events.types import TrialEnded, TrialStarted
+from objective.runtime.cli import typed_name
 from objective.runtime.errors import MACHINE, machine_failure
 from objective.runtime.signals import Interrupted
 from objective.search.control import paused
@@ -35,10 +35,12 @@ from pruners.health_record import point as measured
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, doubled, drop, ordinal, release
+from storage.optuna_private import stored
+from storage.outcome import ENDED_OUTSIDE, best_of, is_finished
 from storage.paths import ARTIFACT_FILES
 from storage.retention import Keep, tidy
 
-PAUSED = "paused: no trial begins until the study is resumed (python -m objective.steer, or Telegram)"
+PAUSED = f"paused: no trial starts until the study is resumed ({typed_name('steer')} resume, or Telegram)"
 LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
 FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker whose machine failed tries again, by setting
 SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
@@ -51,7 +53,7 @@ def work(study: optuna.Study, context: WorkerContext) -> StopReason:
         try:
             trials, beside = reclaim(study, context)
             context.interruption.check()
-            done = [trial for trial in trials if trial.state in ENDS]
+            done = [trial for trial in trials if is_finished(trial)]
             end = ends.end(done)
             if end is not None:
                 return end
@@ -103,11 +105,11 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
             result = _run(study, trial, context, place, lease)
             if result is None:
                 return
-            publish(study, trial._trial_id, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
+            publish(study, trial, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
         tell(study, trial, result, settings.study.sampler)
     except UpdateFinishedTrialError:
         # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
-        result = TrialResult("FAIL", reason=OUTSIDE, seconds=time.monotonic() - began)
+        result = TrialResult("FAIL", reason=ENDED_OUTSIDE, seconds=time.monotonic() - began)
     except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
         ours = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:
@@ -131,7 +133,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, place
         return None
     # Numbers are given one after the other: who counts all before him that may still end never makes one too many.
     before = [*(other for other in trials if other.state == TrialState.WAITING), *context.watch.look(trials)[0]]
-    done = sum(other.state in ENDS for other in trials)
+    done = sum(is_finished(other) for other in trials)
     if done + sum(other.number < trial.number for other in before) >= settings.study.trials:
         release(study, trial.number, "another worker runs the last trial")
         return None
@@ -151,10 +153,10 @@ def _after(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, res
     if context.device.type == "cuda":
         torch.cuda.empty_cache()  # the next trial's shapes are others, and workers beside this one need the memory, too
     trials = study.get_trials(deepcopy=False)
-    best = best_of(trial for trial in trials if trial.state in ENDS)
+    best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
     context.sinks.emit(_ended(trial.number, result, context, is_best))
-    save(study, note(trials[trial.number], settings.budget.kframes), trial._trial_id)
+    save(study, note(trials[trial.number], settings.budget.kframes), trial)
     save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
     made = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if made.note:
@@ -184,7 +186,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
     if result.state == "COMPLETE":
         study.tell(trial, result.value, skip_if_finished=True)
         return
-    honest = _last_value(study, trial)
+    honest = _last_value(trial)
     if sampler_name == "gp" and honest is not None:
         # GPSampler ignores PRUNED. The last honest value and a broken constraint tell it the truth.
         study.tell(trial, honest, skip_if_finished=True)
@@ -227,8 +229,8 @@ def _origin(known: dict[str, Any]) -> str:
     return f"{changed}, again after trial {known['again_of']}" if "again_of" in known else changed
 
 
-def _last_value(study: optuna.Study, trial: optuna.Trial) -> float | None:
-    frozen: FrozenTrial = study._storage.get_trial(trial._trial_id)
+def _last_value(trial: optuna.Trial) -> float | None:
+    frozen = stored(trial)
     return None if frozen.last_step is None else frozen.intermediate_values[frozen.last_step]
 
 

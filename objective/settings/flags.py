@@ -1,34 +1,59 @@
-"""The flags of the command: which setting each fills, and what its help says. Their values are checked with the settings."""
+"""The flags of the study command: which setting each one fills. Their values are checked with the settings."""
 
-FLAGS: dict[str, tuple[str, str]] = {
-    "--trials": ("study.trials", "finished trials in the study, those of earlier runs included (default 50)"),
-    "--study": ("study.name", "name of the study and of its folder (default tacotron2)"),
-    "--storage": (
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag: the dotted name of its setting, the kind of its value, its help, and what it means without a value."""
+
+    key: str
+    metavar: str
+    help: str
+    bare: str | None = None
+
+
+FLAGS = {
+    "--trials": Flag("study.trials", "N", "finished trials in the study, those of earlier commands included (default 50)"),
+    "--study": Flag("study.name", "NAME", "name of the study and of its folder (default tacotron2)"),
+    "--storage": Flag(
         "study.storage",
+        "URL",
         "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
     ),
-    "--data": ("data.path", "folder or list of recordings with texts (default: the built-in corpus)"),
-    "--language": ("data.language", "en or ru (default en)"),
-    "--space": ("study.space", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"),
-    "--profile": ("profile", "demo or full (default: full with a GPU and --data, else demo)"),
-    "--budget-kframes": ("budget.kframes", "mel frames, in thousands, that one trial may see"),
-    "--device": ("device", "auto, cpu or cuda (default auto)"),
-    "--warm-start": ("study.warm_start", "checkpoint from which every trial starts: NVIDIA's, NGC's, or a best.pt of a trial"),
-    "--sampler": ("study.sampler", "tpe, gp or random (default tpe)"),
-    "--pruner": ("pruner.name", "health, peers, both or none (default health: the rules alone)"),
-    "--workers": ("study.workers", "worker processes (default: one for each GPU, times --trials-per-gpu)"),
-    "--ray": ("study.ray", "place the workers on a Ray cluster: HOST:PORT of its head, or nothing for the one that runs here"),
-    "--trials-per-gpu": ("study.trials_per_gpu", "trials that run side by side on the device (default 1)"),
-    "--seed": ("study.seed", "the seed from which every trial's follows (default 0)"),
-    "--timeout": ("study.timeout_s", "seconds after which the study stops; the same command goes on"),
-    "--until": ("study.until", "value that ends the study once a healthy trial reaches it"),
-    "--migrate": ("study.migrate", "name of a new study: takes the trials of --study along that the present space still holds"),
-    "--with-dashboard": ("watch.dashboard", "serve optuna-dashboard along, on this port of this machine (default 8080)"),
-    "--mlflow": ("watch.mlflow", "log to MLflow: a tracking URI, or nothing for a SQLite file under --out"),
-    "--tensorboard": ("watch.tensorboard", "write TensorBoard's files along, under --out/tensorboard"),
-    "--telegram": ("watch.telegram", "report to Telegram: TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID from the environment"),
-    "--out": ("out", "folder for everything that is written (default runs)"),
+    "--data": Flag("data.path", "PATH", "folder or list of recordings with texts (default: the built-in corpus)"),
+    "--language": Flag("data.language", "en|ru", "en or ru (default en)"),
+    "--space": Flag(
+        "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"
+    ),
+    "--profile": Flag("profile", "demo|full", "demo or full (default: full with a GPU and --data, else demo)"),
+    "--budget-kframes": Flag("budget.kframes", "N", "mel frames, in thousands (kframes), that one trial may train on"),
+    "--device": Flag("device", "auto|cpu|cuda", "auto, cpu or cuda (default auto)"),
+    "--warm-start": Flag(
+        "study.warm_start", "FILE", "checkpoint from which every trial starts: NVIDIA's, NGC's, or best.pt of a trial"
+    ),
+    "--sampler": Flag("study.sampler", "tpe|gp|random", "tpe, gp or random (default tpe)"),
+    "--pruner": Flag("pruner.name", "health|peers|both|none", "health, peers, both or none (default health: the rules alone)"),
+    "--workers": Flag("study.workers", "N", "worker processes (default: one for each GPU, times --trials-per-gpu)"),
+    "--ray": Flag(
+        "study.ray", "HOST:PORT", "place the workers on a Ray cluster; without a value, on the one that runs here", bare="auto"
+    ),
+    "--trials-per-gpu": Flag("study.trials_per_gpu", "N", "trials that run side by side on one device (default 1)"),
+    "--seed": Flag("study.seed", "N", "seed from which every trial's seed follows (default 0)"),
+    "--timeout": Flag("study.timeout_s", "SECONDS", "stop the study after this time; the same command continues it"),
+    "--until": Flag("study.until", "VALUE", "stop the study once a healthy trial reaches this value"),
+    "--migrate": Flag(
+        "study.migrate", "NAME", "copy the trials of --study that fit the present space into this new study, and continue there"
+    ),
+    "--with-dashboard": Flag(
+        "watch.dashboard", "PORT", "serve optuna-dashboard on this port of this machine (default 8080)", bare="8080"
+    ),
+    "--mlflow": Flag(
+        "watch.mlflow", "URI", "log to MLflow: a tracking URI; without a value, a SQLite file under --out", bare="auto"
+    ),
+    "--tensorboard": Flag("watch.tensorboard", "BOOL", "write TensorBoard's files under --out/tensorboard", bare="true"),
+    "--telegram": Flag(
+        "watch.telegram", "BOOL", "report to Telegram: TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID in the environment", bare="true"
+    ),
+    "--out": Flag("out", "DIR", "folder for everything that is written (default runs)"),
 }
-
-# What a flag without a value means.
-BARE = {"--ray": "auto", "--with-dashboard": "8080", "--mlflow": "auto", "--tensorboard": "true", "--telegram": "true"}

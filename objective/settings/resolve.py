@@ -16,7 +16,7 @@ from search_spaces.space import load
 from search_spaces.validate import SpaceError
 from search_spaces.yaml_reader import nearest, parse, read
 
-_FLAG_OF = {key: flag for flag, (key, _) in FLAGS.items()} | {"quiet": "--quiet"}
+_FLAG_OF = {flag.key: name for name, flag in FLAGS.items()} | {"quiet": "--quiet"}
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
+from model.errors import BadInput
 from pruners.thresholds import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
@@ -24,7 +25,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SettingsError(ValueError):
+class SettingsError(BadInput):
     """Every mistake in the settings, one a line."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:

@@ -4,10 +4,12 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from model.errors import BadInput
+
 OFFICIAL = "https://api.telegram.org"
 
 
-class SetupError(ValueError):
+class SetupError(BadInput):
     """What is missing in the environment, with the way out."""
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from objective.runtime.signals import SIGNALS
 from objective.settings.telegram_env import Setup, SetupError
-from objective.views.launcher import STORAGE
+from storage.paths import STORAGE_VARIABLE as STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -70,6 +70,7 @@ def _report(setup: Setup, parsed: argparse.Namespace) -> int:
 async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) -> None:
     from objective.telegram.bot_api import Bot
     from objective.telegram.reporter import Reporter
+    from storage.optuna_private import storage_of
     from storage.studies import stop_retrying
 
     reporting = asyncio.current_task()
@@ -78,7 +79,7 @@ async def _run(setup: Setup, study: "optuna.Study", parsed: argparse.Namespace) 
     def stop() -> None:
         for number in SIGNALS:  # once is enough: what is being said is noted still
             signal.signal(number, signal.SIG_IGN)
-        stop_retrying(study._storage)
+        stop_retrying(storage_of(study))
         reporting.cancel()
 
     loop = asyncio.get_running_loop()

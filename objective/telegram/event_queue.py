@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.summary import ENDS
 from objective.search.stopping import at_birth
 from pruners.rules import Decision
+from storage.outcome import is_finished
 
 OLD = 10  # trials that had ended when Telegram was first switched on; of more than so many, none is told
 DEAD = 3  # trials in a row, stopped at their first report, that are a red flag
@@ -36,7 +36,7 @@ class Scene:
 
     @property
     def finished(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials if trial.state in ENDS]
+        return [trial for trial in self.trials if is_finished(trial)]
 
     @property
     def running(self) -> list[FrozenTrial]:
@@ -142,7 +142,7 @@ def _happened(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tup
         if "migrated_from" in attributes:
             continue
         again = attributes.keys() & {"again_of", "repair_of"}
-        if again and number not in position.begun and trial.state in (TrialState.RUNNING, *ENDS):
+        if again and number not in position.begun and (trial.state == TrialState.RUNNING or is_finished(trial)):
             yield (trial.datetime_start or datetime.min, 0, number), Event("begun", number)
         kind = _kind(trial)
         if kind is not None and number not in position.ended:
@@ -151,7 +151,7 @@ def _happened(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tup
 
 def _kind(trial: FrozenTrial) -> str | None:
     """Of the end of a trial. None for one that did not end, and for one that nobody misses."""
-    if trial.state in ENDS:
+    if is_finished(trial):
         return "ended"
     if trial.state != TrialState.FAIL or "dropped" in trial.user_attrs:
         return None
@@ -164,7 +164,7 @@ def _works(trial: FrozenTrial, position: Position) -> bool:
     """Whether somebody works on a trial, or has done so since its end was told last."""
     if trial.state == TrialState.RUNNING:
         return True
-    return trial.state in ENDS and trial.number not in position.ended and "migrated_from" not in trial.user_attrs
+    return is_finished(trial) and trial.number not in position.ended and "migrated_from" not in trial.user_attrs
 
 
 def _end(trial: FrozenTrial) -> datetime:

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 
 from storage.leases import gone, owner
+from storage.optuna_private import storage_of, study_id
 
 ATTRIBUTE = "telegram_lease"
 SETTLE_S = 3.0  # from signing to speaking
@@ -49,4 +50,4 @@ class Lease:
             self.study.set_user_attr(ATTRIBUTE, None)
 
     def _signed(self) -> Any:
-        return self.study._storage.get_study_user_attrs(self.study._study_id).get(ATTRIBUTE)
+        return storage_of(self.study).get_study_user_attrs(study_id(self.study)).get(ATTRIBUTE)

@@ -10,11 +10,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from objective.display.formatting import kframes, norm, number, share
-from objective.display.summary import best_of, described, folder_of, healthy, pruned, reason
+from objective.display.summary import described
 from objective.search.repair import diagnoses
 from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import DEAD, Event, Position, Scene, dead_in_a_row, known
 from objective.telegram.translations import Words
+from storage.outcome import best_of, folder_of, healthy, pruned, reason
 
 PICTURES = ("alignment.png", "curves.png")
 SAMPLE = "sample.ogg"

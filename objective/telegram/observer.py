@@ -15,6 +15,7 @@ from pruners.combinators import rules
 from pruners.rules import Decision, judge
 from pruners.thresholds import Levels
 from storage.leases import Watch
+from storage.optuna_private import storage_of, study_id
 
 IDLE_S = 600.0  # without anybody who works, after which a study has stopped
 
@@ -34,7 +35,7 @@ class Looks:
         self.alive, self.ended_at = time.monotonic(), 0.0  # when somebody worked last; when the command's end was seen
 
     def attributes(self) -> dict[str, Any]:
-        return self.study._storage.get_study_user_attrs(self.study._study_id)
+        return storage_of(self.study).get_study_user_attrs(study_id(self.study))
 
     def look(self) -> Scene:
         trials, attributes = self.study.get_trials(deepcopy=False), self.attributes()

@@ -5,13 +5,14 @@ from html import escape
 from optuna.trial import FrozenTrial
 
 from objective.display.formatting import kframes, norm, number, share
-from objective.display.summary import best_of, outcomes, reached, saved_kframes, seconds_left
+from objective.display.summary import outcomes, reached, saved_kframes, seconds_left
 from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import Position, Scene
 from objective.telegram.markup import bar, sparkline
 from objective.telegram.translations import Words
 from pruners.health_record import SIGNALS
 from pruners.rules import status
+from storage.outcome import best_of
 
 MARKS = {"STABLE": "🟢", "ATTENTION": "🟡", "CRITICAL": "🔴"}
 TRIALS_SHOWN = 8  # trials that run, so that the message stays one

@@ -26,6 +26,7 @@ from pruners.rules import judge, status
 from pruners.thresholds import Levels
 from storage import checkpoints
 from storage.leases import Lease
+from storage.optuna_private import stored
 from storage.paths import BEST
 
 
@@ -151,7 +152,7 @@ def _tell(trial: optuna.Trial, report: Report, history: TrialHistory, context: W
 def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
     """Whether the trial ends here, and in `result` why."""
     if trial.should_prune():
-        attributes = trial.study._storage.get_trial(trial._trial_id).user_attrs
+        attributes = stored(trial).user_attrs
         result.pruned_by, result.reason = attributes["pruned_by"], attributes["pruned_reason"]
         result.severity = attributes["pruned_severity"]
         if result.pruned_by == "nonfinite" and report.gradients.culprit:

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from objective.runtime.processes import environment, python_module
 from objective.settings.schema import Settings
+from storage.paths import STORAGE_VARIABLE
 
-STORAGE, BESIDE = "TACOTUNE_STORAGE", "TACOTUNE_BESIDE"  # environment: a URL with its password, which no process title shows
+BESIDE = "TACOTUNE_BESIDE"  # environment
 LAST_WORDS_S = 5.0  # that the command waits for its views; they go on for as long as they need
 
 
@@ -66,16 +68,16 @@ class Views:
     def _start(self, name: str, words: Sequence[str]) -> None:
         log = self.settings.folder / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, STORAGE: self.settings.storage_url, BESIDE: "1"}
+        variables = {STORAGE_VARIABLE: self.settings.storage_url, BESIDE: "1"}
         if self.settings.watch.mlflow not in (None, "auto"):
-            environment["MLFLOW_TRACKING_URI"] = str(self.settings.watch.mlflow)
+            variables["MLFLOW_TRACKING_URI"] = str(self.settings.watch.mlflow)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", *words],
+                [*python_module(words[0]), *words[1:]],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
-                env=environment,
+                env=environment(**variables),
                 start_new_session=True,  # Ctrl-C is for the study, which tells its views
             )
         self._running.append(process)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.errors import BadInput
 from pruners.health_record import SIGNALS, Record, empty, extended
 from pruners.thresholds import Targets
 
@@ -27,7 +28,7 @@ SICK_FAILURES = 0.5
 FIELDS = ("k", "params", "seconds", "budget_kframes")
 
 
-class ArchiveError(ValueError):
+class ArchiveError(BadInput):
     """A line of an archive is not a recorded trial."""
 
 

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from pruners.base import ExplainedPruner
 from pruners.replay.archive import Curve
+from storage.optuna_private import stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def _trial(study: optuna.Study, curve: Curve) -> Outcome:
             break
         trial.report(loss, round(kframes))
         if trial.should_prune():
-            said = study._storage.get_trial(trial._trial_id).user_attrs
+            said = stored(trial).user_attrs
             rule = said.get("pruned_by", type(study.pruner).__name__)
             severity = said.get("pruned_severity", severity)
             break

@@ -18,7 +18,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial
 
-from objective.display.summary import finished
+from storage.outcome import finished
 from storage.studies import open_storage
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from model.files import sweep
-from objective.display.summary import finished
+from storage.outcome import finished
 from storage.retention import Keep, tidy
 from tests.faults.harness import Evidence, Point, Row, Study, gone, key, point
 

@@ -22,12 +22,12 @@ from sqlalchemy.engine import make_url
 import storage.studies
 from model.config import Audio
 from model.data.mels import prepare
-from objective.display.summary import finished
 from objective.runtime.errors import machine_failure
 from objective.runtime.signals import Interrupted, Interruption
 from objective.settings.schema import Settings
 from objective.study import main
 from storage.leases import owner
+from storage.outcome import finished
 from storage.studies import open_storage
 from tests.objective.test_study import ROOT, study, words
 

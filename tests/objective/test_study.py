@@ -14,10 +14,10 @@ import optuna
 import pytest
 import torch
 
-from objective.display.summary import best_trial, finished
 from objective.study import main
 from storage.artifacts import artifacts
 from storage.checkpoints import load
+from storage.outcome import best_trial, finished
 from storage.paths import ARTIFACT_FILES
 
 ROOT = Path(__file__).parent.parent.parent

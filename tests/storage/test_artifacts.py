@@ -21,7 +21,7 @@ def test_what_was_published_is_found_by_its_name(tmp_path: Path) -> None:
     files = [tmp_path / "a.png", tmp_path / "b.ogg", tmp_path / "absent.wav"]
     for file in files[:2]:
         file.write_bytes(file.name.encode())
-    publish(study, trial._trial_id, files, tmp_path)
+    publish(study, trial, files, tmp_path)
     found = artifacts(study, study.trials[0], tmp_path)
     assert {name: path.read_bytes() for name, path in found.items()} == {"a.png": b"a.png", "b.ogg": b"b.ogg"}
     metas = {meta.filename: meta for meta in get_all_artifact_meta(study.trials[0], storage=study._storage)}
@@ -40,7 +40,7 @@ def test_the_study_hears_of_no_file_that_is_not_whole(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(module.shutil, "copyfile", full)
     with pytest.raises(OSError, match="no space"):
-        publish(study, trial._trial_id, [tmp_path / "a.png"], tmp_path)
+        publish(study, trial, [tmp_path / "a.png"], tmp_path)
     assert artifacts(study, study.trials[0], tmp_path) == {}
     assert list((tmp_path / "artifacts").iterdir()) == []
 
@@ -48,7 +48,7 @@ def test_the_study_hears_of_no_file_that_is_not_whole(tmp_path: Path, monkeypatc
 def test_what_a_person_deleted_in_the_browser_is_gone(tmp_path: Path) -> None:
     study, trial = asked()
     (tmp_path / "a.png").write_bytes(b"a.png")
-    publish(study, trial._trial_id, [tmp_path / "a.png"], tmp_path)
+    publish(study, trial, [tmp_path / "a.png"], tmp_path)
     (key,) = (name for name in study.trials[0].system_attrs if name.startswith("artifacts:"))
     study._storage.set_trial_system_attr(trial._trial_id, key, json.dumps(None))  # as optuna-dashboard does
     assert artifacts(study, study.trials[0], tmp_path) == {}

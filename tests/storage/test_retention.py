@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from storage.cleanup import main
+from objective.cleanup import main
 from storage.lineage import ancestors, enqueue_owed, release
 from storage.paths import trial_folder
 from storage.retention import Keep, Plan, removable, size, tidy

@@ -15,8 +15,9 @@ import optuna
 import pytest
 
 from objective.dashboard.__main__ import TOKEN, main
-from objective.views.launcher import BESIDE, STORAGE
+from objective.views.launcher import BESIDE
 from storage.artifacts import publish
+from storage.paths import STORAGE_VARIABLE as STORAGE
 from storage.studies import open_storage
 from tests.objective.asking import ask
 from tests.processes import until
@@ -48,7 +49,7 @@ def out(tmp_path: Path) -> Path:
     (tmp_path / "sample.ogg").write_bytes(bytes(range(100)))
     for value, amount in ((0.5, -1.0), (0.1, 1.0), (0.4, -1.0)):
         trial = study.ask()
-        publish(study, trial._trial_id, [tmp_path / "sample.ogg"], tmp_path)
+        publish(study, trial, [tmp_path / "sample.ogg"], tmp_path)
         trial.set_constraint("health/diagonality", amount)
         study.tell(trial, value)
     return tmp_path

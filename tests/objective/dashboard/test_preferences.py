@@ -15,7 +15,7 @@ from optuna_dashboard import get_note, wsgi
 
 from model.config import Config
 from objective.dashboard.preferences import PRIOR, Listening, ranks, strengths
-from objective.search.migrate import Refused
+from objective.search.migrate import StudyRefused
 from objective.search.open_study import open_study
 from objective.settings.schema import Settings
 from search_spaces.space import load
@@ -39,7 +39,7 @@ def end(study: optuna.Study, out: Path, value: float, how: dict[str, Any]) -> No
     trial.suggest_float("training.learning_rate", 0, 1)
     file = out / "sample.ogg"
     file.write_bytes(f"sound of {trial.number}".encode())
-    publish(study, trial._trial_id, [file], out)
+    publish(study, trial, [file], out)
     if "sick" in how:
         trial.set_constraint("health/diagonality", how["sick"])
     trial.report(value, 1)
@@ -257,7 +257,7 @@ def test_another_study_of_that_name_is_left_alone(study: optuna.Study, tmp_path:
 def test_no_study_is_searched_on_under_that_name(study: optuna.Study, tmp_path: Path) -> None:
     Listening(study, 3, tmp_path).look()
     wanted = Settings.model_validate({"study": {"name": "anna-listen"}})
-    with pytest.raises(Refused, match="anna-listen was made by another program"):
+    with pytest.raises(StudyRefused, match="anna-listen was made by another program"):
         open_study(wanted, load("demo", Config()), {}, study._storage)
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 import objective.search.migrate
 from model.config import Config, Network, Training
-from objective.search.migrate import MigrationRefused, differences, flat, migrate
+from objective.search.migrate import StudyRefused, differences, flat, migrate
 from objective.search.open_study import open_study
 from objective.settings.schema import Settings
 from search_spaces.knobs import values
@@ -361,7 +361,7 @@ def test_whoever_was_overtaken_copies_no_more(
         _, done = migrate(storage, "old", "new", space, identity_of(space))
         assert (done.before, len(done.copied)) == (5, len(finished) - 5)
     else:
-        with pytest.raises(MigrationRefused, match="is being made by process"):
+        with pytest.raises(StudyRefused, match="is being made by process"):
             migrate(storage, "old", "new", space, identity_of(space))
     marks = [trial.user_attrs["migrated_from"] for trial in load(storage, "new").trials]
     assert marks == [f"old trial {trial.number}" for trial in finished[: None if dies else 5]]
@@ -388,7 +388,7 @@ def test_one_that_another_process_makes_is_waited_for(
     new = optuna.create_study(storage=storage, study_name="new")
     other = {**owner(), "host": "elsewhere", "pid": 7}
     new.set_user_attr("migration", {"from": "old", "identity": identity_of(space), "owner": other})
-    with pytest.raises(MigrationRefused, match=r"study new is being made by process 7 of elsewhere, .*: wait for it, or"):
+    with pytest.raises(StudyRefused, match=r"study new is being made by process 7 of elsewhere, .*: wait for it, or"):
         migrate(storage, "old", "new", space, identity_of(space))
     assert new.trials == []
 
@@ -451,7 +451,7 @@ def test_what_cannot_be_migrated_is_refused_with_a_sentence(case: str, storage: 
     if prepare is not None:
         prepare(storage, space)
     before = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}
-    with pytest.raises(MigrationRefused) as caught:
+    with pytest.raises(StudyRefused) as caught:
         migrate(storage, "old", name, space, identity_of(space))
     assert words in str(caught.value)
     assert {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)} == before
@@ -459,7 +459,7 @@ def test_what_cannot_be_migrated_is_refused_with_a_sentence(case: str, storage: 
 
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(storage: optuna.storages.BaseStorage) -> None:
     space = space_of(OLD)
-    with pytest.raises(MigrationRefused, match="got --study oldd: say one of old"):
+    with pytest.raises(StudyRefused, match="got --study oldd: say one of old"):
         migrate(storage, "oldd", "new", space, identity_of(space))
 
 
@@ -467,7 +467,7 @@ def test_more_than_the_space_must_not_differ(storage: optuna.storages.BaseStorag
     """The same sentences as of a study that is opened; a knob that the old study did not know had its default."""
     base = Config(training=Training(batch_size=16))
     space = space_of(CHANGES["wider"], base)
-    with pytest.raises(MigrationRefused, match=r"training\.batch_size was 32, it is now 16") as caught:
+    with pytest.raises(StudyRefused, match=r"training\.batch_size was 32, it is now 16") as caught:
         migrate(storage, "old", "new", space, identity_of(space, seed=1))
     assert "seed was 0, it is now 1" in str(caught.value)
     assert optuna.get_all_study_names(storage) == ["old"]
@@ -489,7 +489,7 @@ def test_a_half_copied_study_is_not_opened_as_one_of_its_own(storage: optuna.sto
     half.set_user_attr("migration", claim)
     space = space_of(CHANGES["wider"])
     settings = Settings.model_validate({"study": {"name": "half", "recipes": []}})
-    with pytest.raises(MigrationRefused, match="type --study old --migrate half"):
+    with pytest.raises(StudyRefused, match="type --study old --migrate half"):
         open_study(settings, space, identity_of(space), storage)
     half.set_user_attr("migration", claim | {"owner": owner()})
     assert open_study(settings, space, identity_of(space), storage)[0].user_attrs["identity"] == identity_of(space)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial, TrialState
 
-from objective.display.summary import ENDS, ended, finished
+from objective.display.summary import ended
 from objective.search.enqueue import fill
 from objective.search.repair import MOVES, neighbour, owed
 from pruners.combinators import rules
@@ -20,6 +20,7 @@ from pruners.thresholds import Levels
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
 from storage.lineage import doubled, point
+from storage.outcome import finished, is_finished
 from tests.objective.test_study import SMALL, command, held, study
 
 RATE, CLIP, WARMUP, DECAY = (f"training.{name}" for name in ("learning_rate", "clip_norm", "warmup_share", "weight_decay"))
@@ -318,7 +319,7 @@ def test_parts_and_interruptions_change_nothing(spoken: Path) -> None:
     """Stopped after its first trial, then within a repair: the same trials as in one go, with their lineage."""
     more = ["--study", "parts", "--sampler", "random", "--trials"]
     assert command(spoken, *more, "1") == 0
-    assert all(trial.state in ENDS for trial in study(spoken, "parts").trials), "a study that is done owes its repair silently"
+    assert all(is_finished(trial) for trial in study(spoken, "parts").trials), "a study that is done owes its repair silently"
     with held(spoken, 1, 3.0, *more, "4") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

@@ -64,7 +64,7 @@ class Made:
         """`missed`: by so much it misses its diagonality; healthy where that is negative."""
         last = report(float(BUDGET))
         self.reports(trial, last)
-        publish(self.study, trial._trial_id, self.drawn, self.out)
+        publish(self.study, trial, self.drawn, self.out)
         why = f"misses diagonality by {missed:.2f}" if missed > 0 else None
         ending = TrialResult(value=value, reason=why, violations={"diagonality": missed}, last=last, best=last, seconds=72.0)
         tell(self.study, trial, ending, "tpe")
@@ -72,7 +72,7 @@ class Made:
     def prune(self, trial: optuna.Trial, by: str = "diagonality", *seen: Report, why: str = REASON) -> None:
         seen = seen or (report(60.0), report(120.0))
         self.reports(trial, *seen)
-        publish(self.study, trial._trial_id, self.drawn[:1], self.out)
+        publish(self.study, trial, self.drawn[:1], self.out)
         ending = TrialResult("PRUNED", reason=why, pruned_by=by, severity=0.5, last=seen[-1], seconds=20.0)
         tell(self.study, trial, ending, "tpe")
 

@@ -10,8 +10,9 @@ import pytest
 
 from objective import study
 from objective.telegram.__main__ import main
-from objective.views.launcher import BESIDE, STORAGE
+from objective.views.launcher import BESIDE
 from storage.lookup import existing_study
+from storage.paths import STORAGE_VARIABLE as STORAGE
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.objective.telegram.studies import NAME, Made
 from tests.processes import until

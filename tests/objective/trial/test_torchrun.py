@@ -81,7 +81,7 @@ def test_what_the_first_rank_does_not_know_the_other_one_says(
 ) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("objective.study.FIRST_S", 0.0 if rank == "1" else 3_600.0)
+    monkeypatch.setattr("objective.runtime.endings.FIRST_RANK_S", 0.0 if rank == "1" else 3_600.0)
     assert command(spoken, "--study", "bad", "--data", "no/such/folder") == 2
     assert "no/such/folder" in capsys.readouterr().err
 

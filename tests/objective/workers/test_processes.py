@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from objective.display.summary import finished
+from storage.outcome import finished
 from tests.objective.test_study import ROOT, command, events, held, running, study, tried, words
 
 pytestmark = pytest.mark.slow

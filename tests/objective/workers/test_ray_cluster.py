@@ -14,7 +14,6 @@ import optuna
 import pytest
 import torch
 
-from objective.display.summary import finished
 from objective.events.fanout import Sinks
 from objective.events.types import Event, Progressed, Reported, Resumed, TrialEnded, Warned
 from objective.runtime.signals import Interruption
@@ -23,6 +22,7 @@ from objective.settings.resolve import resolve
 from objective.settings.schema import Settings, SettingsError
 from objective.workers import supervision as crew
 from objective.workers.ray_cluster import check, local, place, share
+from storage.outcome import finished
 from storage.paths import LAST, trial_folder
 from storage.proxy import serve
 from tests.objective.test_study import ROOT, SMALL, command, study, tried

@@ -1,0 +1,108 @@
+"""Parsers of the commands, and the way from a parser to its program.
+
+A command is a parser, which loads nothing heavy so that `--help` answers at once, and a program: a module with a function
+`run(parsed) -> exit code`, imported once the arguments have been accepted.
+"""
+
+import argparse
+import difflib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from storage.paths import OUT, STORAGE_VARIABLE, STUDY
+
+FRONT_DOOR = "tacotune"  # the console script
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line with the nearest known flag, instead of a page of usage."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            self.error(f"unknown argument {unknown[0]}{did_you_mean(flag, self._option_string_actions)}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that is typed: its parser and its program.
+
+    name: as in `tacotune NAME` and `python -m objective.NAME`. program: the module whose `run` does the work. about: what
+    `--help` prints. arguments: adds the command's own arguments to its parser.
+    """
+
+    name: str
+    program: str
+    about: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Parse, run, and return the exit code: 0 done, 1 the machine failed, 2 bad input, 130 interrupted."""
+        typed = list(sys.argv[1:] if arguments is None else arguments)
+        parser = Parser(
+            prog=typed_name(self.name),
+            description=self.about,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.arguments(parser)
+        parsed = parser.parse_args(typed)
+        parsed.typed = typed
+        try:
+            endings = import_module("objective.runtime.endings")  # knows the databases' exceptions, which takes seconds to load
+        except KeyboardInterrupt:
+            return 130
+        return int(endings.run(self.program, parsed))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: `: did you mean --trials?`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def typed_name(name: str) -> str:
+    """The command `name` as this process was started: `tacotune NAME` or `python -m objective.NAME`."""
+    return f"{FRONT_DOOR} {name}" if Path(sys.argv[0]).stem == FRONT_DOOR else f"python -m objective.{name}"
+
+
+def as_typed(name: str) -> str:
+    """The same, ready to be typed in this environment: with the path of a program that the shell does not find by its name."""
+    program, _, rest = typed_name(name).partition(" ")
+    return f"{in_this_environment(program)} {rest}"
+
+
+def in_this_environment(program: str) -> str:
+    """How to type a program of this Python environment: its path, unless the shell finds it by its name."""
+    path = Path(sys.executable).with_name(program)
+    if not path.exists() or shutil.which(program) == str(path):
+        return program
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"folder of all studies (default {OUT})")
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", default=STUDY, metavar="NAME", help=f"name of the study (default {STUDY})")
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--storage",
+        default=os.environ.get(STORAGE_VARIABLE),
+        metavar="URL",
+        help="database of the study (default: the SQLite file tacotune.db under --out)",
+    )

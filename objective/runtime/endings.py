@@ -1,0 +1,59 @@
+"""How a command ends: one table from exceptions to an exit code and a sentence. All others are bugs and show a traceback."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+
+from model.errors import BadInput
+from objective.runtime.errors import MACHINE, machine_failure
+
+Sentence = Callable[[BaseException], str | None]
+
+FIRST_RANK_S = 20.0  # for which the first of torchrun's processes may speak before the others do
+
+
+def _machine_sentence(why: BaseException) -> str | None:
+    failure = machine_failure(why)
+    return failure and f"the machine failed: {failure}: fix that, then type the same command again to continue"
+
+
+# Exceptions, exit code, sentence; where the sentence is None, it is none of these after all.
+ENDINGS: tuple[tuple[tuple[type[BaseException], ...], int, Sentence], ...] = (
+    ((BadInput,), 2, str),
+    ((KeyboardInterrupt,), 130, lambda why: "interrupted"),
+    (MACHINE, 1, _machine_sentence),
+)
+KNOWN = tuple(kind for kinds, _, _ in ENDINGS for kind in kinds)
+
+
+def run(program: str, parsed: argparse.Namespace) -> int:
+    """Import the module `program`, call its `run(parsed)`, and return the exit code of the command."""
+    try:
+        return int(import_module(program).run(parsed))
+    except KNOWN as why:
+        code, sentence = ending(why)
+        if sentence is None:
+            raise
+        _print(sentence)
+        return code
+
+
+def ending(why: BaseException) -> tuple[int, str | None]:
+    """The exit code and the sentence of an exception; no sentence for a bug of ours."""
+    for kinds, code, sentence in ENDINGS:
+        if isinstance(why, kinds):
+            return code, sentence(why)
+    return 1, None
+
+
+def _print(sentence: str) -> None:
+    """Print to stderr. torchrun ends all ranks as soon as one has ended, so the others give the first one time to speak."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        try:
+            time.sleep(FIRST_RANK_S)
+        except KeyboardInterrupt:
+            return
+    print(sentence, file=sys.stderr)

@@ -1,0 +1,205 @@
+"""One command's session of a study: settings, corpus and database in, workers at work, the closing page out."""
+
+import argparse
+import os
+import shlex
+import time
+from collections.abc import Sequence
+
+import optuna
+import torch
+
+from model.data.corpus import Corpus
+from model.distributed import Group
+from model.files import sweep
+from model.tacotron2 import Tacotron2
+from model.text.symbols import symbols
+from model.warmstart import told, warm_start
+from objective.display import notes
+from objective.display.live_console import console
+from objective.display.summary import as_event, ended
+from objective.events.fanout import Sinks
+from objective.events.log_writer import JsonLines, complete
+from objective.events.types import StudyStarted, Warned
+from objective.runtime.cli import as_typed, in_this_environment
+from objective.runtime.errors import MACHINE, machine_failure
+from objective.runtime.signals import Interruption
+from objective.search.migrate import migrate
+from objective.search.open_study import identity_of, open_study
+from objective.search.stopping import StopReason
+from objective.search.worker import work
+from objective.settings.flags import FLAGS
+from objective.settings.resolve import absent, resolve
+from objective.settings.schema import Settings, mask_url
+from objective.trial.context import TrainingData, WorkerContext
+from objective.trial.torchrun import follow, joined
+from objective.views.launcher import Views
+from objective.workers.processes import gpus, how_many, supervise
+from objective.workers.ray_cluster import check, place
+from search_spaces.space import load
+from storage.outcome import best_of, best_trial, finished
+from storage.paths import ARTIFACTS
+from storage.studies import open_storage, stop_retrying
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the study of the arguments. Returns the exit code; raises BadInput, KeyboardInterrupt, and what the machine does."""
+    with Interruption() as interruption:
+        settings = _settings(parsed)
+        space = load(settings.study.space, settings.config())
+        if settings.study.ray is not None:
+            check(settings.head)
+        data = TrainingData.of(
+            settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space
+        )
+        with joined(data) as group:
+            if group is not None and group.rank > 0:
+                return follow(settings, data, group)
+            return Session(settings, data, group, parsed.typed, interruption).run()
+
+
+class Session:
+    """A study with its database, its displays and its workers, from one command."""
+
+    def __init__(
+        self, settings: Settings, data: TrainingData, group: Group | None, typed: list[str], interruption: Interruption
+    ) -> None:
+        """group: the ranks that train along, where torchrun started several. typed: the arguments, for the closing page."""
+        self.began = time.monotonic()
+        self.settings, self.data, self.group, self.typed, self.interruption = settings, data, group, typed, interruption
+        self.devices = gpus() if data.device.type == "cuda" else []
+        self.workers = 1 if group else how_many(settings, self.devices)
+
+    def run(self) -> int:
+        """Open the study, work on it, and close. Returns the exit code."""
+        study, storage, opening = self._open()
+        settings = self.settings
+        for folder in ("cache", ARTIFACTS):
+            sweep(settings.out / folder)
+        with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
+            self._start(study, opening, sinks)
+            self.interruption.patient = True
+            self.interruption.also = lambda: stop_retrying(storage)
+            self.interruption.allow(settings.study.timeout_s)
+            with Views(settings, lambda sentence: sinks.emit(Warned(sentence))) as views:
+                end = self._work(study, sinks)
+                views.why = end.why
+                _complete_notes(study, settings, end.early, sinks)
+            command = self._next_command(study, end.early)
+            seconds = time.monotonic() - self.began
+            sinks.emit(ended(study, end.why, settings.study.trials, settings.budget.kframes, seconds, command))
+        return end.code
+
+    def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
+        """The study, created, loaded or migrated; its storage; and what a person should know about that."""
+        settings, data = self.settings, self.data
+        storage = open_storage(settings.storage_url, settings.study.database_s)
+        identity, moved = identity_of(settings, data.space, data.corpus, data.pretrained), []
+        if settings.study.migrate is not None:
+            _, migration = migrate(storage, settings.study.name, settings.study.migrate, data.space, identity)
+            self.settings, moved = settings.migrated(), migration.told()
+        study, opened = open_study(self.settings, data.space, identity, storage)
+        return study, storage, [*moved, *opened]
+
+    def _start(self, study: optuna.Study, opening: Sequence[str], sinks: Sinks) -> None:
+        """Complete the log of earlier commands, and show the study with notes on corpus, space and device."""
+        settings = self.settings
+        done = finished(study)
+        ours = [trial for trial in done if "migrated_from" not in trial.user_attrs]
+        complete(settings.folder, [as_event(trial, settings.folder, settings.budget.kframes) for trial in ours])
+        best = best_of(done)
+        sinks.emit(
+            StudyStarted(
+                name=settings.study.name,
+                storage=mask_url(settings.storage_url),
+                folder=settings.folder,
+                wanted=settings.study.trials,
+                finished=len(done),
+                notes=(
+                    *_corpus_notes(self.data.corpus),
+                    f"space {self.data.space.name}: {self.data.space.about}",
+                    *opening,
+                    *_pretrained_notes(self.data, settings),
+                    self._device_note(),
+                ),
+                best=None if best is None or best.value is None else (best.value, best.number),
+            )
+        )
+
+    def _work(self, study: optuna.Study, sinks: Sinks) -> StopReason:
+        """Run the workers: on a Ray cluster, in this process, or in processes of their own."""
+        settings, interruption = self.settings, self.interruption
+        if settings.study.ray is not None:
+            return place(settings, settings.study.workers, settings.head, sinks, interruption)
+        if self.group is not None or (settings.study.workers is None and self.workers == 1):
+            return work(study, WorkerContext.of(settings, self.data, study, sinks, interruption, self.group))
+        return supervise(settings, self.workers, self.devices, sinks, interruption)
+
+    def _device_note(self) -> str:
+        settings, device = self.settings, self.data.device
+        budget = f"profile {settings.profile}, {settings.budget.kframes} kframes a trial"
+        if settings.study.ray is not None:
+            return f"workers placed by Ray, {budget}"
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+        ranks = f"{self.group.size} ranks for each trial, " if self.group else ""
+        workers = f"{self.workers} workers, " if self.workers > 1 else ""
+        return f"{ranks}{workers}{name}, {budget}"
+
+    def _next_command(self, study: optuna.Study, early: bool) -> str:
+        """What to type next: the same where trials were released, more trials where none is healthy, or a look at the best."""
+        typed, settings = [mask_url(word) for word in self.typed], self.settings
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        command = as_typed("study")
+        if ranks > 1:
+            command = f"{in_this_environment('torchrun')} --nproc-per-node {ranks} -m objective.study"
+        if early:
+            return f"{command} {shlex.join(typed)}".rstrip()
+        if best_trial(study) is None:
+            return f"{command} {shlex.join([*_without(typed, '--trials'), '--trials', str(settings.study.trials * 2)])}"
+        where = ["--out", str(settings.out)]
+        if settings.study.storage is not None:
+            where += ["--storage", mask_url(settings.storage_url)]
+        return f"{as_typed('dashboard')} {shlex.join(where)}"
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    flags = {flag.key: getattr(parsed, flag.key) for flag in FLAGS.values() if getattr(parsed, flag.key) is not None}
+    if parsed.quiet:
+        flags["quiet"] = True
+    return resolve(parsed.settings, parsed.set, flags, gpu=torch.cuda.is_available(), check=absent)
+
+
+def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
+    """Write the dashboard's notes that are missing. Where the machine prevents it, the next command writes them."""
+    try:
+        notes.complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
+    except MACHINE as why:
+        if (sentence := machine_failure(why)) is None:
+            raise
+        sinks.emit(Warned(f"some notes are missing: {sentence}: the next command writes them"))
+
+
+def _corpus_notes(corpus: Corpus) -> list[str]:
+    count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
+    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+
+
+def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]:
+    """What a network of these settings takes over from the checkpoint of --warm-start."""
+    if data.pretrained is None:
+        return ()
+    table = symbols(data.corpus.language)
+    config = settings.config(data.space.fixed)
+    with torch.device("meta"):
+        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
+    return tuple(told(data.pretrained, warm_start(network, table, data.pretrained)))
+
+
+def _without(arguments: list[str], flag: str) -> list[str]:
+    """The arguments without a flag and its value, written `--flag VALUE` or `--flag=VALUE`."""
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument.partition("=")[0] != flag:
+            kept.append(argument)
+        skip = not skip and argument == flag
+    return kept

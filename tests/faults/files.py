@@ -136,7 +136,7 @@ def _goes_on_at(run: Run, kframes: float) -> None:
     began = _of(run, "start")[0]["kframes"]
     if began != kframes:
         raise Broken(f"of a damaged snapshot it went on at {began}, not at {kframes} kframes")
-    if "going on from an earlier one" not in run.said:
+    if "resuming from an earlier one" not in run.said:
         raise Broken(f"no warning of a damaged snapshot: {run.said[-400:]}")
 
 

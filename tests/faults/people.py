@@ -160,7 +160,7 @@ def paused(bench: Bench) -> Iterator[Row]:
         os.kill(sleeper.pid, signal.SIGSTOP)
         try:
             other = study.start("slow:0.1")
-            other.until(lambda run: "goes on at" in run.said, "it took over")
+            other.until(lambda run: "resumes at" in run.said, "it took over")
         finally:
             os.kill(sleeper.pid, signal.SIGCONT)
         sleeper.ends(0)

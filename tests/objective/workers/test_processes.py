@@ -33,7 +33,7 @@ def test_two_workers_run_exactly_as_many_trials_as_asked_for(spoken: Path) -> No
     assert len(finished(study(spoken, "pair"))) == 5
     assert len(pids(spoken, "pair")) == 2
     for trial in finished(study(spoken, "pair")):  # of two that asked for one recipe at a moment, one was dropped
-        assert f"trial {trial.number}  starts as" in done.stdout
+        assert f"trial {trial.number}  starts, " in done.stdout
         assert f"trial {trial.number}  12/12 kframes" in done.stdout
     assert "finished: 5 of 5 trials" in done.stdout
     assert len(events(spoken, "pair", "TrialEnded")) == len(finished(study(spoken, "pair")))

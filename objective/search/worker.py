@@ -143,7 +143,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, posit
     trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     origin = _origin(trial.user_attrs)
-    context.sinks.emit(TrialStarted(trial.number, position, dict(trial.params), origin, settings.budget.kframes))
+    context.sinks.emit(TrialStarted(trial.number, position, dict(trial.params), origin, settings.budget.kframes, done))
     return run_trial(trial, config, context, seed(settings.study.seed, k, TRAINER), lease, line)
 
 
@@ -261,4 +261,5 @@ def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bo
         folder=context.folder(number),
         last=result.best if result.state == "COMPLETE" else result.last,
         is_best=is_best,
+        severity=result.severity,
     )

@@ -132,6 +132,12 @@ class Disk(_Group):
     keep_pruned: bool = False  # keep the weights of pruned trials too
 
 
+class Pictures(_Group):
+    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+
+    dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
+
+
 class Watch(_Group):
     """Views that show the study, each in its own process (objective/views/launcher.py)."""
 
@@ -166,6 +172,7 @@ class Settings(_Group):
     pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
     disk: Disk = Disk()
+    pictures: Pictures = Pictures()
     watch: Watch = Watch()
     telegram: Telegram = Telegram()
     health: Thresholds = Thresholds()

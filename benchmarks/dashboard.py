@@ -27,11 +27,11 @@ from objective.dashboard.app import WRAPPED
 from objective.dashboard.auth import Guard
 from objective.dashboard.server import Server, seekable, styled
 from objective.display.notes import note, save
-from objective.display.summary import finished
 from pruners.replay.archive import read
 from search_spaces.space import load
 from storage.artifacts import artifact_store
 from storage.lookup import existing_storage
+from storage.outcome import finished
 from storage.studies import open_storage
 
 
@@ -43,7 +43,7 @@ def prepare(url: str, out: Path, count: int) -> None:
     fill(study, count, curves, load("record", settings.config()))
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
     for trial in finished(study):
-        save(study, note(trial, settings.budget.kframes), trial._trial_id)
+        save(study, note(trial, settings.budget.kframes), trial)
     study.ask()
 
 

@@ -19,11 +19,11 @@ from model.errors import BadInput
 from objective.dashboard.auth import Guard
 from objective.dashboard.preferences import Listening
 from objective.dashboard.server import Server, seekable, styled
-from objective.display.summary import best_of
 from objective.runtime.signals import Interruption
 from objective.views.launcher import StudyCommand
 from storage.artifacts import artifact_store
 from storage.lookup import existing_storage, study_in
+from storage.outcome import best_of
 from storage.paths import ARTIFACTS, STUDY, url_of
 from storage.studies import stop_retrying
 
@@ -37,7 +37,7 @@ TICK_S = 0.2
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until a signal, or the end of the study command that has started it. Raises BadInput, StorageError, OSError."""
-    with Interruption(deaf=True) as interruption:  # one signal is enough, and `timeout` sends two
+    with Interruption(supervised=True) as interruption:  # one signal is enough, and `timeout` sends two
         return _serve(parsed, interruption)
 
 
@@ -48,7 +48,7 @@ def _serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     _check(parsed, address, token)
     storage = existing_storage(url_of(parsed.storage, parsed.out))
     study = _first(storage, parsed)
-    interruption.also = lambda: stop_retrying(storage)
+    interruption.on_request = lambda: stop_retrying(storage)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of parameters that few trials have
     _show_the_healthy(storage)
     app = wsgi(storage, artifact_store=artifact_store(parsed.out))
@@ -65,7 +65,7 @@ def _serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
         if not command.present and not (parsed.out / ARTIFACTS).is_dir():  # of a running study they are still to come
             print(f"no artifacts in {parsed.out}: give --out", file=sys.stderr)
         looked = time.monotonic()
-        while interruption.why is None and not command.ended.wait(TICK_S):
+        while interruption.reason is None and not command.ended.wait(TICK_S):
             if listening and time.monotonic() - looked >= LOOK_S:
                 listening.look_again()
                 looked = time.monotonic()

@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 from optuna_dashboard import register_preference_feedback_component, save_note
 from optuna_dashboard.preferential import PreferentialStudy, create_study
-from optuna_dashboard.preferential._system_attrs import get_preferences
 
 from objective.display.formatting import number
-from objective.display.summary import finished, healthy
-from storage.artifacts import artifacts, keep
+from storage.artifacts import artifacts, store_file
 from storage.errors import FAILURES, StorageError, database_failure
+from storage.optuna_private import ARTIFACT_PREFIX, choices, plain_study, storage_of
+from storage.outcome import finished, healthy
 from storage.paths import ARTIFACTS
 
 SUFFIX = "-listen"
@@ -89,7 +88,7 @@ class Listening:
         known: dict[int, int] = {}
         for trial in heard:
             whose = trial.user_attrs.get(OF)
-            if owners.get(f"{ARTIFACTS_ATTR_PREFIX}{trial.user_attrs.get(SOURCE)}") != whose:
+            if owners.get(f"{ARTIFACT_PREFIX}{trial.user_attrs.get(SOURCE)}") != whose:
                 name = self.study.study_name
                 raise StorageError(f"{name}{SUFFIX} holds samples of an earlier {name}: delete it")
             if whose is not None and whose not in known.values():
@@ -98,7 +97,7 @@ class Listening:
 
     def _open(self, sounds: int) -> bool:
         """Whether NAME-listen is there. It is made when there is something to compare: an empty one would say nothing."""
-        storage, name = self.study._storage, self.study.study_name + SUFFIX
+        storage, name = storage_of(self.study), self.study.study_name + SUFFIX
         if name not in optuna.get_all_study_names(storage):
             if sounds < 2:
                 return False
@@ -115,14 +114,14 @@ class Listening:
     def _add(self, trial: FrozenTrial, name: str, file: Path) -> None:
         """The sample as a trial of its own, with a file of its own: who deletes NAME-listen deletes its files."""
         assert self.heard is not None
-        entry, meta = keep(file, name, self.out)
+        entry, meta = store_file(file, name, self.out)
         known, system = {OF: trial.number, SOURCE: file.name, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
         point, where = trial.params, trial.distributions
         self.heard.add_trial(create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system))
 
     def _rank(self, known: Mapping[int, int]) -> None:
         assert self.heard is not None
-        said = get_preferences(self.study._storage.get_study_system_attrs(self.heard._study._study_id))
+        said = choices(self.heard)
         # by their numbers: optuna-dashboard also stores numbers of which there is no trial
         pairs = [(known[better], known[worse]) for better, worse in said if better in known and worse in known]
         heard = sorted({trial for pair in pairs for trial in pair})
@@ -135,7 +134,7 @@ class Listening:
             self.study.set_user_attr("listened", listened)
         body = self._note(order, wins, heard)
         if body != self._said:  # not whenever it differs from the note: somebody may have added a line of his own
-            save_note(self.heard._study, body)
+            save_note(plain_study(self.heard), body)
             self._said = body
 
     def _note(self, order: dict[int, int], wins: NDArray[np.float64], heard: Sequence[int]) -> str:

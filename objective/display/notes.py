@@ -8,21 +8,10 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.formatting import duration, kframes, norm, number, settings, share, verdict
-from objective.display.summary import (
-    ENDS,
-    best_of,
-    described,
-    healthy,
-    outcomes,
-    pruned,
-    reached,
-    reason,
-    saved_kframes,
-    seconds_left,
-    state,
-    why_failed,
-)
+from objective.display.formatting import duration, kframes, norm, number, settings, share
+from objective.display.summary import described, outcomes, reached, saved_kframes, seconds_left
+from storage.optuna_private import storage_of, study_id, trial_id
+from storage.outcome import best_of, failure_reason, is_finished, outcome, pruned, reason
 
 PIECE = 2_045  # signs of a note in one attribute
 
@@ -30,11 +19,11 @@ PIECE = 2_045  # signs of a note in one attribute
 def note(trial: FrozenTrial, budget_kframes: float) -> str:
     """Markdown, from what a finished trial left in its study."""
     known = trial.user_attrs
-    end = verdict(state(trial), healthy(trial)).word
+    end = outcome(trial)
     by = f" by {known['pruned_by']}" if pruned(trial) else ""
     spent = f"{kframes(known.get('kframes', reached(trial)))} of {kframes(budget_kframes)} kframes"
     parts = [f"**{end}{by}**: value {number(trial.value)} after {spent}"]
-    if sentence := reason(trial) or why_failed(trial):
+    if sentence := reason(trial) or failure_reason(trial):
         parts.append(f"> {sentence}")
     parts += [_figures(trial), f"{known.get('origin', 'sampled')}: {settings(described(trial.params))}"]
     if "repair_of" in known:
@@ -48,7 +37,7 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idl
 
     idle: workers between two trials, as the one is that writes this; 0 at the end.
     """
-    done = [trial for trial in trials if trial.state in ENDS]
+    done = [trial for trial in trials if is_finished(trial)]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     counted = ", ".join(f"{count} {word}" for word, count in outcomes(done).most_common())
     parts = [f"**{len(done)} of {wanted} trials finished**: {counted or 'none'}; {running} running"]
@@ -70,23 +59,23 @@ def complete(study: optuna.Study, wanted: int, budget_kframes: float, in_a_hurry
     Who is `in_a_hurry` leaves these to the next command.
     """
     trials = study.get_trials(deepcopy=False)
-    there = {} if in_a_hurry else study._storage.get_study_system_attrs(study._study_id)
+    there = {} if in_a_hurry else storage_of(study).get_study_system_attrs(study_id(study))
     for trial in () if in_a_hurry else trials:
-        if trial.state.is_finished() and f"dashboard:{trial._trial_id}:note_ver" not in there:
-            save(study, note(trial, budget_kframes), trial._trial_id)
+        if trial.state.is_finished() and f"dashboard:{trial_id(trial)}:note_ver" not in there:
+            save(study, note(trial, budget_kframes), trial)
     save(study, board(trials, wanted, budget_kframes, idle=0), version=len(trials))
 
 
-def save(study: optuna.Study, body: str, trial_id: int | None = None, version: int = 1) -> None:
+def save(study: optuna.Study, body: str, trial: optuna.Trial | FrozenTrial | None = None, version: int = 1) -> None:
     """Keep the note of a study, or of one of its trials, where the dashboard looks for it.
 
     Written as `optuna_dashboard.save_note` does, which brings scikit-learn along and reads the notes of all trials, twice.
     """
-    place = "" if trial_id is None else f"{trial_id}:"
+    place = "" if trial is None else f"{trial_id(trial)}:"
     pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
     entries = {"note_ver": version} | {f"note_str:{number}": piece for number, piece in enumerate(pieces)}
     for name, value in entries.items():
-        study._storage.set_study_system_attr(study._study_id, f"dashboard:{place}{name}", value)
+        storage_of(study).set_study_system_attr(study_id(study), f"dashboard:{place}{name}", value)
 
 
 def _figures(trial: FrozenTrial) -> str:

@@ -10,67 +10,17 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.display.formatting import verdict
-from objective.events.types import OUTSIDE, StudyEnded, TrialEnded
+from objective.events.types import StudyEnded, TrialEnded
+from storage.outcome import STOPPED, finished, healthy, is_finished, outcome, pruned, rank, reason, state
 from storage.paths import trial_folder
 
-ENDS = (TrialState.COMPLETE, TrialState.PRUNED)
 ROWS = 8
 ENOUGH = 8
-_STOPPED = 3  # the rank of what a health rule stopped
-
-
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that count: COMPLETE and PRUNED."""
-    return study.get_trials(deepcopy=False, states=ENDS)
-
-
-def pruned(trial: FrozenTrial) -> bool:
-    """Also where GPSampler had to be told COMPLETE."""
-    return "pruned_by" in trial.user_attrs
-
-
-def reason(trial: FrozenTrial) -> str | None:
-    """The sentence why it was stopped, or what it misses; None for a healthy one."""
-    return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
-
-
-def why_failed(trial: FrozenTrial) -> str | None:
-    """The sentence for one without a result; None for all others."""
-    if trial.state != TrialState.FAIL:
-        return None
-    known = trial.user_attrs
-    return known.get("given_up") or known.get("released") or known.get("dropped") or OUTSIDE
-
-
-def healthy(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE and not pruned(trial) and all(v <= 0 for v in trial.constraints.values())
-
-
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The healthy trial with the smallest value; None while all are sick. No sick trial is ever the best."""
-    return best_of(finished(study))
-
-
-def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The same, of these trials."""
-    return min(filter(healthy, trials), key=_value, default=None)
-
-
-def folder_of(trial: FrozenTrial, study: Path) -> Path:
-    """Where its files lie, of all below the folder of its `study`; of one that a migration brought, in the older study's."""
-    older, _, number = trial.user_attrs.get("migrated_from", "").rpartition(" trial ")
-    return trial_folder(study.parent / older, int(number)) if older else trial_folder(study, trial.number)
-
-
-def state(trial: FrozenTrial) -> str:
-    """COMPLETE, PRUNED or FAIL, as it is meant: GPSampler has to be told COMPLETE of pruned ones, too."""
-    return "PRUNED" if pruned(trial) else trial.state.name
 
 
 def outcomes(trials: Iterable[FrozenTrial]) -> Counter[str]:
     """How many of these finished trials are healthy, sick, pruned."""
-    return Counter(verdict(state(trial), healthy(trial)).word for trial in trials)
+    return Counter(str(outcome(trial)) for trial in trials)
 
 
 def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[str, float]:
@@ -88,7 +38,7 @@ def seconds_left(trials: Iterable[FrozenTrial], wanted: int, budget_kframes: flo
     idle: workers between two trials. 0 where nothing is known, or nobody works.
     """
     trials = list(trials)
-    done = [trial for trial in trials if trial.state in ENDS]
+    done = [trial for trial in trials if is_finished(trial)]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     seconds = [trial.user_attrs["seconds"] for trial in done if "seconds" in trial.user_attrs]
     workers = len(running) + idle
@@ -120,6 +70,7 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
         saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
         folder=trial_folder(folder, trial.number),
         last=None,
+        severity=known.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
     )
 
 
@@ -135,7 +86,7 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
         wanted=wanted,
         seconds=seconds,
         next_command=command,
-        trials=tuple(_row(trial, differing) for trial in sorted(trials, key=_rank)[:ROWS]),
+        trials=tuple(_row(trial, differing) for trial in sorted(trials, key=rank)[:ROWS]),
         importances=importances(study),
         saved_kframes=saved_kframes(trials, budget_kframes),
         repairs=repairs(trials),
@@ -147,7 +98,7 @@ def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
     none: how far it was past its level does not compare with another rule's."""
     known = {trial.number: trial for trial in trials}
     pairs = [(trial, known[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
-    return sum(_rank(repair)[0] < _STOPPED and _rank(repair) < _rank(parent) for repair, parent in pairs), len(pairs)
+    return sum(rank(repair)[0] < STOPPED and rank(repair) < rank(parent) for repair, parent in pairs), len(pairs)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -173,20 +124,6 @@ def described(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters as a person reads them: a switch is only shown where it is off."""
     shown = {short(name): value for name, value in params.items() if not name.endswith(".on")}
     return shown | {short(name).removesuffix(".on"): "off" for name, value in params.items() if value is False}
-
-
-def _rank(trial: FrozenTrial) -> tuple[int, float]:
-    if healthy(trial):
-        return 0, _value(trial)
-    if trial.state == TrialState.COMPLETE and not pruned(trial):
-        return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
-    if trial.user_attrs.get("pruned_by", "peers") == "peers":
-        return 2, _value(trial)
-    return _STOPPED, trial.user_attrs.get("pruned_severity", 1.0)
-
-
-def _value(trial: FrozenTrial) -> float:
-    return float("inf") if trial.value is None else trial.value
 
 
 def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:

@@ -40,18 +40,16 @@ def of_study(study_log: StudyLog, why: str | None = None) -> str:
         head = f"**running**, {study_log.started.get('wanted', '-')} trials wanted" if why is None else f"**{why}**"
     else:
         head = f"**{end['why']}**: {end['finished']} of {end['wanted']} trials in {duration(end['seconds'])}"
-    parts = [head]
-    best = min((trial for trial in study_log.trials.values() if trial.healthy), key=_value, default=None)
-    if end is not None or why is not None:
-        parts += [f"Best: trial {best.number}, value {number(_value(best))}" if best else "No healthy trial yet"]
-        parts += [_table(described(best.params))] if best else []
-    parts.append("\n".join(f"- {note}" for note in study_log.started.get("notes", ())))
-    return "\n\n".join(part for part in parts if part)
+    best = [] if end is None and why is None else _best(study_log)
+    notes = "\n".join(f"- {note}" for note in study_log.started.get("notes", ()))
+    return "\n\n".join(part for part in (head, *best, notes) if part)
 
 
-def _value(trial: Trial) -> float:
-    value = (trial.end or {}).get("value")
-    return float("inf") if value is None else float(value)
+def _best(study_log: StudyLog) -> list[str]:
+    best = min((trial for trial in study_log.trials.values() if trial.healthy), key=lambda trial: trial.rank, default=None)
+    if best is None or best.end is None:
+        return ["No healthy trial yet"]
+    return [f"Best: trial {best.number}, value {number(best.end['value'])}", _table(described(best.params))]
 
 
 def _quoted(sentence: str | None) -> list[str]:

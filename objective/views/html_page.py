@@ -14,7 +14,7 @@ from storage.artifacts import KINDS
 from storage.paths import trial_folder
 
 PICTURES = ("curves", "alignment", "mel", "gate")
-ORDER = {"healthy": 0, "sick": 1, "pruned": 2, "running": 3, "failed": 4}
+OUTCOMES = ("healthy", "sick", "pruned", "running", "failed")
 FIGURES = ("trial", "state", "value", "kframes", "diagonality", "alignment", "gate", "time")
 LONG = ("parameters", "why")  # not in the table on a telephone: they are with the pictures, too
 
@@ -59,7 +59,7 @@ vocoder, so it differs from the samples by what the network does alone.</p>
 
 def page(study_log: StudyLog) -> Iterator[str]:
     """Yield the page piece by piece: a study's pictures may be larger than the memory."""
-    trials = sorted(study_log.trials.values(), key=_rank)
+    trials = sorted(study_log.trials.values(), key=lambda trial: trial.rank)
     name = escape(study_log.folder.name)
     yield TOP.format(title=f"{name}: tacotune")
     yield f"<h1>{name}</h1>\n" + _board(study_log, trials)
@@ -79,14 +79,9 @@ def page(study_log: StudyLog) -> Iterator[str]:
     yield "</tbody></table></div>\n</html>\n"
 
 
-def _rank(trial: Trial) -> tuple[int, float, int]:
-    value = (trial.end or {}).get("value")
-    return ORDER[word(trial)], float("inf") if value is None else value, trial.number
-
-
 def _board(study_log: StudyLog, trials: list[Trial]) -> str:
     """Render the best trial, how many ended how, and what stopping early has saved."""
-    counts = {outcome: sum(word(trial) == outcome for trial in trials) for outcome in ORDER}
+    counts = {outcome: sum(word(trial) == outcome for trial in trials) for outcome in OUTCOMES}
     finished = sum(trial.state in ("COMPLETE", "PRUNED") for trial in trials)
     saved = sum(trial.end["saved_kframes"] for trial in trials if trial.end is not None)
     best = trials[0] if trials and word(trials[0]) == HEALTHY.word else None

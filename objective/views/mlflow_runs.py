@@ -18,18 +18,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BadInput
 from objective.events.log_reader import StudyLog, Trial
-from objective.events.types import OUTSIDE
 from objective.settings.schema import mask_url
 from objective.views import descriptions
 from objective.views.follow import Away, report
 from objective.views.metrics import clock, measures, step
+from storage.outcome import ENDED_OUTSIDE
 from storage.paths import ARTIFACT_FILES, trial_folder
 
 EXPERIMENT = "tacotune"
 NOTE = "mlflow.note.content"  # MLflow's tag of a description
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow 3 then opens it as training runs
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-BY_A_PERSON = ("interrupted", OUTSIDE)  # reasons of a FAIL: not the machine's
+BY_A_PERSON = ("interrupted", ENDED_OUTSIDE)  # reasons of a FAIL: not the machine's
 BATCH = 500  # metrics in a call; MLflow takes 1,000
 
 

@@ -17,7 +17,7 @@ from model.files import whole
 from model.report import Report
 from objective.events.log_reader import StudyLog, open_study_log
 from objective.views.html_page import page
-from storage.retention import size
+from storage.retention import format_bytes
 
 Row = dict[str, Any]
 
@@ -99,7 +99,7 @@ def run(parsed: argparse.Namespace) -> int:
     with whole(path) as part:
         WRITERS[kind](study_log, part)
     trials = len(study_log.trials)
-    print(f"wrote {path}: {trials} trial{'' if trials == 1 else 's'}, {size(path.stat().st_size)}")
+    print(f"wrote {path}: {trials} trial{'' if trials == 1 else 's'}, {format_bytes(path.stat().st_size)}")
     if study_log.torn:
         print(f"lines torn by a crash, left out: {study_log.torn}", file=sys.stderr)
     return 0

@@ -19,8 +19,8 @@ import pytest
 from optuna.trial import TrialState
 
 from objective.dashboard.app import TOKEN
-from objective.display.summary import best_trial, finished, reason
 from storage.artifacts import artifacts, publish
+from storage.outcome import best_trial, finished, reason
 from storage.studies import open_storage
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
@@ -146,7 +146,7 @@ def test_the_better_voice_is_chosen_by_ear(page: Chromium, spoken: Path, study: 
         trial = heard.ask()
         sound = spoken / "sample.ogg"
         sound.write_bytes(artifacts(study, finished(study)[number], spoken)["sample.ogg"].read_bytes())
-        publish(heard, trial._trial_id, [sound], spoken)
+        publish(heard, trial, [sound], spoken)
         heard.tell(trial, value)
     with dashboard(spoken, "--study", "voices", "--listen") as (_, address):
         page.open(address)

@@ -10,8 +10,8 @@ import yaml
 
 from model.text.symbols import symbols
 from model.warmstart import read
-from objective.display.summary import finished
 from objective.study import main
+from storage.outcome import finished
 from tests.objective.test_study import SMALL, study, words
 
 STILL = "name: still\nparameters:\n  loss.gate_weight: {float: [1.0, 2.0]}\n"

@@ -51,7 +51,7 @@ def out(tmp_path: Path) -> Path:
     (tmp_path / "sample.ogg").write_bytes(bytes(range(100)))
     for value, amount in ((0.5, -1.0), (0.1, 1.0), (0.4, -1.0)):
         trial = study.ask()
-        publish(study, trial._trial_id, [tmp_path / "sample.ogg"], tmp_path)
+        publish(study, trial, [tmp_path / "sample.ogg"], tmp_path)
         trial.set_constraint("health/diagonality", amount)
         study.tell(trial, value)
     return tmp_path

@@ -39,7 +39,7 @@ def end(study: optuna.Study, out: Path, value: float, how: dict[str, Any]) -> No
     trial.suggest_float("training.learning_rate", 0, 1)
     file = out / "sample.ogg"
     file.write_bytes(f"sound of {trial.number}".encode())
-    publish(study, trial._trial_id, [file], out)
+    publish(study, trial, [file], out)
     if "sick" in how:
         trial.set_constraint("health/diagonality", how["sick"])
     trial.report(value, 1)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.objective.corpus import built_once, copy_of
 from tests.objective.test_study import SMALL, command
+from tests.objective.watched import NAME, run_watched
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert command(out, "--study", "nothing", "--trials", "1", "--timeout", "1e-9") == 0
 
     return built_once(tmp_path_factory, build)
+
+
+@pytest.fixture(scope="session")
+def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that tests of its readers share (tests/objective/watched.py). Only to be read."""
+    return built_once(tmp_path_factory, lambda out: run_watched(copy_of(corpus, out)), "watched-runs") / NAME
 
 
 @pytest.fixture(scope="session")

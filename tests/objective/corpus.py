@@ -17,15 +17,15 @@ def copy_of(corpus: Path, out: Path) -> Path:
     return out
 
 
-def built_once(factory: pytest.TempPathFactory, build: Callable[[Path], None]) -> Path:
+def built_once(factory: pytest.TempPathFactory, build: Callable[[Path], None], name: str = "corpus") -> Path:
     """Return a folder that `build` fills once for a whole test run, also where several xdist workers need it at once."""
     root = factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    folder = root / "corpus"
-    with (root / "corpus.lock").open("w") as lock:
+    folder = root / name
+    with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            part = root / "corpus.part"
+            part = root / f"{name}.part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             build(part)

@@ -92,9 +92,9 @@ def test_every_report_has_a_picture_of_its_alignment(number: int, study: Path, w
     assert len({weights.shape for weights in attention.values()}) == 1
     for picture, weights in zip(pictures, attention.values(), strict=True):
         image = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
-        cell = len(image[0]) // len(weights)
-        assert np.array_equal(np.flipud(image)[::cell, ::cell], weights.T)
-        assert (picture.width, picture.height) == (cell * len(weights), cell * len(weights[0]))
+        wide, high = image.shape[1] // len(weights), image.shape[0] // len(weights[0])
+        assert np.array_equal(np.flipud(image)[::high, ::wide], weights.T)
+        assert (picture.height, picture.width) == image.shape
 
 
 def test_watching_all_along_leaves_the_same_bytes(study: Path, whole: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _once(row: Row, trials: Sequence[FrozenTrial], ended: Sequence[FrozenTrial],
         by[line["number"]].add(line["pid"])
         if line["what"] == "start":
             replaced.add(trials[line["number"]].user_attrs.get("again_of"))
-        elif line["what"] in ("reported", "told"):
+        elif line["what"] in ("reported", "stored"):
             _expect(row, line["number"] not in replaced, f"trial {line['number']} continued after its retry had started")
     shared = [number for number, pids in by.items() if len(pids) > 1]
     _expect(row, not shared, f"trials {shared} were run by two processes")

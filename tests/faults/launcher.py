@@ -103,9 +103,9 @@ def witness() -> None:
         note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
 
     @around(worker, "tell")
-    def told(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:
+    def result_stored(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:
         real(study, trial, *more)
-        note("told", number=trial.number)
+        note("stored", number=trial.number)
 
 
 def killed_in_a_file(fault: Fault, where: str) -> None:

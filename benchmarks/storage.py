@@ -36,10 +36,10 @@ from objective.settings.schema import Settings
 from objective.trial.checkpoint import TrialHistory
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.run import TrialResult
-from pruners.combinators import rules
-from pruners.factory import shipped
+from pruners.factory import make_pruner
 from pruners.health_record import empty
 from pruners.replay.archive import Curve, read
+from pruners.rules import shipped_rules
 from search_spaces.space import Space, load
 from storage.leases import Lease, Watch
 from storage.outcome import finished
@@ -69,10 +69,10 @@ def settings_of(url: str, out: Path) -> Settings:
 
 def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerContext:
     """A worker's context without a corpus, a device and a network."""
-    study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health)
+    study.pruner = make_pruner(settings.budget.kframes, settings.pruner, settings.health)
     watch, none = Watch(settings.study.grace_s), Sinks([])
     known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
-    return WorkerContext(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
+    return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 
 def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:

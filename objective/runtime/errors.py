@@ -1,10 +1,12 @@
 """Failures of the machine (disk, database, missing program), told apart from bugs."""
 
+from concurrent.futures import BrokenExecutor
+
 from model.data.demo import SpeakingError
 from model.distributed import RankLost
 from storage.errors import FAILURES, database_failure
 
-MACHINE = (OSError, SpeakingError, RankLost, *FAILURES)  # exceptions that `machine_failure` may explain
+MACHINE = (OSError, SpeakingError, RankLost, BrokenExecutor, *FAILURES)  # exceptions that `machine_failure` may explain
 
 
 def machine_failure(why: BaseException) -> str | None:
@@ -12,6 +14,6 @@ def machine_failure(why: BaseException) -> str | None:
     if isinstance(why, OSError):
         place = f": {why.filename}" if why.filename else ""
         return f"{(why.strerror or str(why)).lower()}{place}"
-    if isinstance(why, SpeakingError | RankLost):
+    if isinstance(why, SpeakingError | RankLost | BrokenExecutor):
         return str(why)
     return database_failure(why)

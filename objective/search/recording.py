@@ -36,9 +36,9 @@ from objective.settings.device import device_of
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
 from objective.trial.corpus import load_data, load_pretrained, speech_of
-from objective.trial.evaluation import sentences, speak
+from objective.trial.evaluation import evaluate, sentences
 from objective.trial.score import better
-from pruners.health_record import point as measurements
+from pruners.health_record import measurements
 from search_spaces.space import load
 
 
@@ -59,11 +59,11 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         if better(report, best, targets):
             best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
     texts = sentences(corpus, speech)
-    _, end = speak(trainer.network, texts, device)
+    _, end = evaluate(trainer.network, texts, device)
     kept = None
     if best is not None:
         trainer.network.load_state_dict(weights)
-        _, measured = speak(trainer.network, texts, device)
+        _, measured = evaluate(trainer.network, texts, device)
         kept = measured and {"kframes": best.kframes} | asdict(measured)
     return {
         "k": k,
@@ -153,7 +153,7 @@ def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace)
     Raises SettingsError where the archive was recorded with other settings: its curves would not be comparable.
     """
     file = folder / "settings.json"
-    current = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet")}
+    current = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet", "pictures")}
     first = parsed.trials // 2
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))

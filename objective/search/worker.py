@@ -31,7 +31,7 @@ from objective.search.stopping import StoppingRules, StopReason
 from objective.trial.context import WorkerContext
 from objective.trial.corpus import load_data
 from objective.trial.run import TrialResult, run_trial
-from pruners.health_record import point as measured
+from pruners.health_record import measurements
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, discard, is_duplicate, ordinal, release
@@ -143,7 +143,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, posit
     trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     origin = _origin(trial.user_attrs)
-    context.sinks.emit(TrialStarted(trial.number, position, dict(trial.params), origin, settings.budget.kframes))
+    context.sinks.emit(TrialStarted(trial.number, position, dict(trial.params), origin, settings.budget.kframes, done))
     return run_trial(trial, config, context, seed(settings.study.seed, k, TRAINER), lease, line)
 
 
@@ -168,7 +168,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
     last, free_running = result.last, result.free_running
     shown = result.best if result.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
-        **(measured(shown) | asdict(shown.health) if shown else {}),
+        **(measurements(shown) | asdict(shown.health) if shown else {}),
         "seconds": result.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": result.pruned_by,
@@ -261,4 +261,5 @@ def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bo
         folder=context.folder(number),
         last=result.best if result.state == "COMPLETE" else result.last,
         is_best=is_best,
+        severity=result.severity,
     )

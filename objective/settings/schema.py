@@ -14,7 +14,7 @@ from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
-from pruners.thresholds import Levels, Pruner
+from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
 from search_spaces.yaml_reader import way_out
@@ -132,6 +132,12 @@ class Disk(_Group):
     keep_pruned: bool = False  # keep the weights of pruned trials too
 
 
+class Pictures(_Group):
+    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+
+    dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
+
+
 class Watch(_Group):
     """Views that show the study, each in its own process (objective/views/launcher.py)."""
 
@@ -163,12 +169,13 @@ class Settings(_Group):
     data: Data = Data()
     budget: Budget = Budget()
     objective: Objective = Objective()
-    pruner: Pruner = Pruner()
+    pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
     disk: Disk = Disk()
+    pictures: Pictures = Pictures()
     watch: Watch = Watch()
     telegram: Telegram = Telegram()
-    health: Levels = Levels()
+    health: Thresholds = Thresholds()
     audio: Audio = Audio()
     network: Network = Network()
     loss: Loss = Loss()

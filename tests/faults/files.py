@@ -136,7 +136,7 @@ def _expect_resumed_at(run: Run, kframes: float) -> None:
     began = _of(run, "start")[0]["kframes"]
     if began != kframes:
         raise Broken(f"with a damaged snapshot it resumed at {began}, not at {kframes} kframes")
-    if "an earlier one" not in run.stdout:
+    if "resuming from an earlier one" not in run.stdout:
         raise Broken(f"no warning of a damaged snapshot: {run.stdout[-400:]}")
 
 

@@ -64,7 +64,7 @@ CARELESS = {
         ["--trials", "x", "--data", "no/such", "--space", "defualt", "--device", "cuda", "--out", "small.yaml/x"],
         ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
     ),
-    "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets within brackets"]),
+    "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets nested too deeply"]),
     "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
     "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
     "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),

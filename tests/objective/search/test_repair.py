@@ -8,20 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from objective.search.repair import MOVES, neighbour
-from pruners.combinators import rules
-from pruners.thresholds import Levels
+from objective.search.repair import REMEDIES, neighbour
+from pruners.rules import SHIPPED_RULES, shipped_rules
+from pruners.thresholds import Thresholds
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
 from tests.objective.search.knobs import ATTENTION, CLIP, DECAY, DECODER, GATE, GUIDED, PRENET, RATE, WARMUP, R
 
-CHANGED_BY = {  # diagnosis -> the knobs that its repair may change
-    **{rule: {RATE, CLIP} for rule in ("grad_norm", "nonfinite", "progress", "relapse")},
-    **{rule: {GUIDED, R, PRENET} for rule in ("no_alignment", "diagonality", "alignment_score", "coverage")},
-    **{rule: {GATE} for rule in ("gate_accuracy", "free_failures", "free_premature")},
-    "overfit_gap": {PRENET, ATTENTION, DECODER, DECAY},
-    **{rule: {RATE, WARMUP} for rule in ("stagnation", "grad_norm_median")},
+KNOBS = {  # that the repair of a cause changes
+    "exploded": {RATE, CLIP},
+    "unaligned": {GUIDED, R, PRENET},
+    "never_stops": {GATE},
+    "overfitted": {PRENET, ATTENTION, DECODER, DECAY},
+    "too_slow": {RATE, WARMUP},
 }
+NAMES = {name: KNOBS[rule.cause] for name, rule in SHIPPED_RULES.items()} | {"free_failures": {GATE}, "free_premature": {GATE}}
 SPACES = {name: load(name) for name in SHIPPED}
 
 
@@ -35,7 +36,7 @@ def inside(space: Space, settings: dict[str, Any]) -> bool:
     return True
 
 
-@given(st.sampled_from(SHIPPED), st.sampled_from(sorted(CHANGED_BY)), st.integers(0, 2**32))
+@given(st.sampled_from(SHIPPED), st.sampled_from(sorted(NAMES)), st.integers(0, 2**32))
 def test_a_repair_lies_inside_the_space_and_changes_only_the_knobs_of_its_diagnosis(name: str, rule: str, seed: int) -> None:
     space = SPACES[name]
     old = space.sample(random.Random(seed))
@@ -46,9 +47,9 @@ def test_a_repair_lies_inside_the_space_and_changes_only_the_knobs_of_its_diagno
     assert inside(space, new)
     switched_on = {"loss.guided_sigma"} if old.get(GUIDED) == 0 else set()
     changed = {knob for knob in new if new[knob] != old.get(knob)}
-    assert changed - switched_on <= CHANGED_BY[rule]
+    assert changed - switched_on <= NAMES[rule]
     assert changed
-    if CHANGED_BY[rule] == {GUIDED, R, PRENET}:
+    if NAMES[rule] == {GUIDED, R, PRENET}:
         assert len(changed - switched_on) == 1, "one change at a time"
     assert {change.split()[0] for change in repair.changes} == changed - switched_on
 
@@ -64,6 +65,7 @@ REPAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("progress", {RATE: 1.5e-4}, [f"{RATE} 0.00015 -> 0.0001"]),
     ("relapse", {RATE: 1e-4, CLIP: 2.0}, [f"{CLIP} 2 -> 1"]),
     ("grad_norm", {RATE: 1e-4, CLIP: 1.0}, []),
+    ("no_alignment", {}, [f"{GUIDED} 1 -> 2"]),
     ("diagonality", {}, [f"{GUIDED} 1 -> 2"]),
     ("alignment_score", {GUIDED: 4.0}, [f"{GUIDED} 4 -> 5"]),
     ("coverage", {GUIDED: 0}, [f"{GUIDED} 0 -> 1"]),
@@ -97,8 +99,9 @@ def test_each_diagnosis_has_its_repair(rule: str, settings: dict[str, Any], chan
     assert (list(repair.changes) if repair else []) == changes
 
 
-def test_every_shipped_rule_has_a_repair() -> None:
-    assert {rule.name for rule in rules(Levels())} <= MOVES.keys() == CHANGED_BY.keys()
+def test_every_shipped_rule_has_a_cure() -> None:
+    curable = {rule for rule, remedy in REMEDIES.items() if remedy.moves is not None}
+    assert {rule.name for rule in shipped_rules(Thresholds())} <= curable == NAMES.keys()
 
 
 def test_a_knob_that_is_not_searched_is_not_changed() -> None:

@@ -15,7 +15,7 @@ from model.config import Config
 from objective.settings.flags import FLAGS
 from objective.settings.resolve import resolve
 from objective.settings.schema import Settings, SettingsError, mask_url
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from search_spaces.knobs import apply
 from search_spaces.space import SHIPPED, load
 
@@ -81,7 +81,7 @@ def test_nested_and_dotted_keys_are_equivalent(tmp_path: Path) -> None:
     nested = "training:\n  learning_rate: 1e-3\nhealth: {diagonality: {warn: 0.6}}\nbudget:\n"
     dotted = "training.learning_rate: 1e-3\nhealth.diagonality: {warn: 0.6}\n"
     assert settled(nested, folder=tmp_path) == settled(dotted, folder=tmp_path)
-    assert settled(nested, folder=tmp_path).health.diagonality.critical == Levels().diagonality.critical
+    assert settled(nested, folder=tmp_path).health.diagonality.critical == Thresholds().diagonality.critical
 
 
 @given(st.floats(1e-9, 1e3), st.sampled_from(["{:e}", "{:.3g}", "{!r}", "{:.0e}"]))
@@ -121,6 +121,7 @@ def test_flags_are_read_from_strings() -> None:
         ("training.lerning_rate=1", "training.lerning_rate: unknown: did you mean training.learning_rate?"),
         ("learning_rate=1", "learning_rate: unknown: did you mean training.learning_rate?"),
         ("studdy=1", "studdy: unknown: did you mean study?"),
+        ("health.vanishing.warn=1e-6", "health.vanishing.warn: unknown: did you mean health.grad_norm_median.warn?"),
         ("trails=3", "trails: unknown: did you mean study.trials?"),
         ("traning.learning_rate=1", "traning.learning_rate: unknown: did you mean training.learning_rate?"),
         ("study.quux=1", "study.quux: unknown: need one of study.name, study.trials, "),
@@ -187,7 +188,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("study: [\n", "line 2: need valid YAML"),
-        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study stands here twice"),
+        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study is given twice"),
         ("study: {trials: 1}\nstudy.trials: 2\n", "study.trials: is set twice, nested and dotted: keep one"),
         ("- 1\n", "need `key: value` lines, got list"),
         ("study: 3\n", "study: is a group"),
@@ -203,7 +204,7 @@ def test_an_unreadable_settings_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="need a file that can be read, got No such file"):
         resolve(tmp_path / "no.yaml", [], {}, gpu=False)
     (tmp_path / "latin.yaml").write_bytes("study: {name: é}".encode("latin-1"))
-    with pytest.raises(SettingsError, match="need UTF-8, got byte 14"):
+    with pytest.raises(SettingsError, match="need UTF-8, got an invalid byte at position 14"):
         resolve(tmp_path / "latin.yaml", [], {}, gpu=False)
 
 

@@ -34,7 +34,7 @@ def test_two_workers_run_exactly_the_requested_trials(spoken: Path) -> None:
     assert len(finished(study(spoken, "pair"))) == 5
     assert len(pids(spoken, "pair")) == 2
     for trial in finished(study(spoken, "pair")):  # where both started the same recipe, one was discarded
-        assert f"trial {trial.number}  starts as" in done.stdout
+        assert f"trial {trial.number}  starts, " in done.stdout
         assert f"trial {trial.number}  12/12 kframes" in done.stdout
     assert "finished: 5 of 5 trials" in done.stdout
     assert len(events(spoken, "pair", "TrialEnded")) == len(finished(study(spoken, "pair")))

@@ -27,6 +27,7 @@ class TrialStarted:
     origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
     budget_kframes: float
     finished: int = 0  # trials of the study, by whatever worker, when this one started
+    changes: tuple[str, ...] = ()  # a sentence for each setting of a recipe that the space adapts, or that a repair changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,8 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, place
     trial.set_user_attr("k", k)  # last: a trial without it has no point yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     origin = _origin(trial.user_attrs)
-    context.sinks.emit(TrialStarted(trial.number, place, dict(trial.params), origin, settings.budget.kframes, done))
+    changes = tuple(trial.user_attrs.get("changes", ()))
+    context.sinks.emit(TrialStarted(trial.number, place, dict(trial.params), origin, settings.budget.kframes, done, changes))
     return run_trial(trial, config, context, seed(settings.study.seed, k, TRAINER), lease, line)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from model.report import Report
 from model.snapshot import Snapshot
-from pruners.health_record import Record, extended
-from pruners.health_record import point as measured
+from pruners.health_record import Record, extended, measurements
 from storage import checkpoints
 from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
 
@@ -42,7 +41,7 @@ class TrialHistory:
 
     def add(self, report: Report) -> None:
         self.reports.append(report)
-        self.record = extended(self.record, measured(report))
+        self.record = extended(self.record, measurements(report))
 
     def save(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
         """Write last.pt atomically, with the entries of `more`; the snapshot that was the newest becomes before.pt."""

@@ -38,7 +38,7 @@ class Phases:
 
     def _announce_stop(self) -> None:
         while not self._over.wait(LOOK_S):
-            if self.interruption.why is not None:
+            if self.interruption.reason is not None:
                 end = "after its evaluation" if self.evaluates else "saving its snapshot"
-                self.sinks.emit(Phase(self.number, f"stopping: {end} ({self.interruption.why})", stopping=True))
+                self.sinks.emit(Phase(self.number, f"stopping: {end} ({self.interruption.reason})", stopping=True))
                 return

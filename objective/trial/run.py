@@ -22,9 +22,9 @@ from objective.trial.phases import Phases
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
 from objective.trial.torchrun import Task, built, led
+from pruners.decision import judge, status
 from pruners.health_record import empty
-from pruners.rules import judge, status
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
@@ -120,7 +120,7 @@ def _train(
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
             kframes = trainer.cursor.frames / 1_000
-            lease.moved(kframes)
+            lease.progressed(kframes)
             is_best = False
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
@@ -131,7 +131,7 @@ def _train(
                     history.best = len(history.reports) - 1
                 _report(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
-            if due or is_best or context.interruption.why is not None:
+            if due or is_best or context.interruption.reason is not None:
                 history.save(folder, trainer.snapshot(), alphabet)
                 kept = kframes
             if is_best:
@@ -199,7 +199,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
     )
 
 
-def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
+def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:
     """Return the levels that are drawn into the learning curves."""
     drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}

@@ -17,8 +17,9 @@ from objective.display.summary import ended
 from objective.events.log_reader import StudyLog
 from storage.lineage import release
 from storage.studies import open_storage
-from tests.objective.search.test_repair import GUIDED, LEVELS, told
+from tests.objective.search.knobs import GUIDED, LEVELS
 from tests.objective.test_study import SMALL, command, study
+from tests.objective.test_study import events as told
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from objective.trial.evaluation import evaluate, middle, sentences, show
 from objective.trial.phases import Phases
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
-from objective.trial.torchrun import Task, built, led
+from objective.trial.torchrun import Task, build_trainer, leading
 from pruners.decision import judge, status
 from pruners.health_record import empty
 from pruners.thresholds import Thresholds
@@ -65,7 +65,7 @@ def run_trial(
     budget, result = context.settings.budget, TrialResult()
     with Phases(trial.number, context.sinks, context.interruption) as phases:
         try:
-            trainer = built(Task(config, budget, seed, start), context.data, context.speech, context.group)
+            trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
             _train(trainer, trial, context, result, lease, history, alphabet)
             result.last, result.best = history.last, history.kept
             dpi = context.settings.pictures.dpi
@@ -115,7 +115,7 @@ def _train(
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with led(trainer, context.group) as steps:
+    with leading(trainer, context.group) as steps:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
@@ -146,7 +146,7 @@ def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context:
     trial.set_user_attr("health", history.record)
     if report.val_loss is not None:
         trial.report(report.val_loss, round(report.kframes))
-    found = judge(history.record, context.judges)
+    found = judge(history.record, context.rules)
     context.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
 
 
@@ -159,7 +159,7 @@ def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context
         if result.pruned_by == "nonfinite" and report.gradients.culprit:
             result.reason += f"; the first term that was not: {report.gradients.culprit}"
     elif report.val_loss is None:  # with any pruner, or none: there is nothing to continue with
-        worst = judge(history.record, context.judges)[0]
+        worst = judge(history.record, context.rules)[0]
         result.pruned_by, result.reason, result.severity = worst.rule, worst.evidence, worst.severity
     if result.pruned_by is not None:
         result.state = "PRUNED"

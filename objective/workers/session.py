@@ -32,7 +32,7 @@ from objective.settings.flags import FLAGS
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
-from objective.trial.torchrun import follow, joined
+from objective.trial.torchrun import follow, process_group
 from objective.views.launcher import Views
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
@@ -52,7 +52,7 @@ def run(parsed: argparse.Namespace) -> int:
         data = TrainingData.of(
             settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space
         )
-        with joined(data) as group:
+        with process_group(data) as group:
             if group is not None and group.rank > 0:
                 return follow(settings, data, group)
             return Session(settings, data, group, parsed.typed, interruption).run()
@@ -173,7 +173,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
     """Write the dashboard's missing notes. Where the machine prevents it, the next command writes them."""
     try:
-        notes.complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
+        notes.complete(study, settings.study.trials, settings.budget.kframes, study_only=early)
     except MACHINE as why:
         if (sentence := machine_failure(why)) is None:
             raise

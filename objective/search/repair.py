@@ -40,7 +40,8 @@ def neighbour(rule: str, settings: Mapping[str, Value], space: Space) -> Repair 
     """
     start = values(space.base) | space.fixed
     old = start | dict(settings)
-    for move in MOVES.get(rule, _none)(old):
+    moves = remedy(rule).moves
+    for move in moves(old) if moves else ():
         params, _ = space.to_trial_params(old | move)
         new = start | space.suggest(FixedTrial(params))
         if any(_differ(old[knob], new[knob], LEAST) for knob in move):
@@ -112,18 +113,30 @@ def _too_slow(now: Point) -> Moves:
     yield {"training.warmup_share": max(2 * now["training.warmup_share"], Training().warmup_share)}
 
 
-def _none(now: Point) -> Moves:
-    yield from ()
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """How to treat one diagnosis, for a person and for the search."""
+
+    advice: str  # key of what a person is advised to do; its texts: objective/telegram/english.py, russian.py
+    moves: Callable[[Point], Moves] | None = None  # changes to try, in this order; None where no setting cures it
 
 
-MOVES: dict[str, Callable[[Point], Moves]] = {
-    **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), _exploded),
-    **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), _unaligned),
-    **dict.fromkeys(("gate_accuracy", "free_failures"), _never_stops),
-    "free_premature": _stops_too_early,
-    "overfit_gap": _overfitted,
-    **dict.fromkeys(("stagnation", "grad_norm_median"), _too_slow),
+REMEDIES: dict[str, Remedy] = {  # by the name of a rule or of a missed target
+    **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), Remedy("exploded", _exploded)),
+    **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), Remedy("unaligned", _unaligned)),
+    **dict.fromkeys(("gate_accuracy", "free_failures"), Remedy("never_stops", _never_stops)),
+    "free_premature": Remedy("stops_too_early", _stops_too_early),
+    "overfit_gap": Remedy("overfitted", _overfitted),
+    **dict.fromkeys(("stagnation", "grad_norm_median"), Remedy("too_slow", _too_slow)),
+    "out_of_memory": Remedy("out_of_memory"),
+    "peers": Remedy("peers"),
 }
+UNKNOWN = Remedy("unknown")
+
+
+def remedy(rule: str) -> Remedy:
+    """Return the remedy of a rule or a missed target; a rule without an entry gets general advice and no repair."""
+    return REMEDIES.get(rule, UNKNOWN)
 
 
 def _more_dropout(share: float) -> float:

@@ -1,4 +1,4 @@
-"""What allow-listed chats may ask: a command as text or as a button, and the messages that answer it."""
+"""Commands from the allowed chats, typed or as a button, and their answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,51 +10,49 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objective.search.control import pause, stop
 from objective.telegram.bot_api import Message
-from objective.telegram.event_queue import Position, Scene, known
-from objective.telegram.messages import Files, best_one, buttons_of, gone, pictures, sample, stop_button, summary
-from objective.telegram.pinned_board import board, running
-from objective.telegram.translations import Words
-
-NAMES = ("status", "best", "trial", "curves", "listen", "stop", "pause", "resume", "help")
+from objective.telegram.event_queue import Position, StudyState, reported_trials
+from objective.telegram.messages import Files, best_trial, failure, file_buttons, pictures, sample, stop_button, summary
+from objective.telegram.pinned_board import board, running_trial
+from objective.telegram.translations import Translator
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """A command, and where its answer goes."""
 
     chat: int
-    words: tuple[str, ...]  # "/trial", "12"
+    arguments: tuple[str, ...]  # "/trial", "12"
     topic: int | None = None
-    press: str | None = None  # the button's press, which wants to be answered as well
-    ours: bool = True  # no button below a message of another study
+    press: str | None = None  # the press of a button, which has to be answered as well
+    ours: bool = True  # False for a button below a message of another study
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
-    """What an answer is made of."""
+class Context:
+    """The study and the language that an answer is made from."""
 
     study: optuna.Study
-    scene: Scene
+    state: StudyState
     position: Position
-    words: Words
-    folder: Path
+    translate: Translator
+    folder: Path  # of the study
     files: Files
 
 
-def asked(update: Mapping[str, Any], name: str, mark: str) -> Asked | None:
-    """What an update of Telegram's asks the bot `name`; None where that is nothing. Our buttons bear our `mark`."""
+def request_of(update: Mapping[str, Any], name: str, mark: str) -> Request | None:
+    """Return the command that an update of Telegram's holds for the bot `name`, or None. Our buttons carry our `mark`."""
     press = update.get("callback_query")
     message = (press or update).get("message")
     text = press.get("data") if press else message and message.get("text")
     if not message or not text or not text.startswith("/"):
         return None
-    words = text.split()
-    ours = press is None or words.pop() == mark
-    command, _, to = text.split()[0].partition("@")
-    if to and to.lower() != name.lower():
+    arguments = text.split()
+    ours = press is None or arguments.pop() == mark
+    command, _, addressee = text.split()[0].partition("@")
+    if addressee and addressee.lower() != name.lower():
         return None
     topic = message.get("message_thread_id") if message.get("is_topic_message") else None
-    return Asked(message["chat"]["id"], (command, *words[1:]), topic, press and press["id"], ours)
+    return Request(message["chat"]["id"], (command, *arguments[1:]), topic, press and press["id"], ours)
 
 
 def chat_of(update: Mapping[str, Any]) -> int | None:
@@ -62,86 +60,92 @@ def chat_of(update: Mapping[str, Any]) -> int | None:
     return message["chat"]["id"] if message else None
 
 
-def menu(words: Words) -> list[dict[str, str]]:
-    """What Telegram shows beside its line of input."""
-    return [{"command": name, "description": about} for name, about in zip(NAMES, words("menu").split("/"), strict=True)]
+def menu(translate: Translator) -> list[dict[str, str]]:
+    """Return the commands that Telegram offers next to its input line."""
+    return [{"command": name, "description": translate(f"about_{name}")} for name in NAMES]
 
 
-def answer(wish: Asked, known_now: Answering) -> list[Message]:
-    """Does what was asked, and says so. Reads and writes the study's storage."""
-    command = wish.words[0].removeprefix("/")
-    if command in _OF_A_TRIAL:
-        return _of_a_trial(command, wish.words[1:], known_now)
-    return [_OF_THE_STUDY.get(command, _help)(known_now)]
+def answer(request: Request, context: Context) -> Message:
+    """Execute a command and return its answer. Reads and writes the study's storage."""
+    command = request.arguments[0].removeprefix("/")
+    if command in _TRIAL_COMMANDS:
+        return _answer_about_trial(command, request.arguments[1:], context)
+    return _STUDY_COMMANDS.get(command, _help)(context)
 
 
-def _of_a_trial(command: str, rest: Sequence[str], now: Answering) -> list[Message]:
-    if not rest or not rest[0].isdecimal():
-        return [Message(now.words("need_number", command=f"/{command}"))]
-    number = int(rest[0])
-    if number >= len(now.scene.trials):
-        return [Message(now.words("no_trial", number=number))]
-    return _OF_A_TRIAL[command](now.scene.trials[number], now)
+def _answer_about_trial(command: str, arguments: Sequence[str], context: Context) -> Message:
+    if not arguments or not arguments[0].isdecimal():
+        return Message(context.translate("need_number", command=f"/{command}"))
+    number = int(arguments[0])
+    if number >= len(context.state.trials):
+        return Message(context.translate("no_trial", number=number))
+    return _TRIAL_COMMANDS[command](context.state.trials[number], context)
 
 
-def _status(now: Answering) -> Message:
-    shown = board(now.scene, now.position, now.words)
-    if not now.position.strangers:
-        return shown
-    return Message(f"{shown.text}\n{now.words('strangers', count=now.position.strangers)}", buttons=shown.buttons)
+def _status(context: Context) -> Message:
+    current = board(context.state, context.position, context.translate)
+    if not context.position.strangers:
+        return current
+    strangers = context.translate("strangers", count=context.position.strangers)
+    return Message(f"{current.text}\n{strangers}", buttons=current.buttons)
 
 
-def _best(now: Answering) -> Message:
-    return Message(best_one(now.scene, now.words, now.folder))
+def _best(context: Context) -> Message:
+    return Message(best_trial(context.state, context.translate, context.folder))
 
 
-def _help(now: Answering) -> Message:
-    return Message(now.words("help", study=now.scene.name))
+def _help(context: Context) -> Message:
+    usages = (f"/{name}{' N' if name in _TRIAL_COMMANDS else ''}: {context.translate(f'about_{name}')}" for name in NAMES)
+    return Message(context.translate("help", study=context.state.name, commands="\n".join(usages)))
 
 
-def _pause(now: Answering) -> Message:
-    pause(now.study, True)
-    return Message(now.words("pauses"), buttons=((now.words("button_resume"), "/resume"),))
+def _pause(context: Context) -> Message:
+    pause(context.study, True)
+    return Message(context.translate("pauses"), buttons=((context.translate("button_resume"), "/resume"),))
 
 
-def _resume(now: Answering) -> Message:
-    pause(now.study, False)
-    return Message(now.words("resumes"))
+def _resume(context: Context) -> Message:
+    pause(context.study, False)
+    return Message(context.translate("resumes"))
 
 
-def _trial(trial: FrozenTrial, now: Answering) -> list[Message]:
+def _trial(trial: FrozenTrial, context: Context) -> Message:
+    translate = context.translate
     if trial.state == TrialState.RUNNING:
-        return [Message(running(trial, now.scene, now.words), buttons=(stop_button(trial.number, now.words),))]
+        return Message(running_trial(trial, context.state, translate), buttons=(stop_button(trial.number, translate),))
     if trial.state == TrialState.WAITING:
-        return [Message(now.words("waits", number=trial.number))]
+        return Message(translate("waits", number=trial.number))
     if trial.state == TrialState.FAIL:
-        return [Message(gone(trial, now.words))]
-    before = [other for other in known(now.scene, now.position) if other.number != trial.number]
-    return [Message(summary(trial, before, now.scene, now.words), buttons=buttons_of(trial, now.words))]
+        return Message(failure(trial, translate))
+    before = [other for other in reported_trials(context.state, context.position) if other.number != trial.number]
+    return Message(summary(trial, before, context.state, translate), buttons=file_buttons(trial, translate))
 
 
-def _curves(trial: FrozenTrial, now: Answering) -> list[Message]:
-    return [pictures(trial, now.files(trial), now.words) or Message(now.words("no_pictures", number=trial.number))]
+def _curves(trial: FrozenTrial, context: Context) -> Message:
+    missing = Message(context.translate("no_pictures", number=trial.number))
+    return pictures(trial, context.files(trial), context.translate) or missing
 
 
-def _listen(trial: FrozenTrial, now: Answering) -> list[Message]:
-    return [sample(trial, now.files(trial), now.words) or Message(now.words("no_sample", number=trial.number))]
+def _listen(trial: FrozenTrial, context: Context) -> Message:
+    missing = Message(context.translate("no_sample", number=trial.number))
+    return sample(trial, context.files(trial), context.translate) or missing
 
 
-def _stop(trial: FrozenTrial, now: Answering) -> list[Message]:
-    return [Message(now.words("stops" if stop(now.study, trial.number) else "not_running", number=trial.number))]
+def _stop(trial: FrozenTrial, context: Context) -> Message:
+    return Message(context.translate("stops" if stop(context.study, trial.number) else "not_running", number=trial.number))
 
 
-_OF_THE_STUDY: dict[str, Callable[[Answering], Message]] = {
+_STUDY_COMMANDS: dict[str, Callable[[Context], Message]] = {
     "status": _status,
     "best": _best,
     "pause": _pause,
     "resume": _resume,
     "help": _help,
 }
-_OF_A_TRIAL: dict[str, Callable[[FrozenTrial, Answering], list[Message]]] = {
+_TRIAL_COMMANDS: dict[str, Callable[[FrozenTrial, Context], Message]] = {
     "trial": _trial,
     "curves": _curves,
     "listen": _listen,
     "stop": _stop,
 }
+NAMES = ("status", "best", "trial", "curves", "listen", "stop", "pause", "resume", "help")  # in the order of the menu

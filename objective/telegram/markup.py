@@ -1,4 +1,4 @@
-"""Text as Telegram counts it, in UTF-16 units of what its tags leave, and small drawings made of letters."""
+"""Text as Telegram counts it, in UTF-16 units without the tags, and small drawings made of characters."""
 
 import math
 import re
@@ -9,17 +9,17 @@ _PIECE = re.compile(r"<(?P<end>/?)(?P<tag>\w+)[^>]*>|&(?:amp|lt|gt|quot);|.", re
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def units(text: str) -> int:
-    """How long Telegram takes `text`, which is HTML, to be."""
-    return sum(size for _, size, _ in _pieces(text))
+def units(html: str) -> int:
+    """Return the length that Telegram counts for `html`, in UTF-16 units."""
+    return sum(size for _, size, _ in _pieces(html))
 
 
-def cut(text: str, limit: int) -> str:
-    """`text`, which is HTML, with at most `limit` units: where it was longer it ends with an ellipsis, all tags closed."""
-    if units(text) <= limit:
-        return text
+def cut(html: str, limit: int) -> str:
+    """Return `html` with at most `limit` units; if it was longer, it ends with an ellipsis and all tags are closed."""
+    if units(html) <= limit:
+        return html
     kept, used, open_tags = [], 0, list[str]()
-    for piece, size, tag in _pieces(text):
+    for piece, size, tag in _pieces(html):
         if used + size > limit - 1:
             break
         used += size
@@ -29,28 +29,29 @@ def cut(text: str, limit: int) -> str:
     return "".join([*kept, "…", *(f"</{tag}>" for tag in reversed(open_tags))])
 
 
-def plain(text: str) -> str:
-    """What is left of HTML where no tag is read."""
-    return "".join(unescape(piece) for piece, size, _ in _pieces(text) if size)
+def plain(html: str) -> str:
+    """Return the text of `html`: no tags, and character references resolved."""
+    return "".join(unescape(piece) for piece, size, _ in _pieces(html) if size)
 
 
 def bar(share: float, cells: int = 10) -> str:
+    """Draw a progress bar; a share below 0 is empty, one above 1 is full."""
     full = min(cells, max(0, round(share * cells)))
     return "▰" * full + "▱" * (cells - full)
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """The history of positive values on a logarithmic scale, a letter each; a dot for one that is missing."""
-    known = [math.log(value) for value in values if value]
-    if not known:
+    """Draw positive values on a logarithmic scale, one character each; a missing one is a dot."""
+    logs = [math.log(value) for value in values if value]
+    if not logs:
         return ""
-    least, width = min(known), max(known) - min(known)
+    lowest, width = min(logs), max(logs) - min(logs)
     top = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[round(top * (math.log(v) - least) / width) if width else top // 2] if v else "·" for v in values)
+    return "".join(_BLOCKS[round(top * (math.log(v) - lowest) / width) if width else top // 2] if v else "·" for v in values)
 
 
-def _pieces(text: str) -> Iterator[tuple[str, int, str]]:
-    """Tags, references and letters: each with its units, and a tag with its name."""
-    for found in _PIECE.finditer(text):
-        piece, tag = found[0], found["tag"] or ""
+def _pieces(html: str) -> Iterator[tuple[str, int, str]]:
+    """Yield tags, character references and characters, each with its units and, for a tag, its name."""
+    for match in _PIECE.finditer(html):
+        piece, tag = match[0], match["tag"] or ""
         yield piece, 0 if tag else len(unescape(piece).encode("utf-16-le")) // 2, tag

@@ -1,4 +1,4 @@
-"""The pinned message of a study, edited in place: how far it is, the best, what runs and how it is, how long it may take."""
+"""The pinned message of a study, edited in place: progress, the best trial, the running trials and their health, time left."""
 
 from html import escape
 
@@ -7,59 +7,66 @@ from optuna.trial import FrozenTrial
 from objective.display.formatting import kframes, norm, number, share
 from objective.display.summary import outcomes, reached, saved_kframes, seconds_left
 from objective.telegram.bot_api import Message
-from objective.telegram.event_queue import Position, Scene
+from objective.telegram.event_queue import Position, StudyState
 from objective.telegram.markup import bar, sparkline
-from objective.telegram.translations import Words
+from objective.telegram.translations import Translator
 from pruners.health_record import SIGNALS
 from pruners.rules import status
 from storage.outcome import best_of
 
 MARKS = {"STABLE": "🟢", "ATTENTION": "🟡", "CRITICAL": "🔴"}
-TRIALS_SHOWN = 8  # trials that run, so that the message stays one
-TREND = 12  # windows of the gradient norm
+TRIALS_SHOWN = 8  # running trials, so that the board stays one message
+TREND = 12  # reports whose gradient norm is drawn
 
 
-def board(scene: Scene, position: Position, words: Words) -> Message:
-    """Nothing in it changes with the clock alone, so a study that stands still is not edited."""
-    done, best = scene.finished, best_of(scene.finished)
-    part = min(1.0, len(done) / scene.wanted)
-    lines = [words("board", study=scene.name, finished=len(done), wanted=scene.wanted), f"{bar(part)} {part:.0%}"]
-    if position.phase in ("stopped", "done"):
-        lines.append(words(f"phase_{position.phase}"))
-    if scene.paused:
-        lines.append(words("paused"))
-    lines.append(words("no_best") if best is None else words("best", number=best.number, value=number(best.value)))
-    if done:
-        ends = outcomes(done)
-        lines.append(words("counts", **{word: ends[word] for word in ("healthy", "sick", "pruned")}))
-    saved = sum(saved_kframes(done, scene.budget_kframes).values())
+def board(state: StudyState, position: Position, translate: Translator) -> Message:
+    """Return the board. Nothing in it changes with the clock alone, so the board of an idle study is not edited."""
+    finished, best = state.finished, best_of(state.finished)
+    part = min(1.0, len(finished) / state.wanted)
+    over = position.phase in ("stopped", "done")
+    lines = [
+        translate("board", study=state.name, finished=len(finished), wanted=state.wanted),
+        f"{bar(part)} {part:.0%}",
+    ]
+    if over:
+        lines.append(translate(f"phase_{position.phase}"))
+    if state.paused:
+        lines.append(translate("paused"))
+    lines.append(translate("no_best") if best is None else translate("best", number=best.number, value=number(best.value)))
+    if finished:
+        ends = outcomes(finished)
+        lines.append(translate("counts", healthy=ends["healthy"], sick=ends["sick"], pruned=ends["pruned"]))
+    saved = sum(saved_kframes(finished, state.budget_kframes).values())
     if saved:
-        lines.append(words("saved", kframes=kframes(saved), share=f"{saved / (len(done) * scene.budget_kframes):.0%}"))
-    if position.phase not in ("stopped", "done"):
-        lines += _present(scene, words)
-    turn = "resume" if scene.paused else "pause"
-    return Message("\n".join(lines), buttons=((words("button_best"), "/best"), (words(f"button_{turn}"), f"/{turn}")))
+        saved_share = f"{saved / (len(finished) * state.budget_kframes):.0%}"
+        lines.append(translate("saved", kframes=kframes(saved), share=saved_share))
+    if not over:
+        lines += _in_progress(state, translate)
+    switch = "resume" if state.paused else "pause"
+    buttons = (translate("button_best"), "/best"), (translate(f"button_{switch}"), f"/{switch}")
+    return Message("\n".join(lines), buttons=buttons)
 
 
-def _present(scene: Scene, words: Words) -> list[str]:
-    left, here = seconds_left(scene.trials, scene.wanted, scene.budget_kframes), scene.running
-    lines = [words("eta", time=words.time(left))] if left else []
-    lines += [f"\n{running(trial, scene, words)}" for trial in here[:TRIALS_SHOWN]]
-    return [*lines, words("more", count=len(here) - TRIALS_SHOWN)] if len(here) > TRIALS_SHOWN else lines
+def _in_progress(state: StudyState, translate: Translator) -> list[str]:
+    running, left = state.running, seconds_left(state.trials, state.wanted, state.budget_kframes)
+    lines = [translate("eta", time=translate.duration(left))] if left else []
+    lines += [f"\n{running_trial(trial, state, translate)}" for trial in running[:TRIALS_SHOWN]]
+    hidden = len(running) - TRIALS_SHOWN
+    return [*lines, translate("more", count=hidden)] if hidden > 0 else lines
 
 
-def running(trial: FrozenTrial, scene: Scene, words: Words) -> str:
-    """A trial that runs, as HTML."""
-    record, found = trial.user_attrs.get("health", {}), scene.found.get(trial.number, ())
-    part, state = reached(trial) / scene.budget_kframes, status(found)
+def running_trial(trial: FrozenTrial, state: StudyState, translate: Translator) -> str:
+    """Return the progress and the health of a running trial as HTML."""
+    record, decisions = trial.user_attrs.get("health", {}), state.decisions.get(trial.number, ())
+    part, health = reached(trial) / state.budget_kframes, status(decisions)
     last = {name: record[name][-1] if record.get(name) else None for name in SIGNALS}
     diagonality, coverage, gate = (share(last[name]) for name in ("diagonality", "coverage", "gate_accuracy"))
     trend = sparkline(record.get("grad_norm_median", [])[-TREND:])
     lines = [
-        f"{MARKS[state]} {words('running', number=trial.number, status=state)}",
-        words("progress", bar=bar(part), share=f"{min(1.0, part):.0%}", loss=number(last["val_loss"])),
-        words("measured", diagonality=diagonality, coverage=coverage, gate=gate),
-        words("gradients", norm=norm(last["grad_norm_median"]), trend=trend),
-        *(f"<i>{escape(decision.evidence, quote=False)}</i>" for decision in found[:1]),
+        f"{MARKS[health]} {translate('running', number=trial.number, status=translate(f'status_{health}'))}",
+        translate("progress", bar=bar(part), share=f"{min(1.0, part):.0%}", loss=number(last["val_loss"])),
+        translate("measured", diagonality=diagonality, coverage=coverage, gate=gate),
+        translate("gradients", norm=norm(last["grad_norm_median"]), trend=trend),
+        *(f"<i>{escape(decision.evidence, quote=False)}</i>" for decision in decisions[:1]),
     ]
     return "\n".join(lines)

@@ -48,7 +48,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, words: list[str], sentence: s
 
 
 def test_where_no_proxy_answers(opened: Open) -> None:
-    with pytest.raises(StorageError, match=r"no storage proxy answers at .*: start one there with python -m"):
+    with pytest.raises(StorageError, match=r"no storage proxy answers at .*: start one there with `tacotune proxy`"):
         opened("grpc://127.0.0.1:1")
     for url in ("grpc://", "grpc://host:port", "grpc://me:geheim@host:1"):
         with pytest.raises(StorageError, match="need the address of a proxy such as grpc://host:13000") as caught:

@@ -86,7 +86,7 @@ def test_a_trial_without_figures_has_dashes_and_a_long_sentence_is_kept_whole(tm
     body = note(new.trials[0], 12.0)
     assert "value 1.000 after 0.0 of 12 kframes" in body
     assert "diagonality -" in body
-    save(new, body + "ё" * 5_000, trial._trial_id)
+    save(new, body + "ё" * 5_000, trial)
     assert noted(new, 0) == body + "ё" * 5_000
 
 
@@ -115,7 +115,7 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
     new._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     (tmp_path / "x.db").unlink()
     with pytest.raises((OSError, OperationalError, optuna.exceptions.StorageInternalError)):
-        save(new, "body", trial._trial_id)
+        save(new, "body", trial)
 
 
 def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Pa
         with sqlite3.connect(tmp_path / "tacotune.db") as file:
             key = f"dashboard:{ill.trials[0]._trial_id}:{name}"
             assert file.execute("DELETE FROM study_system_attributes WHERE key = ?", (key,)).rowcount == 1
-    save(ill, mine, ill.trials[1]._trial_id, version=2)
+    save(ill, mine, ill.trials[1], version=2)
     died, ended = ill.ask().number, ill.ask().number
     release(ill, died, "its worker died")
     ill._storage.set_trial_state_values(ill.trials[ended]._trial_id, TrialState.FAIL)
@@ -151,5 +151,5 @@ def test_notes_that_a_full_disk_refuses_cost_a_command_neither_its_table_nor_its
     monkeypatch.setattr("objective.display.notes.save", full)
     assert command(spoken, "--study", "ill", "--trials", "3", "--set", "study.recipes=[tacotune]") == 0
     said = capsys.readouterr().out
-    assert "not all notes are written: " in said
+    assert "some notes are missing: " in said
     assert "finished: 3 of 3 trials" in said

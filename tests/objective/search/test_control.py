@@ -46,7 +46,7 @@ def test_a_trial_that_is_stopped_does_not_come_again(
     assert trial.state == TrialState.FAIL
     assert "released" not in trial.user_attrs
     assert typed(tmp_path, "stop", "0") == 2
-    assert "need the number of a trial that runs, got 0" in capsys.readouterr().err
+    assert "need the number of a running trial, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

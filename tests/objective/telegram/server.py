@@ -1,4 +1,4 @@
-"""A Bot API server of the tests' own, on a loopback socket: it keeps Telegram's rules and plays what a script says."""
+"""A Bot API server for tests, on a loopback socket: it enforces Telegram's rules and plays scripted faults."""
 
 import asyncio
 import json
@@ -15,15 +15,15 @@ from aiohttp import web
 
 TOKEN = "7000001:AAtoken-that_nobody_may_see"
 TAGS = ("b", "i", "pre", "code")
-SAYS = ("sendMessage", "sendPhoto", "sendMediaGroup", "sendVoice")  # methods that add to a chat
-RESET, SLOW = "reset", 0.3  # SLOW, as any number: seconds before the answer
+SENDING = ("sendMessage", "sendPhoto", "sendMediaGroup", "sendVoice")  # methods that add to a chat
+RESET, SLOW = "reset", 0.3  # a scripted number delays the answer by so many seconds
 
 Answer = tuple[int, str, dict[str, Any]]  # code, description, parameters
 
 
 @dataclass(slots=True)
-class Said:
-    """A message as it stands in the chat."""
+class Sent:
+    """A message in a chat."""
 
     number: int
     chat: int
@@ -35,24 +35,25 @@ class Said:
 
 
 class BotApi:
-    """A context manager. `script[method]` are answers to give before the real one.
+    """A context manager. `script[method]` holds answers to give before the real one.
 
-    `before` is called when a call arrives, and loses it by a ConnectionError; `after` when it was heeded and nobody knows it.
+    `before` is called when a request arrives, `after` when it has been executed and not yet answered; a ConnectionError from
+    either of them resets the connection.
     """
 
     def __init__(self) -> None:
         self.script: dict[str, deque[Answer | str | float]] = defaultdict(deque)
         self.before: Callable[[str, dict[str, Any]], None] = lambda method, fields: None
         self.after = self.before
-        self.chat: list[Said] = []  # everything said, in order
+        self.chat: list[Sent] = []  # everything sent, in order
         self.calls: list[tuple[float, str, dict[str, Any]]] = []
         self.updates: list[dict[str, Any]] = []
         self.offset = 0
-        self.faults: list[str] = []  # rules that somebody broke
-        self.texts: dict[int, str] = {}  # of the messages, as edited last
+        self.violations: list[str] = []  # of Telegram's rules
+        self.texts: dict[int, str] = {}  # of the messages as last edited, by number
         self.pinned: list[int] = []
-        self._asked = 0
-        self._methods = {"getMe": self._me, "getUpdates": self._news}
+        self._received = 0
+        self._methods = {"getMe": self._get_me, "getUpdates": self._get_updates}
         self._methods |= {"pinChatMessage": self._pin, "editMessageText": self._edit}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -69,14 +70,14 @@ class BotApi:
     @property
     def lines(self) -> list[str]:
         """The first line of each message."""
-        return [said.text.partition("\n")[0] for said in self.chat]
+        return [sent.text.partition("\n")[0] for sent in self.chat]
 
-    def ask(self, text: str, chat: int = 1, press: bool = False, **more: Any) -> None:
-        """Somebody types a command, or presses a button."""
-        self._asked += 1
+    def receive(self, text: str, chat: int = 1, press: bool = False, **more: Any) -> None:
+        """Let a person type a command, or press a button."""
+        self._received += 1
         where = {"chat": {"id": chat}, "message_id": 1, **more}
         pressed = {"callback_query": {"id": "press", "data": text, "message": where}}
-        self.updates.append({"update_id": self._asked, **(pressed if press else {"message": {**where, "text": text}})})
+        self.updates.append({"update_id": self._received, **(pressed if press else {"message": {**where, "text": text}})})
 
     async def _run(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
@@ -97,11 +98,11 @@ class BotApi:
         if request.match_info["token"] != TOKEN:
             return _refused(401, "Unauthorized")
         try:
-            return await self._heeded(request, method, fields, files)
+            return await self._execute(request, method, fields, files)
         except ConnectionError:
             return _reset(request)
 
-    async def _heeded(
+    async def _execute(
         self, request: web.Request, method: str, fields: dict[str, Any], files: dict[str, bytes]
     ) -> web.StreamResponse:
         self.before(method, fields)
@@ -113,15 +114,15 @@ class BotApi:
                 await asyncio.sleep(planned)
             else:
                 return _refused(*planned)
-        found = self._methods.get(method)
-        result = await found(fields) if found else self._said(method, fields, files) if method in SAYS else True
+        known = self._methods.get(method)
+        result = await known(fields) if known else self._send(method, fields, files) if method in SENDING else True
         self.after(method, fields)
         return _refused(*result) if isinstance(result, tuple) else web.json_response({"ok": True, "result": result})
 
-    async def _me(self, fields: dict[str, Any]) -> Any:
+    async def _get_me(self, fields: dict[str, Any]) -> Any:
         return {"id": 7000001, "is_bot": True, "username": "tune_bot"}
 
-    async def _news(self, fields: dict[str, Any]) -> Any:
+    async def _get_updates(self, fields: dict[str, Any]) -> Any:
         if fields["offset"] < 0:
             return self.updates[fields["offset"] :]
         self.offset = max(self.offset, fields["offset"])
@@ -146,7 +147,7 @@ class BotApi:
         self.texts[fields["message_id"]] = fields["text"]
         return {"message_id": fields["message_id"]}
 
-    def _said(self, method: str, fields: dict[str, Any], files: dict[str, bytes]) -> Any:
+    def _send(self, method: str, fields: dict[str, Any], files: dict[str, bytes]) -> Any:
         group = json.loads(fields["media"]) if method == "sendMediaGroup" else []
         if group:
             text = self._checked(group[0], "caption", 1024)
@@ -156,13 +157,13 @@ class BotApi:
             text = self._checked(fields, "text", 4096) if method == "sendMessage" else self._checked(fields, "caption", 1024)
         if isinstance(text, tuple):
             return text
-        said = Said(len(self.chat) + 1, int(fields["chat_id"]), method, text, fields, files, time.monotonic())
-        self.chat.append(said)
-        self.texts[said.number] = fields.get("text", "")
-        return [{"message_id": said.number}] * len(group) if group else {"message_id": said.number}
+        sent = Sent(len(self.chat) + 1, int(fields["chat_id"]), method, text, fields, files, time.monotonic())
+        self.chat.append(sent)
+        self.texts[sent.number] = fields.get("text", "")
+        return [{"message_id": sent.number}] * len(group) if group else {"message_id": sent.number}
 
     def _checked(self, fields: dict[str, Any], name: str, limit: int) -> str | Answer:
-        """A text without its tags, or what is wrong with it."""
+        """Return the text without its tags, or the refusal."""
         text: str = fields[name]
         if fields.get("parse_mode") == "HTML":
             open_tags: list[str] = []
@@ -175,7 +176,7 @@ class BotApi:
                 return 400, "Bad Request: can't parse entities", {}
             text = unescape(text)
         if not text.strip() or len(text.encode("utf-16-le")) // 2 > limit:
-            self.faults.append(f"{len(text)} letters of {limit}")
+            self.violations.append(f"{len(text)} characters of {limit}")
             return 400, "Bad Request: message is too long", {}
         return text
 
@@ -188,8 +189,8 @@ async def _read(request: web.Request) -> tuple[dict[str, Any], dict[str, bytes]]
     return {name: value for name, value in form.items() if isinstance(value, str)}, files
 
 
-def _refused(code: int, said: str, more: dict[str, Any] | None = None) -> web.Response:
-    return web.json_response({"ok": False, "error_code": code, "description": said, "parameters": more or {}}, status=code)
+def _refused(code: int, sent: str, more: dict[str, Any] | None = None) -> web.Response:
+    return web.json_response({"ok": False, "error_code": code, "description": sent, "parameters": more or {}}, status=code)
 
 
 def _reset(request: web.Request) -> web.StreamResponse:

@@ -1,51 +1,50 @@
-"""Studies filled by hand, in real databases: with what the worker writes, and without training anything."""
+"""Studies in real databases, filled with what a worker writes, without any training."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from model.audio import save_opus
-from model.config import Audio
 from model.report import Report
 from objective.search.worker import tell
 from objective.settings.schema import Settings
-from objective.trial.plots import alignment, curves
+from objective.telegram.event_queue import StudyState
 from objective.trial.run import TrialResult
+from pruners.combinators import rules
 from pruners.health_record import empty, extended, point
+from pruners.rules import judge
+from pruners.thresholds import Levels
 from storage.artifacts import publish
 from storage.lineage import release
 from storage.studies import open_storage
 from tests.objective.samples import REASON, report
 
 NAME, BUDGET = "anna", 500
-SHOWN = ("alignment.png", "curves.png", "sample.ogg")
-POINT = {"training.learning_rate": 0.002, "network.reduction": 2}
+FILES = ("alignment.png", "curves.png", "sample.ogg")
+PARAMS = {"training.learning_rate": 0.002, "network.reduction": 2}
 CHANGES = ["training.learning_rate 0.002 -> 0.001"]
 
 
-def draw(folder: Path) -> list[Path]:
-    """What a trial leaves to look at and to listen to, as small as it goes."""
-    measured = {"diagonality": 0.8}
-    alignment(folder / "alignment.png", np.eye(6, 4) + 1e-3, list("abcd"), measured, "trial")
-    curves(folder / "curves.png", [report(120.0), report(240.0)], {}, "trial")
-    save_opus(folder / "sample.ogg", np.zeros(800, dtype=np.float32), Audio())
-    return [folder / name for name in SHOWN]
+def write_files(folder: Path) -> list[Path]:
+    """Write stand-ins for the pictures and the sample of a trial: the reporter passes their bytes on as they are."""
+    files = [folder / name for name in FILES]
+    for file in files:
+        file.write_bytes(f"content of {file.name}".encode())
+    return files
 
 
-class Made:
-    """A study of the folder `out`, whose trials come and end as a test says."""
+class StudyBuilder:
+    """A study in the folder `out` whose trials start and end as a test calls for."""
 
-    def __init__(self, out: Path, wanted: int = 6, drawn: list[Path] | None = None) -> None:
-        self.out, self.drawn, self.url = out, drawn or [], f"sqlite:///{out}/tacotune.db"
+    def __init__(self, out: Path, wanted: int = 6, files: list[Path] | None = None) -> None:
+        self.out, self.wanted, self.files, self.url = out, wanted, files or [], f"sqlite:///{out}/tacotune.db"
         settings = Settings.model_validate({"study": {"name": NAME, "trials": wanted}, "budget": {"kframes": BUDGET}})
         self.study = optuna.create_study(storage=open_storage(self.url), study_name=NAME)
         self.study.set_user_attr("settings", settings.dump())
 
-    def begin(self, params: dict[str, Any] = POINT, **attributes: Any) -> optuna.Trial:
+    def begin(self, params: dict[str, Any] = PARAMS, **attributes: Any) -> optuna.Trial:
         self.study.enqueue_trial(params, user_attrs=attributes)
         trial = self.study.ask()
         trial.suggest_float("training.learning_rate", 1e-4, 1.0, log=True)
@@ -53,27 +52,27 @@ class Made:
         trial.set_user_attr("k", trial.number)
         return trial
 
-    def reports(self, trial: optuna.Trial, *seen: Report) -> None:
+    def reports(self, trial: optuna.Trial, *reports: Report) -> None:
         record = trial.user_attrs.get("health") or empty(BUDGET)
-        for one in seen:
-            record = extended(record, point(one))
-            trial.report(one.val_loss or 9.0, round(one.kframes))
+        for new in reports:
+            record = extended(record, point(new))
+            trial.report(new.val_loss or 9.0, round(new.kframes))
         trial.set_user_attr("health", record)
 
     def complete(self, trial: optuna.Trial, value: float, missed: float = -0.1) -> None:
-        """`missed`: by so much it misses its diagonality; healthy where that is negative."""
+        """`missed`: by how much it misses its diagonality; healthy if negative."""
         last = report(float(BUDGET))
         self.reports(trial, last)
-        publish(self.study, trial, self.drawn, self.out)
+        publish(self.study, trial, self.files, self.out)
         why = f"misses diagonality by {missed:.2f}" if missed > 0 else None
         ending = TrialResult(value=value, reason=why, violations={"diagonality": missed}, last=last, best=last, seconds=72.0)
         tell(self.study, trial, ending, "tpe")
 
-    def prune(self, trial: optuna.Trial, by: str = "diagonality", *seen: Report, why: str = REASON) -> None:
-        seen = seen or (report(60.0), report(120.0))
-        self.reports(trial, *seen)
-        publish(self.study, trial, self.drawn[:1], self.out)
-        ending = TrialResult("PRUNED", reason=why, pruned_by=by, severity=0.5, last=seen[-1], seconds=20.0)
+    def prune(self, trial: optuna.Trial, by: str = "diagonality", *reports: Report, why: str = REASON) -> None:
+        reports = reports or (report(60.0), report(120.0))
+        self.reports(trial, *reports)
+        publish(self.study, trial, self.files[:1], self.out)
+        ending = TrialResult("PRUNED", reason=why, pruned_by=by, severity=0.5, last=reports[-1], seconds=20.0)
         tell(self.study, trial, ending, "tpe")
 
     def lose(self, trial: optuna.Trial, why: str = "its worker died", died: bool = True) -> None:
@@ -82,47 +81,54 @@ class Made:
     def fail(self, trial: optuna.Trial) -> None:
         self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
+    def state(self, **changes: Any) -> StudyState:
+        """Return what the reporter's observer would see, with some `changes`."""
+        running = [trial for trial in self.trials if trial.state.name == "RUNNING" and "health" in trial.user_attrs]
+        decisions = {trial.number: judge(trial.user_attrs["health"], rules(Levels())) for trial in running}
+        state = StudyState(NAME, self.trials, wanted=self.wanted, budget_kframes=BUDGET, decisions=decisions)
+        return replace(state, **changes)
+
     @property
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
 
 def sick(kframes: float, norm: float = 400.0) -> Report:
-    """A report with a gradient norm of this size at its 95th percentile."""
+    """Return a report whose gradient norm has this 95th percentile."""
     return replace(report(kframes), gradients=replace(report().gradients, p95=norm, median=norm / 3))
 
 
-# The first line of each message that `whole` is told with, in order; boards left out.
-TOLD = [
-    "▶️ anna is watched: 4 of 6 trials finished, 500 kframes each",
-    "⭐ trial 0: 0.600, the best so far",
+# The first line of each message that reports `eventful_study`, in order, without the board.
+REPORTED = [
+    "▶️ anna: 4 of 6 trials finished, budget 500 kframes (thousand mel frames) per trial",
+    "⭐ trial 0: 0.600, best so far",
     "trial 0: attention and curves",
-    "trial 0",
-    "✂️ trial 1 was stopped by diagonality at 0.900",
+    "trial 0: synthesized sample",
+    "✂️ trial 1 pruned by diagonality, validation loss 0.900",
     "trial 1: attention and curves",
     "🔧 trial 2 repairs trial 1: training.learning_rate 0.002 -> 0.001",
-    "⭐ trial 2: 0.500, the best so far",
+    "⭐ trial 2: 0.500, best so far",
     "trial 2: attention and curves",
-    "trial 2",
-    "💥 trial 3 is lost: its worker died; its point comes again",
-    "↪️ trial 5 goes on with the point of trial 3",
+    "trial 2: synthesized sample",
+    "💥 trial 3 lost: its worker died; its configuration will be retried",
+    "↪️ trial 5 retries the configuration of trial 3",
     "⚠️ trial 5: 0.550, sick",
     "trial 5: attention and curves",
-    "trial 5",
-    "✋ trial 6 was ended from outside; its point does not come again",
-    "⏹ anna stopped: 4 of 6",
+    "trial 5: synthesized sample",
+    "✋ trial 6 was stopped by hand; its configuration will not be retried",
+    "⏹ anna stopped: 4 of 6 trials finished",
 ]
 
 
-def whole(out: Path, drawn: list[Path]) -> Made:
-    """A study in which everything happens that can happen to a trial."""
-    made = Made(out, drawn=drawn)
-    made.complete(made.begin(origin="recipe tacotune"), 0.6)
-    made.prune(made.begin({**POINT, "network.reduction": 1}))
+def eventful_study(out: Path, files: list[Path]) -> StudyBuilder:
+    """Build a study in which everything happens that can happen to a trial."""
+    builder = StudyBuilder(out, files=files)
+    builder.complete(builder.begin(origin="recipe tacotune"), 0.6)
+    builder.prune(builder.begin({**PARAMS, "network.reduction": 1}))
     repair = {"repair_of": 1, "repair_depth": 1, "repair_why": REASON, "changes": CHANGES, "origin": "repair of trial 1"}
-    made.complete(made.begin({**POINT, "training.learning_rate": 0.001}, **repair), 0.5)
-    made.lose(made.begin())
-    made.lose(made.begin(), "interrupted", died=False)  # its command was stopped, of which is told
-    made.complete(made.begin(again_of=3), 0.55, missed=0.2)
-    made.fail(made.begin())
-    return made
+    builder.complete(builder.begin({**PARAMS, "training.learning_rate": 0.001}, **repair), 0.5)
+    builder.lose(builder.begin())
+    builder.lose(builder.begin(), "interrupted", died=False)  # its command was stopped, which is an event of the study
+    builder.complete(builder.begin(again_of=3), 0.55, missed=0.2)
+    builder.fail(builder.begin())
+    return builder

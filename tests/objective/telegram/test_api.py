@@ -1,4 +1,4 @@
-"""The client of the Bot API: limits, retries, and what it makes of answers, against a server with real sockets."""
+"""The client of the Bot API: limits, retries and refusals, against a server with real sockets."""
 
 import asyncio
 import traceback
@@ -26,7 +26,7 @@ def with_bot(telegram: BotApi, talk: Callable[[Bot], Awaitable[Any]], log: list[
 def test_one_message_a_second_to_a_chat_and_twenty_a_minute_to_a_group(
     telegram: BotApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In less time; chats do not wait for each other."""
+    """The limits are shortened. Chats do not wait for each other."""
     monkeypatch.setattr(api, "SPACING_S", 0.05)
     monkeypatch.setattr(api, "WINDOW_S", 3.0)
     monkeypatch.setattr(api, "GROUP", 5)
@@ -37,10 +37,10 @@ def test_one_message_a_second_to_a_chat_and_twenty_a_minute_to_a_group(
         await asyncio.gather(*person, bot.send(-5, album), *(bot.send(-5, Message("group")) for _ in range(5)))
 
     with_bot(telegram, talk)
-    person = [said.at for said in telegram.chat if said.chat == 1]
-    assert [said.text for said in telegram.chat if said.chat == 1] == [str(i) for i in range(8)]
+    person = [sent.at for sent in telegram.chat if sent.chat == 1]
+    assert [sent.text for sent in telegram.chat if sent.chat == 1] == [str(i) for i in range(8)]
     assert all(after - before >= 0.05 for before, after in pairwise(person))
-    group = [said.at for said in telegram.chat if said.chat == -5 for _ in range(2 if said.files else 1)]
+    group = [sent.at for sent in telegram.chat if sent.chat == -5 for _ in range(2 if sent.files else 1)]
     assert len(group) == 7
     assert all(after - before >= 3.0 for before, after in zip(group, group[5:], strict=False))
     assert person[-1] < group[5]
@@ -58,32 +58,32 @@ def test_retry_after_holds_every_call(telegram: BotApi) -> None:
     first, *later = [at for at, _, _ in telegram.calls]
     assert len(later) == 3
     assert min(later) - first >= 0.3
-    assert [said.text for said in telegram.chat] in (["one", "two"], ["two", "one"])
+    assert [sent.text for sent in telegram.chat] in (["one", "two"], ["two", "one"])
 
 
-def test_an_outage_is_waited_for_and_said_once(telegram: BotApi) -> None:
+def test_an_outage_is_waited_out_and_logged_once(telegram: BotApi) -> None:
     log: list[str] = []
     telegram.script["sendMessage"].extend([RESET, (500, "Internal Server Error", {}), RESET, (502, "Bad Gateway", {})])
     with_bot(telegram, lambda bot: bot.send(1, Message("here")), log)
-    assert [said.text for said in telegram.chat] == ["here"]
-    away = "Telegram does not answer (ServerDisconnectedError): it is tried again until it does"
+    assert [sent.text for sent in telegram.chat] == ["here"]
+    away = "Telegram does not answer (ServerDisconnectedError): retrying until it does"
     assert log == [away, "Telegram answers again"]
 
 
-def test_an_answer_that_takes_too_long_is_asked_for_again(telegram: BotApi) -> None:
+def test_a_request_is_repeated_if_its_answer_takes_too_long(telegram: BotApi) -> None:
     telegram.script["getMe"].append(2.0)
     log: list[str] = []
     assert with_bot(telegram, lambda bot: bot.call("getMe", seconds=1), log)["username"] == "tune_bot"
     assert len(log) == 2
 
 
-def test_what_cannot_be_parsed_is_said_plain(telegram: BotApi) -> None:
+def test_html_that_telegram_cannot_parse_is_sent_as_plain_text(telegram: BotApi) -> None:
     with_bot(telegram, lambda bot: bot.send(1, Message("<b>1 &lt; 2</b> <u>not a tag</u> of theirs")))
-    assert [said.text for said in telegram.chat] == ["1 < 2 not a tag of theirs"]
+    assert [sent.text for sent in telegram.chat] == ["1 < 2 not a tag of theirs"]
     assert "parse_mode" not in telegram.chat[0].fields
 
 
-def test_an_edit_that_changes_nothing_is_well_and_one_of_a_deleted_message_is_not(telegram: BotApi) -> None:
+def test_an_edit_without_a_change_succeeds_and_one_of_a_deleted_message_is_refused(telegram: BotApi) -> None:
     async def talk(bot: Bot) -> None:
         number = await bot.send(1, Message("as it is"))
         await bot.edit(1, number, Message("as it is"))
@@ -97,19 +97,19 @@ def test_an_edit_that_changes_nothing_is_well_and_one_of_a_deleted_message_is_no
 
 
 @pytest.mark.parametrize("wide", ["a", "ж", "🚩"])
-def test_texts_and_captions_are_cut_to_what_telegram_takes(telegram: BotApi, wide: str) -> None:
+def test_texts_and_captions_are_cut_to_telegrams_limits(telegram: BotApi, wide: str) -> None:
     async def talk(bot: Bot) -> None:
         await bot.send(1, Message(f"<b>{wide * 5_000}</b>"))
         await bot.send(1, Message(f"<b>{wide * 5_000}</b>", files=(("curves.png", b"1"),)))
 
     with_bot(telegram, talk)
-    for said, limit in zip(telegram.chat, (4096, 1024), strict=True):
-        assert said.text.endswith("…")
-        assert limit - 1 <= units(said.text) <= limit
+    for sent, limit in zip(telegram.chat, (4096, 1024), strict=True):
+        assert sent.text.endswith("…")
+        assert limit - 1 <= units(sent.text) <= limit
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "final"),
+    ("code", "description", "final"),
     [
         (401, "Unauthorized", True),
         (403, "Forbidden: bot was kicked from the group chat", True),
@@ -117,22 +117,22 @@ def test_texts_and_captions_are_cut_to_what_telegram_takes(telegram: BotApi, wid
         (400, "Bad Request: IMAGE_PROCESS_FAILED", False),
     ],
 )
-def test_what_is_refused_says_so(telegram: BotApi, code: int, said: str, final: bool) -> None:
-    telegram.script["sendMessage"].append((code, said, {}))
-    with pytest.raises(RequestRefused, match=said) as refused:
+def test_a_refusal_has_telegrams_reason_and_may_be_final(telegram: BotApi, code: int, description: str, final: bool) -> None:
+    telegram.script["sendMessage"].append((code, description, {}))
+    with pytest.raises(RequestRefused, match=description) as refused:
         with_bot(telegram, lambda bot: bot.send(1, Message("here")))
     assert refused.value.final is final
 
 
-def test_a_group_that_moved_says_where_to(telegram: BotApi) -> None:
+def test_the_refusal_of_a_group_that_moved_names_its_new_number(telegram: BotApi) -> None:
     moved = (400, "Bad Request: group chat was upgraded to a supergroup chat", {"migrate_to_chat_id": -1001})
     telegram.script["sendMessage"].append(moved)
-    with pytest.raises(RequestRefused, match="its number is -1001 now") as refused:
+    with pytest.raises(RequestRefused, match="its number is now -1001") as refused:
         with_bot(telegram, lambda bot: bot.send(-1, Message("here")))
     assert refused.value.final
 
 
-def test_another_server_is_no_telegram(telegram: BotApi) -> None:
+def test_a_server_that_is_no_bot_api_is_a_refusal(telegram: BotApi) -> None:
     async def go() -> None:
         async with Bot(TOKEN, f"{telegram.url}/elsewhere", None, print) as bot:
             await bot.call("getMe")
@@ -142,7 +142,7 @@ def test_another_server_is_no_telegram(telegram: BotApi) -> None:
 
 
 def test_the_token_is_in_no_exception_and_in_no_repr(telegram: BotApi) -> None:
-    """Also where a server repeats it, and where nobody listens."""
+    """Not even if a server repeats it, or if no server listens."""
     secret = TOKEN.partition(":")[2]
     telegram.script["getMe"].append((400, f"no such path: /bot{TOKEN}/getMe", {}))
     log: list[str] = []

@@ -107,19 +107,32 @@ def failure_reason(trial: "FrozenTrial") -> str | None:
     return known.get("given_up") or known.get("released") or known.get("dropped") or ENDED_OUTSIDE
 
 
+STOPPED, RUNNING, LAST = 3, 4, 5  # the first part of the `order`: stopped by a health rule, still running, failed
+
+
+def order(
+    outcome: Outcome, value: float | None, violations: Iterable[float | None], pruned_by: str | None, severity: float
+) -> tuple[int, float]:
+    """Return the key that sorts trials everywhere, the best first.
+
+    Healthy ones by value, sick ones by how far they miss their targets, those behind their peers by value, those that a health
+    rule stopped by how far past its level they were, and at last the failed ones.
+    """
+    amount = float("inf") if value is None else value
+    if outcome is Outcome.HEALTHY:
+        return 0, amount
+    if outcome is Outcome.SICK:
+        return 1, sum(float("inf") if missed is None else max(0.0, missed) for missed in violations)
+    if outcome is Outcome.FAILED:
+        return LAST, 0.0
+    return (2, amount) if pruned_by in (None, "peers") else (STOPPED, severity)
+
+
 def rank(trial: "FrozenTrial") -> tuple[int, float]:
-    """A key that sorts trials the best first: healthy by value, sick by what they miss, behind their peers, stopped, failed."""
-    kind = outcome(trial)
-    if kind is Outcome.HEALTHY:
-        return 0, value(trial)
-    if kind is Outcome.SICK:
-        return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
-    if trial.user_attrs.get("pruned_by", "peers") == "peers":
-        return 2, value(trial)
-    return STOPPED, trial.user_attrs.get("pruned_severity", 1.0)
-
-
-STOPPED = 3  # the first part of `rank` of a trial that a health rule stopped
+    """Return the `order` of a trial that has ended."""
+    known = trial.user_attrs
+    severity = known.get("pruned_severity", 1.0)
+    return order(outcome(trial), trial.value, trial.constraints.values(), known.get("pruned_by"), severity)
 
 
 def folder_of(trial: "FrozenTrial", study: Path) -> Path:

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from objective.display.formatting import HEALTHY, duration, entry, kframes, number, one_line, settings, share, verdict
+from objective.display.formatting import HEALTHY, duration, kframes, number, one_line, settings, share, verdict
+from objective.display.rows import with_sentence
 from objective.events.types import StudyEnded
 
 BAR = 24  # columns of the longest importance bar
@@ -48,7 +49,7 @@ def _best(console: Console, trials: tuple[dict[str, Any], ...]) -> None:
     _title(console, "best trials")
     console.print(Text(HEAD, style="dim"))
     for row in trials:
-        console.print(entry(_row(row, console.options.ascii_only), _detail(row), console.width))
+        console.print(with_sentence(_row(row, console.options.ascii_only), _detail(row), console.width))
     if not any(row["healthy"] for row in trials):
         closest = trials[0]
         lacks = f": {one_line(closest['reason'])}" if closest["reason"] else ""

@@ -70,6 +70,7 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
         saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
         folder=trial_folder(folder, trial.number),
         last=None,
+        severity=known.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
     )
 
 

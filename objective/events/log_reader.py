@@ -15,7 +15,7 @@ from typing import Any
 from model.errors import BadInput
 from model.report import Report
 from objective.events.log_writer import record
-from storage.outcome import Outcome, outcome_of
+from storage.outcome import RUNNING, Outcome, order, outcome_of
 from storage.paths import trial_folder
 
 
@@ -81,6 +81,22 @@ class Trial:
     def healthy(self) -> bool:
         """Ran to its end and breaks no constraint."""
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        """The key that sorts trials the best first; one that runs comes before those that failed."""
+        if self.state == "RUNNING":
+            return RUNNING, 0.0, self.number
+        known = self.end or {"value": None, "violations": {}, "pruned_by": None}
+        violations, severity = known["violations"].values(), known.get("severity", 1.0)
+        key = order(
+            outcome_of(self.state, violations),
+            value=known["value"],
+            violations=violations,
+            pruned_by=known["pruned_by"],
+            severity=float("inf") if severity is None else severity,
+        )
+        return *key, self.number
 
 
 class StudyLog:

@@ -1,9 +1,9 @@
-"""The record on disk: one JSON object a line, for people with `tail -f` and `jq` and for replaying curves.
+"""Write the log of a study: one JSON object a line, for people with `tail -f` and `jq`, and for views that read it.
 
-`trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`; `events.jsonl` in the study's folder holds
-every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so several
-workers may share one. Where a command was killed after it had told the study of an end and before it had written it down, the
-next one does (`complete`).
+`trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`. `events.jsonl` in the study's folder holds
+every event but `Progressed` and `Phase`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so
+several workers may share one. Where a command was killed after the study had stored an end and before the line was written, the
+next command writes it (`complete`).
 """
 
 import json
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from objective.events.types import Event, Progressed, Reported, Resumed, TrialEnded
+from objective.events.types import Event, Phase, Progressed, Reported, Resumed, TrialEnded
 from storage.paths import trial_folder
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class JsonLines:
         self._late = False
 
     def emit(self, event: Event) -> None:
-        if isinstance(event, Progressed):
+        if isinstance(event, Progressed | Phase):
             return
         if isinstance(event, Reported | Resumed):
             file = trial_folder(self.folder, event.number) / "reports.jsonl"

@@ -26,15 +26,16 @@ class TrialStarted:
     params: dict[str, Any]
     origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
     budget_kframes: float
+    finished: int = 0  # trials of the study, by whatever worker, when this one started
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A trial goes on from the snapshot of an earlier one of its lineage."""
+    """A trial resumes from the snapshot of an earlier one of its lineage."""
 
     number: int
     of: int  # the trial that a machine stopped
-    kframes: float  # where it goes on
+    kframes: float  # where it resumes
     reports: tuple[Report, ...]  # those up to there
 
 
@@ -56,6 +57,15 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """What a running trial does apart from training, for a person who waits for it."""
+
+    number: int
+    name: str  # "evaluating: synthesising 5 sentences", "stopping: saving its snapshot (interrupted)"
+    stopping: bool = False  # a person or the clock wants it to stop
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEnded:
     number: int
     state: str  # COMPLETE | PRUNED | FAIL
@@ -69,6 +79,7 @@ class TrialEnded:
     folder: Path
     last: Report | None
     is_best: bool = False
+    severity: float = 0.0  # how far past its level the rule was that pruned it
 
     @property
     def healthy(self) -> bool:
@@ -95,11 +106,11 @@ class StudyEnded:
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
 
 
-Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | TrialEnded | Warned | StudyEnded
+Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | Phase | TrialEnded | Warned | StudyEnded
 
 
 class Sink(Protocol):
-    """Something that watches. It may raise: it is then muted for the rest of the run, and the trial goes on."""
+    """A receiver of events. Where it raises, it is muted for the rest of the run, and the trial continues."""
 
     name: str
 

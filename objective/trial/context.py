@@ -20,9 +20,9 @@ from objective.runtime.signals import Interruption
 from objective.settings.device import device_of
 from objective.settings.schema import Settings, SettingsError
 from objective.trial.corpus import load_data, load_pretrained, speech_of
-from pruners.combinators import rules
-from pruners.factory import shipped
-from pruners.rules import Rule
+from pruners.decision import Rule
+from pruners.factory import make_pruner
+from pruners.rules import shipped_rules
 from search_spaces.space import Space
 from storage.leases import Watch
 from storage.paths import trial_folder
@@ -78,9 +78,9 @@ class WorkerContext:
         """Gives the study its pruner, too."""
         watch = Watch(settings.study.grace_s)
         identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
-        judges = rules(settings.health)
+        judges = shipped_rules(settings.health)
         context = cls(settings, data, speech_of(data.corpus), judges, watch, sinks, interruption, identity, group)
-        study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health, context.warn)
+        study.pruner = make_pruner(settings.budget.kframes, settings.pruner, settings.health, context.warn)
         return context
 
     @property

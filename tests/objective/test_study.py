@@ -19,6 +19,7 @@ from storage.artifacts import artifacts
 from storage.checkpoints import load
 from storage.outcome import best_trial, finished
 from storage.paths import ARTIFACT_FILES
+from tests.objective.corpus import copy_of
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
@@ -32,10 +33,9 @@ repair: {max_per_trial: 0}
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder whose corpus and mels are there already."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "small.yaml").write_text(SMALL)
+def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with the spoken corpus and a study of one trial."""
+    out = copy_of(corpus, tmp_path_factory.mktemp("runs"))
     assert command(out, "--trials", "1", "--study", "first") == 0
     return out
 
@@ -108,10 +108,10 @@ def test_the_same_command_goes_on_to_n_and_then_stops_at_once(spoken: Path, caps
 
 
 @contextmanager
-def running(out: Path, mark: Callable[[str], bool], *more: str) -> Iterator["subprocess.Popen[str]"]:
+def running(out: Path, mark: Callable[[str], bool], *more: str, stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
     """The command in a process of its own, from the moment when it prints a line that fits `mark`."""
     line = [sys.executable, "-m", "objective.study", *words(out, *more)]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         assert process.stdout is not None
         assert any(map(mark, process.stdout))
         yield process

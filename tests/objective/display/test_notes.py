@@ -14,10 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from objective.display.notes import board, complete, note, save
 from objective.display.summary import ended
+from objective.events.log_reader import StudyLog
 from storage.lineage import release
 from storage.studies import open_storage
-from tests.objective.search.test_repair import GUIDED, LEVELS, told
+from tests.objective.search.knobs import GUIDED, LEVELS
 from tests.objective.test_study import SMALL, command, study
+from tests.objective.test_study import events as told
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,13 @@ def test_the_sentence_is_the_same_in_note_attribute_record_and_table(spoken: Pat
         sentence = trial.user_attrs[attribute]
         assert f"\n> {sentence}\n" in noted(ill, trial.number)
         assert events[trial.number]["reason"] == rows[trial.number]["reason"] == sentence
+
+
+def test_the_closing_page_and_the_log_rank_the_trials_alike(spoken: Path) -> None:
+    study_log = StudyLog(spoken / "ill")
+    study_log.look()
+    closing = [row["number"] for row in ended(study(spoken, "ill"), "finished", 3, 12.0, 1.0, "next").trials]
+    assert closing == [trial.number for trial in sorted(study_log.trials.values(), key=lambda trial: trial.rank)]
 
 
 def test_a_note_says_what_it_was_how_it_ended_and_what_was_changed(spoken: Path) -> None:

@@ -90,6 +90,24 @@ def test_a_constraint_that_is_no_number_is_broken(study: JsonLines) -> None:
     assert not study_log.trials[0].healthy
 
 
+def test_trials_are_ranked_by_verdict_then_by_value_misses_or_severity(study: JsonLines) -> None:
+    missing = {"alignment_score": 0.25}
+    ends = {
+        4: samples.pruned(4, severity=0.1),
+        3: samples.pruned(3, pruned_by="peers", value=3.0),
+        7: samples.pruned(7, severity=0.9, value=0.1),
+        0: samples.trial_ended(0, value=0.8),
+        1: samples.trial_ended(1, value=0.2, violations={"alignment_score": 0.5}),
+        2: samples.trial_ended(2, value=0.9, violations=missing),
+        5: samples.trial_ended(5, state="FAIL", value=None),
+        6: samples.trial_ended(6, value=0.7),
+    }
+    for event in (*map(samples.trial_started, [*ends, 8]), *ends.values()):
+        study.emit(event)
+    ranked = sorted(read(study).trials.values(), key=lambda trial: trial.rank)
+    assert [trial.number for trial in ranked] == [6, 0, 2, 1, 3, 4, 7, 8, 5]
+
+
 def test_trials_of_one_point_are_a_line(study: JsonLines) -> None:
     for number in (0, 1, 2):
         study.emit(samples.trial_started(number))

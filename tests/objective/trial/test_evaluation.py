@@ -1,5 +1,7 @@
 """Free-running synthesis: the sentences are fixed; too early and never are measured against how long each should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from model.data.demo import speak_corpus
 from model.synthesis import synthesise
 from model.tacotron2 import Tacotron2
 from objective.trial.corpus import speech_of
-from objective.trial.evaluation import RECORDED, REPEATED, Sentence, sentences, speak
+from objective.trial.evaluation import RECORDED, REPEATED, Sentence, evaluate, middle, sentences
 from tests.conftest import tiny_network
 
 CPU = torch.device("cpu")
@@ -41,6 +43,22 @@ def test_a_short_one_a_long_one_and_repeated_words(corpus: Corpus) -> None:
     assert min(pace) <= repeated.frames / len(repeated.ids) <= max(pace)
 
 
+def test_the_sentence_that_is_shown_is_of_middle_length(corpus: Corpus) -> None:
+    requested = sentences(corpus, speech_of(corpus))
+    shown = requested[middle(corpus, requested)]
+    median = np.median([len(utterance.ids) for utterance in corpus.validation])
+    assert shown.mel is not None
+    assert abs(len(shown.ids) - median) == min(abs(len(sentence.ids) - median) for sentence in requested[:RECORDED])
+
+
+def test_one_long_text_among_short_ones_is_not_in_the_middle(corpus: Corpus) -> None:
+    """The second of four by length is near the median; where the third is nearer, that one is shown."""
+    mel = np.zeros((9, 80), np.float32)
+    requested = [Sentence("", (1,) * length, 9.0, mel) for length in (2, 3, 60, 61)] + [Sentence("", (1,) * 50, 9.0)]
+    long = replace(corpus, validation=tuple(replace(corpus.validation[0], ids=(1,) * length) for length in (2, 3, 50, 60, 61)))
+    assert middle(long, requested) == 2
+
+
 @pytest.mark.parametrize(("bias", "premature", "overrun"), [(50.0, 1.0, 0.0), (-50.0, 0.0, 1.0)])
 def test_too_early_and_never(corpus: Corpus, bias: float, premature: float, overrun: float) -> None:
     """A gate that always says stop ends every sentence too early, one that never does none."""
@@ -49,7 +67,7 @@ def test_too_early_and_never(corpus: Corpus, bias: float, premature: float, over
     with torch.no_grad():
         network.gate.bias.fill_(bias)
     asked = sentences(corpus, speech_of(corpus))
-    spoken, free_running = speak(network, asked, CPU)
+    spoken, free_running = evaluate(network, asked, CPU)
     assert free_running is not None
     assert (free_running.premature_rate, free_running.overrun_rate) == (premature, overrun)
     assert free_running.failures == 1
@@ -68,7 +86,7 @@ def test_the_attention_does_not_make_up_for_a_gate_that_never_fires() -> None:
         network.attention.location_dense.weight.zero_()
     asked = Sentence("abc", (3, 4, 5), 50.0, np.random.default_rng(0).normal(size=(50, 80)).astype(np.float32))
     assert synthesise(network, torch.tensor([asked.ids]), torch.tensor([3])).ended == ("alignment",)
-    spoken, free_running = speak(network, [asked], CPU)
+    spoken, free_running = evaluate(network, [asked], CPU)
     assert spoken.ended == ("limit",)
     assert free_running is not None
     assert free_running.overrun_rate == 1
@@ -76,5 +94,5 @@ def test_the_attention_does_not_make_up_for_a_gate_that_never_fires() -> None:
 
 def test_what_is_not_finite_is_not_measured(corpus: Corpus) -> None:
     network = Tacotron2(tiny_network(), corpus.symbols, Audio().mel_bands, float("nan"), corpus.mel_std)
-    _, free_running = speak(network, sentences(corpus, speech_of(corpus)), CPU)
+    _, free_running = evaluate(network, sentences(corpus, speech_of(corpus)), CPU)
     assert free_running is None

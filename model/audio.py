@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import Audio
-from model.files import whole
+from model.files import atomic_write
 
 Floats = NDArray[np.float32]
 
@@ -140,7 +140,7 @@ def save(path: Path, wave: Floats, audio: Audio) -> None:
 
     sound = BytesIO()  # libsndfile has no word for a full disk, the file system has
     soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(sound.getvalue())
 
 
@@ -152,7 +152,7 @@ def save_opus(path: Path, wave: Floats, audio: Audio) -> None:
     resampled = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=OPUS_HZ, res_type="soxr_hq")
     sound = BytesIO()
     soundfile.write(sound, np.clip(resampled, -1, 1), OPUS_HZ, format="OGG", subtype="OPUS")
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(sound.getvalue())
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.config import Network
-from model.files import whole
+from model.files import atomic_write
 from model.tacotron2 import Tacotron2
 
 # Ours, NVIDIA's. # is a number, * the name of a parameter or of a statistic. torchaudio leaves out `linear_layer` and `conv`.
@@ -86,7 +86,7 @@ def save(network: Tacotron2, path: Path) -> Path:
     weights = {theirs: value.detach().cpu() for name, value in network.state_dict().items() if (theirs := named(name))}
     content = BytesIO()  # of a full disk torch's writer says "unexpected pos", a plain write what it is
     torch.save({"iteration": 0, "state_dict": weights}, content)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(content.getbuffer())
     return path
 

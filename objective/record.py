@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from model.data.problems import CorpusError
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
@@ -97,7 +97,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
         if path.exists():
             continue
         line = record(k, settings, context)
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
         shown = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
@@ -167,7 +167,7 @@ def run(parsed: argparse.Namespace, words: list[str]) -> int:
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command goes on", file=sys.stderr)
         return 1
     lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
-    with whole(parsed.archive) as part:
+    with atomic_write(parsed.archive) as part:
         marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
         part.write_text("".join(marked), encoding="utf-8")
     print(f"{parsed.trials} curves in {parsed.archive}")
@@ -188,7 +188,7 @@ def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace)
         first = before["held_out_from"]
     if parsed.held_out_from is not None:
         first = parsed.held_out_from
-    with whole(known) as part:
+    with atomic_write(known) as part:
         part.write_text(json.dumps({"held_out_from": first, "settings": here}), encoding="utf-8")
     return int(first)
 

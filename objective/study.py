@@ -83,7 +83,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
     from search_spaces.space import load
 
     space = load(settings.study.space, settings.config())
-    from model.files import sweep
+    from model.files import remove_stale_parts
     from objective.display.live_console import console
     from objective.display.summary import as_event, best_of, ended, finished
     from objective.events.fanout import Sinks
@@ -114,7 +114,7 @@ def run(settings: "Settings", words: list[str], interruption: Interruption) -> i
             settings, moved = settings.migrated(), migration.told()
         study, notes = open_study(settings, space, identity, storage)
         for folder in ("cache", ARTIFACTS):
-            sweep(settings.out / folder)
+            remove_stale_parts(settings.out / folder)
         devices = gpus() if known.device.type == "cuda" else []
         count = 1 if group else how_many(settings, devices)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:

@@ -19,7 +19,7 @@ from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
-from model.files import whole
+from model.files import atomic_write
 from storage.paths import ARTIFACTS
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".ogg": "audio/ogg"}
@@ -54,7 +54,7 @@ def keep(file: Path, name: str, out: Path) -> tuple[str, str]:
     meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
     place = artifact_store(out)._get_filepath(meta.artifact_id)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with whole(place) as part:
+    with atomic_write(place) as part:
         shutil.copyfile(file, part)
     return ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta))
 

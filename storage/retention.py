@@ -23,7 +23,7 @@ from storage.paths import BEFORE, BEST, LAST, trial_folder
 
 LINGER_S = 600.0  # a worker whose trial somebody else has ended, with the dashboard's button, may not know it yet
 _FOLDER = re.compile(r"trial-(\d{5,})")
-_PART = re.compile(r"\..+\.part")  # what model.files.whole had begun to write
+_PART = re.compile(r"\..+\.part")  # unfinished files of model.files.atomic_write
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from model.audio import Floats, SoundError, decode, log_mel, read
 from model.config import Audio
-from model.files import whole
+from model.files import atomic_write
 
 _HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which in CPython 3.11 fails now and then in several threads
 _FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other facts
@@ -58,7 +58,7 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
     key = _digest(audio, content)
     sound = _cached(cache, key) or _analyse(content, audio, cache, key)
     shortcut.parent.mkdir(parents=True, exist_ok=True)
-    with whole(shortcut) as part:
+    with atomic_write(shortcut) as part:
         part.write_text(key)
     return sound
 
@@ -108,10 +108,10 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
         file_crc=zlib.crc32(file.getbuffer()),
     )
     cache.mkdir(parents=True, exist_ok=True)
-    with whole(sound.mel_path) as part:
+    with atomic_write(sound.mel_path) as part:
         part.write_bytes(file.getbuffer())
     facts = asdict(sound)
     del facts["mel_path"]  # the cache may be moved
-    with whole(cache / f"{key}.json") as part:
+    with atomic_write(cache / f"{key}.json") as part:
         part.write_text(json.dumps(facts))
     return sound

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.files import whole
+from model.files import atomic_write
 from model.health import BAND
 from model.report import Report
 
@@ -208,6 +208,6 @@ def _headline(figure: "Figure", *paragraphs: str) -> None:
 
 def _save(figure: "Figure", path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png")
     return path

@@ -9,7 +9,7 @@ import optuna
 import yaml
 
 from model.config import Config
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
 from model.text.symbols import symbols
@@ -207,5 +207,5 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "params": dict(trial.params),
         **asdict(config),
     }
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

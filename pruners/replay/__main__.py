@@ -77,9 +77,9 @@ def run(parsed: argparse.Namespace) -> int:
     for name in set(OURS) & set(judged["pruners"]):
         judged["pruners"][name]["beyond_front"] = verdicts(judged, name)
     if parsed.json is not None:
-        from model.files import whole
+        from model.files import atomic_write
 
-        with whole(parsed.json) as part:
+        with atomic_write(parsed.json) as part:
             part.write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
     if parsed.plot is not None:
         from pruners.replay.pareto_plot import draw

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.files import whole
+from model.files import atomic_write
 from pruners.replay.archive import Curve, half, read
 from pruners.thresholds import MEASURED, Targets
 
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
             rows = [row for row in rows if HEARD["free failures"](row) == 0]
         table = correlations(rows)
         if parsed.json is not None:
-            with whole(parsed.json) as part:
+            with atomic_write(parsed.json) as part:
                 part.write_text(json.dumps(table, indent=1), encoding="utf-8")
     except ValueError as why:
         print(f"{parsed.archive}: {why}", file=sys.stderr)

@@ -31,11 +31,11 @@ VALIDATION_SEED = 20_170_712  # every trial validates with the same prenet dropo
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What a voice is trained on."""
+    """The data that a voice is trained on."""
 
     train: Sequence[Example]
     validation: Sequence[Example]
-    symbols: int  # size of the alphabet
+    symbols: tuple[str, ...]  # that the ids of the examples stand for: the network has an embedding for each
     mel_mean: float  # over all frames and bands of `train`
     mel_std: float
 
@@ -97,7 +97,7 @@ class Trainer:
         self.config, self.speech, self.device, self.group = config, speech, device, group
         self.budget, self.grid = budget_kframes * 1_000, reports
         units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
-        self.network = Tacotron2(config.network, speech.symbols, config.audio.mel_bands, *units).to(device)
+        self.network = Tacotron2(config.network, len(speech.symbols), config.audio.mel_bands, *units).to(device)
         self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
         self.cursor = Cursor()
         self.window = Window(config.training.clip_norm)
@@ -233,6 +233,7 @@ class Trainer:
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         records = self.window.records
         return Snapshot(
+            symbols=self.speech.symbols,
             cursor=replace(self.cursor),
             weights=self.network.state_dict(),
             optimiser=self.update.optimiser.state_dict(),
@@ -245,6 +246,11 @@ class Trainer:
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
+        if snapshot.symbols != self.speech.symbols:
+            rule = (
+                f"need a snapshot for the symbols {''.join(self.speech.symbols)!r}, got one for {''.join(snapshot.symbols)!r}"
+            )
+            raise ValueError(f"{rule}: continue it with the language that it was trained on")
         self.cursor = replace(snapshot.cursor)
         self.network.load_state_dict(snapshot.weights)
         self.update.restore(snapshot.optimiser, snapshot.scaler)

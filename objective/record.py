@@ -33,7 +33,6 @@ from objective.settings.schema import Settings, SettingsError
 
 def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, Any]:
     """Train trial k to the end; one line of the archive."""
-    from model.text.symbols import symbols
     from model.trainer import Trainer
     from model.warmstart import warm_start
     from objective.search.worker import TRAINER, seed
@@ -47,7 +46,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
-        warm_start(trainer.network, symbols(corpus.language), pretrained)
+        warm_start(trainer.network, speech.symbols, pretrained)
     reports: list[Report] = []
     best, weights = None, {}
     for report in trainer.reports():

@@ -179,7 +179,7 @@ def _gpu(device: str | None) -> bool:
 
 def _corpus_notes(corpus: "Corpus") -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
-    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+    return [f"{count}, language {corpus.language.code}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
 def _donor_notes(known: "TrainingData", settings: "Settings") -> tuple[str, ...]:
@@ -189,14 +189,13 @@ def _donor_notes(known: "TrainingData", settings: "Settings") -> tuple[str, ...]
     import torch
 
     from model.tacotron2 import Tacotron2
-    from model.text.symbols import symbols
-    from model.warmstart import told, warm_start
+    from model.warmstart import table_lines, warm_start
 
-    table = symbols(known.corpus.language)
+    symbols = known.corpus.language.symbols
     config = settings.config(known.space.fixed)
     with torch.device("meta"):
-        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(known.pretrained, warm_start(network, table, known.pretrained)))
+        network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
+    return tuple(table_lines(known.pretrained, warm_start(network, symbols, known.pretrained)))
 
 
 def _device_note(device: Any, settings: "Settings", count: int, group: "Group | None") -> str:

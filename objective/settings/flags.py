@@ -1,5 +1,7 @@
 """The flags of the command: which setting each fills, and what its help says. Their values are checked with the settings."""
 
+from model.text.languages import LANGUAGES
+
 FLAGS: dict[str, tuple[str, str]] = {
     "--trials": ("study.trials", "finished trials in the study, those of earlier runs included (default 50)"),
     "--study": ("study.name", "name of the study and of its folder (default tacotron2)"),
@@ -8,7 +10,7 @@ FLAGS: dict[str, tuple[str, str]] = {
         "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
     ),
     "--data": ("data.path", "folder or list of recordings with texts (default: the built-in corpus)"),
-    "--language": ("data.language", "en or ru (default en)"),
+    "--language": ("data.language", f"{' or '.join(LANGUAGES)} (default en)"),
     "--space": ("study.space", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"),
     "--profile": ("profile", "demo or full (default: full with a GPU and --data, else demo)"),
     "--budget-kframes": ("budget.kframes", "mel frames, in thousands, that one trial may see"),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
+from model.text.languages import find_language
 from pruners.thresholds import Levels, Pruner
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
@@ -89,10 +90,15 @@ class Data(_Group):
     """The recordings and their texts."""
 
     path: Path | None = None  # folder or manifest; None: the built-in corpus
-    language: Literal["en", "ru"] = "en"
+    language: str = "en"  # one of model/text/languages.py
     validation_utterances: Count = 32
     demo_utterances: Count = 288  # of the built-in corpus, those for validation included
     limits: Limits = Limits()
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, code: str) -> str:
+        return find_language(code).code
 
 
 class Budget(_Group):

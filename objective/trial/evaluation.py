@@ -15,14 +15,12 @@ from model.health import measure_alignment
 from model.synthesis import Synthesis, synthesise
 from model.tacotron2 import Tacotron2
 from model.text.frontend import encode
-from model.text.symbols import symbols
+from model.text.languages import Language
 from model.trainer import Speech
 from objective.trial.plots import alignment, gate, mels
 from objective.trial.score import FreeRunning, mcd
 
 RECORDED = 4  # of the sentences
-# Attention that follows the content of the text, and not its own last place, jumps among equal words.
-REPEATED = {"en": "no, no, no, it is not so.", "ru": "нет, нет, нет, это не так."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def sentences(corpus: Corpus, speech: Speech) -> list[Sentence]:
     mels = [np.asarray(speech.validation[position].mel) for position in chosen]
     recorded = [Sentence(known[i].text, known[i].ids, len(mel), mel) for i, mel in zip(chosen, mels, strict=True)]
     pace = float(np.median([utterance.sound.frames / len(utterance.ids) for utterance in known]))
-    repeated = encode(REPEATED[corpus.language], corpus.language)
+    repeated = encode(corpus.language.repeated, corpus.language)
     return [*recorded, Sentence(repeated.text, repeated.ids, pace * len(repeated.ids))]
 
 
@@ -70,7 +68,7 @@ def speak(network: Tacotron2, asked: Sequence[Sentence], device: torch.device) -
     )
 
 
-def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str) -> None:
+def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language: Language, audio: Audio, title: str) -> None:
     """Pictures and sounds of one row of what was spoken: `sentence`, which somebody recorded.
 
     The reference is the recording after its mel and Griffin-Lim: it differs from the sample by what the network does alone.
@@ -80,11 +78,10 @@ def show(folder: Path, spoken: Synthesis, row: int, sentence: Sentence, language
     attention = spoken.alignment[row : row + 1, :steps, :length]
     lengths = (torch.tensor([size], device=attention.device) for size in (steps, length))
     measured = measure_alignment(attention, *lengths)
-    table = symbols(language)
     alignment(
         folder / "alignment.png",
         attention[0].float().cpu().numpy(),
-        [table[index] for index in sentence.ids],
+        [language.symbols[index] for index in sentence.ids],
         {name: float(value[0]) for name, value in measured.items()},
         f"{title}: attention, free running",
     )

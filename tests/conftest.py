@@ -30,9 +30,19 @@ def _one_thread() -> None:
 def tiny_network(**changes: object) -> Network:
     """Every part is there, every size is small, and all differ, so that a mixed-up dimension shows."""
     sizes = {
-        **{"embedding": 10, "encoder": 12, "encoder_convolutions": 2, "encoder_kernel": 3, "prenet": 6, "attention_rnn": 14},
-        **{"decoder_rnn": 16, "attention": 5, "location_filters": 4, "location_kernel": 5, "postnet": 9},
-        **{"postnet_convolutions": 3, "postnet_kernel": 3},
+        "embedding": 10,
+        "encoder": 12,
+        "encoder_convolutions": 2,
+        "encoder_kernel": 3,
+        "prenet": 6,
+        "attention_rnn": 14,
+        "decoder_rnn": 16,
+        "attention": 5,
+        "location_filters": 4,
+        "location_kernel": 5,
+        "postnet": 9,
+        "postnet_convolutions": 3,
+        "postnet_kernel": 3,
     }
     return Network(**{**sizes, **changes})  # type: ignore[arg-type]
 

@@ -199,7 +199,7 @@ def test_a_refusal_shows_counts_and_the_first_lines(draft: Draft) -> None:
     rows = str(caught.value).splitlines()
     assert rows[0].startswith(f"31 of {GOOD + 31} lines of {draft.folder}/list.txt are bad, at most 5% may be")
     assert rows[1] == "problems: 30 unreadable sound, 1 duplicate id"
-    assert rows[2] == f"  line {BAD_LINE} (wavs/a-00): duplicate id: it stands in line 1 already"
+    assert rows[2] == f"  line {BAD_LINE} (wavs/a-00): duplicate id: line 1 has the same id"
     assert rows[3] == f"  line 26 (wavs/gone-0): unreadable sound: {draft.folder}/wavs/gone-0.wav: no such file or directory"
     assert len(rows) == 23
     assert rows[-1] == "  and 11 more"

@@ -146,8 +146,10 @@ def test_outputs_are_those_of_the_published_equations(tmp_path: Path) -> None:
 def test_names_and_shapes_are_the_published_ones() -> None:
     """Those of NVIDIA's own checkpoint, tacotron2_statedict.pt."""
     lstms = {
-        **{f"encoder.lstm.{{}}_l0{suffix}": (1024, 512, 256) for suffix in ("", "_reverse")},
-        **{"decoder.attention_rnn.{}": (4096, 768, 1024), "decoder.decoder_rnn.{}": (4096, 1536, 1024)},
+        "encoder.lstm.{}_l0": (1024, 512, 256),
+        "encoder.lstm.{}_l0_reverse": (1024, 512, 256),
+        "decoder.attention_rnn.{}": (4096, 768, 1024),
+        "decoder.decoder_rnn.{}": (4096, 1536, 1024),
     }
     convolutions = {f"encoder.convolutions.{i}": (512, 512, 5) for i in range(3)}
     convolutions |= {f"postnet.convolutions.{i}": (512, 512, 5) for i in range(1, 4)}

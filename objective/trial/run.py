@@ -9,10 +9,9 @@ import optuna
 import yaml
 
 from model.config import Config
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
 from objective.trial.checkpoint import TrialHistory, forget, newest
@@ -59,7 +58,7 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(symbols(context.corpus.language))}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
@@ -210,7 +209,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "trial": trial.number,
         "study": context.settings.study.name,
         "seed": seed,
-        "language": context.corpus.language,
+        "language": context.corpus.language.code,
         "budget_kframes": context.settings.budget.kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
@@ -220,5 +219,5 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "params": dict(trial.params),
         **asdict(config),
     }
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

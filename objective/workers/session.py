@@ -11,10 +11,9 @@ import torch
 
 from model.data.corpus import Corpus
 from model.distributed import Group
-from model.files import sweep
+from model.files import remove_stale_parts
 from model.tacotron2 import Tacotron2
-from model.text.symbols import symbols
-from model.warmstart import told, warm_start
+from model.warmstart import table_lines, warm_start
 from objective.display import notes
 from objective.display.live_console import console
 from objective.display.summary import as_event, ended
@@ -75,7 +74,7 @@ class Session:
         study, storage, opening = self._open()
         settings = self.settings
         for folder in ("cache", ARTIFACTS):
-            sweep(settings.out / folder)
+            remove_stale_parts(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
             self._start(study, opening, sinks)
             self.interruption.graceful = True
@@ -182,18 +181,18 @@ def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks:
 
 def _corpus_notes(corpus: Corpus) -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
-    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+    return [f"{count}, language {corpus.language.code}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
 def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]:
     """Notes on what a network of these settings copies from the checkpoint of --warm-start."""
     if data.pretrained is None:
         return ()
-    table = symbols(data.corpus.language)
+    symbols = data.corpus.language.symbols
     config = settings.config(data.space.fixed)
     with torch.device("meta"):
-        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(data.pretrained, warm_start(network, table, data.pretrained)))
+        network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
+    return tuple(table_lines(data.pretrained, warm_start(network, symbols, data.pretrained)))
 
 
 def _without(arguments: list[str], flag: str) -> list[str]:

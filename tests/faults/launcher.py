@@ -144,9 +144,9 @@ def killed_in_a_file(fault: Fault, where: str) -> None:
             note("missed", fault=fault.text)  # it was written in another way, so that no kill could hit it
         return saved
 
-    @around(mels if fault.kind == "mels" else checkpoints, "whole")
+    @around(mels if fault.kind == "mels" else checkpoints, "atomic_write")
     @contextmanager
-    def whole(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
+    def atomic_write(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
         with real(path) as part:
             due = fault.due()
             if due and where == "written":

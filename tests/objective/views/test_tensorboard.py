@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def atomic_write(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shown(study, tmp_path_factory.mktemp("whole"))
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from model.cpu.matmul import packed, product
-from model.layers import valid_mask
-from model.recurrence.reference import look, remember
-from model.tacotron2 import Tacotron2, ifog
+from model.layers import ifog, valid_mask
+from model.recurrence.reference import remember
+from model.tacotron2 import Tacotron2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class Carry:
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
     alignment: Tensor  # (B, N)
-    cumulative: Tensor  # (B, N) sum of the alignments so far
+    attention: tuple[Tensor, ...]  # what the kind of attention carries besides
     decoder_hidden: Tensor  # (B, H)
     decoder_cell: Tensor  # (B, H)
     frame: Tensor  # (B, M) standardised, the last one said
 
     def tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
+        values = (getattr(self, field.name) for field in fields(self))
+        return [tensor for value in values for tensor in (value if isinstance(value, tuple) else (value,))]
 
 
 class Decoder:
@@ -54,19 +55,30 @@ class Decoder:
     def start(self) -> Carry:
         sizes, (batch, symbols, E) = self.network.network, self.memory.shape
         A, H = sizes.attention_rnn, sizes.decoder_rnn
-        return Carry(*(self.memory.new_zeros(batch, n) for n in (A, A, E, symbols, symbols, H, H, self.network.bands)))
+        zeros = self.memory.new_zeros
+        return Carry(
+            hidden=zeros(batch, A),
+            cell=zeros(batch, A),
+            context=zeros(batch, E),
+            alignment=zeros(batch, symbols),
+            attention=self.weights.start(self.memory),
+            decoder_hidden=zeros(batch, H),
+            decoder_cell=zeros(batch, H),
+            frame=zeros(batch, self.network.bands),
+        )
 
     def step(self, carry: Carry, masks: Tensor | None = None) -> tuple[Carry, Tensor, Tensor]:
         """What to carry on, r standardised frames (B, r, M), gate logits (B,). `masks` (2, P) are the prenet's dropout."""
         net = self.network
         hidden, cell = self.attend([net.prenet(carry.frame, masks), carry.context, carry.hidden], carry.cell)
-        looked = torch.stack([carry.alignment, carry.cumulative], 1)  # (B, 2, N)
-        alignment, context = look(hidden, looked, self.memory, self.keys, self._unseen(carry.alignment), self.weights)
+        unseen = self._unseen(carry.alignment)
+        alignment, context, attention = self.weights.look(
+            hidden, carry.alignment, carry.attention, self.memory, self.keys, unseen
+        )
         decoder_hidden, decoder_cell = self.decode([hidden, context, carry.decoder_hidden], carry.decoder_cell)
         seen = torch.cat([decoder_hidden, context], 1)
         frames = net.projection(seen).view(len(seen), net.network.reduction, net.bands)
-        cumulative = carry.cumulative + alignment
-        new = Carry(hidden, cell, context, alignment, cumulative, decoder_hidden, decoder_cell, frames[:, -1])
+        new = Carry(hidden, cell, context, alignment, attention, decoder_hidden, decoder_cell, frames[:, -1])
         return new, frames, net.gate(seen)[:, 0]
 
     def _unseen(self, alignment: Tensor) -> Tensor:

@@ -12,12 +12,33 @@ T decoder steps, B batch, N symbols, A attention LSTM, E memory, D attention, K 
 
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 HALF = (torch.bfloat16, torch.float16)
+
+
+class Merged(Protocol):
+    """The weights of one step of an attention, merged once for a sequence, and the step itself. A dataclass of tensors.
+
+    Location-sensitive attention has them as `Weights`, for which there are fast implementations. Other kinds run by the
+    reference.
+    """
+
+    @property
+    def recurrent(self) -> Tensor:
+        """(4A, E + A), applied to [context; hidden]."""
+
+    def start(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """The attention's own state before the first step, besides the alignment, for memory (B, N, E)."""
+
+    def look(
+        self, hidden: Tensor, alignment: Tensor, state: tuple[Tensor, ...], memory: Tensor, keys: Tensor, padding: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """One step: the hidden state (B, A), the last alignment (B, N) and state -> alignment (B, N), context (B, E), state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +49,21 @@ class Weights:
     query: Tensor  # (D, A)
     location: Tensor  # (D, 2, K): convolution and dense merged; channel 0 is the previous alignment, 1 the sum of all
     energy: Tensor  # (D,), the vector v
+
+    def start(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """The state before the first step, besides the alignment: the sum of all alignments (B, N)."""
+        return (memory.new_zeros(memory.shape[:2]),)
+
+    def look(
+        self, hidden: Tensor, alignment: Tensor, state: tuple[Tensor, ...], memory: Tensor, keys: Tensor, padding: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """See `Merged.look`."""
+        (cumulative,) = state
+        looked = torch.stack([alignment, cumulative], 1)  # (B, 2, N)
+        location = F.conv1d(looked, self.location, padding=self.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
+        energy = torch.tanh((hidden @ self.query.t())[:, None] + location + keys) @ self.energy  # (B, N)
+        alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
+        return alignment, torch.bmm(alignment[:, None], memory)[:, 0], (cumulative + alignment,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +77,7 @@ class Inputs:
     dropout: Tensor | None  # (T, B, A) mask of the hidden state, scaled by 1 / (1 - p); None for no dropout
 
 
-T = TypeVar("T", Inputs, Weights)
+T = TypeVar("T")
 
 
 def implementation(how: str, device: torch.device) -> str:
@@ -61,7 +97,7 @@ def implementation(how: str, device: torch.device) -> str:
     return how
 
 
-def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
+def attend(inputs: Inputs, weights: Merged, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
     """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation that `how` means.
 
     Under autocast the large products multiply in its half precision. States, energies, softmax and the sums of alignments stay
@@ -69,11 +105,11 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
     """
     how = implementation(how, inputs.gates.device)
     with torch.autocast(inputs.gates.device.type, enabled=False):
-        if how == "cuda":
+        if isinstance(weights, Weights) and how == "cuda":
             from model.recurrence import triton_function as cuda
 
             return cuda.attend(inputs, weights, inputs.gates.dtype)
-        if how == "deferred":
+        if isinstance(weights, Weights) and how == "deferred":
             from model.recurrence import deferred
 
             return deferred.attend(replace(_single(inputs), gates=inputs.gates), _single(weights))
@@ -83,7 +119,7 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
 
 
 def _single(values: T) -> T:
-    """Half-precision tensors as single ones; the others as they are."""
-    tensors = {field.name: getattr(values, field.name) for field in fields(values)}
+    """Half-precision tensors of a dataclass as single ones; the others as they are."""
+    tensors = {field.name: getattr(values, field.name) for field in fields(values)}  # type: ignore[arg-type]
     half = {name: tensor.float() for name, tensor in tensors.items() if tensor is not None and tensor.dtype in HALF}
-    return replace(values, **half)
+    return replace(values, **half)  # type: ignore[type-var]

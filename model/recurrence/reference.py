@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from model.recurrence import Inputs, Weights
+from model.recurrence import Inputs, Merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +14,25 @@ class State:
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
     alignment: Tensor  # (B, N)
-    cumulative: Tensor  # (B, N)
+    attention: tuple[Tensor, ...]  # what the kind of attention carries besides
 
     @classmethod
-    def zero(cls, memory: Tensor, features: int) -> "State":
+    def zero(cls, memory: Tensor, features: int, weights: Merged) -> "State":
         """The state before the first step, for memory (B, N, E) and an attention LSTM of `features`."""
         batch, symbols, width = memory.shape
         hidden, alignment = memory.new_zeros(batch, features), memory.new_zeros(batch, symbols)
-        return cls(hidden, hidden, memory.new_zeros(batch, width), alignment, alignment)
+        return cls(hidden, hidden, memory.new_zeros(batch, width), alignment, weights.start(memory))
 
 
 def step(
-    state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights, dropout: Tensor | None
+    state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Merged, dropout: Tensor | None
 ) -> State:
     """One decoder step: `gates` (B, 4A) is the step's prenet part, `dropout` its (B, A) mask."""
     hidden, cell = remember(gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t(), state.cell)
     if dropout is not None:
         hidden = hidden * dropout
-    looked = torch.stack([state.alignment, state.cumulative], 1)
-    alignment, context = look(hidden, looked, memory, keys, padding, weights)
-    return State(hidden, cell, context, alignment, state.cumulative + alignment)
+    alignment, context, attention = weights.look(hidden, state.alignment, state.attention, memory, keys, padding)
+    return State(hidden, cell, context, alignment, attention)
 
 
 def remember(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,19 +43,9 @@ def remember(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return leave * cell.tanh(), cell
 
 
-def look(
-    hidden: Tensor, looked: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights
-) -> tuple[Tensor, Tensor]:
-    """Hidden state (B, A), the last and the cumulative alignment (B, 2, N) -> alignment (B, N), context (B, E)."""
-    location = F.conv1d(looked, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
-    energy = torch.tanh((hidden @ weights.query.t())[:, None] + location + keys) @ weights.energy  # (B, N)
-    alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
-    return alignment, torch.bmm(alignment[:, None], memory)[:, 0]
-
-
-def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+def attend(inputs: Inputs, weights: Merged) -> tuple[Tensor, Tensor, Tensor]:
     """See `model.recurrence.attend`."""
-    state = State.zero(inputs.memory, inputs.gates.shape[2] // 4)
+    state = State.zero(inputs.memory, inputs.gates.shape[2] // 4, weights)
     states = []
     for t, gates in enumerate(inputs.gates):
         dropout = None if inputs.dropout is None else inputs.dropout[t]

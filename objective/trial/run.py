@@ -14,6 +14,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
+from objective.trial.alignment_history import AlignmentHistory, bring
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import evaluate, middle, sentences, show
@@ -89,6 +90,7 @@ def _history(
     if found is None:
         return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
+    bring(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
@@ -114,7 +116,7 @@ def _train(
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with leading(trainer, context.group) as steps:
+    with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
@@ -128,6 +130,7 @@ def _train(
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
+                alignments.add(report)
                 _report(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
             if due or is_best or context.interruption.reason is not None:

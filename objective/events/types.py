@@ -1,4 +1,4 @@
-"""What happens in a study, as values. The worker makes them, the sinks show them; nothing here does anything."""
+"""Events of a study, as values: workers create them, sinks show or record them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ class StudyStarted:
     name: str
     storage: str  # URL without its password
     folder: Path  # runs/<study>
-    wanted: int  # finished trials asked for
-    finished: int  # of them there already
+    wanted: int  # finished trials requested
+    finished: int  # trials of earlier commands among them
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
     views: tuple[str, ...] = ()  # how to open each of them, one line each
@@ -28,6 +28,7 @@ class TrialStarted:
     origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
     budget_kframes: float
     finished: int = 0  # trials of the study, by whatever worker, when this one started
+    changes: tuple[str, ...] = ()  # a sentence for each setting of a recipe that the space adapts, or that a repair changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """Between two reports: how far the frames are. Often; a sink that writes to disk or a network ignores it."""
+    """Frames seen between two reports. Frequent: a sink that writes to a disk or a network ignores it."""
 
     number: int
     kframes: float
@@ -89,7 +90,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What a person should know at once, whatever else is shown."""
+    """A sentence that a person should see at once, also in a quiet console."""
 
     sentence: str
 

@@ -99,4 +99,5 @@ def _migration(study: optuna.Study) -> dict[str, Any]:
 def _recipe_notes(settings: Settings, space: Space) -> list[str]:
     """Notes on how the space changes the recipes that are tried first (objective/search/enqueue.py)."""
     changed = {name: space.to_trial_params(load_recipes()[name])[1] for name in settings.study.recipes}
-    return [f"recipe {name} as the space allows it: {'; '.join(changes)}" for name, changes in changed.items() if changes]
+    more = "of its settings adapted to the space, see its trial's changes in events.jsonl"
+    return [f"recipe {name}: {len(changes)} {more}" for name, changes in changed.items() if changes]

@@ -142,8 +142,17 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, posit
     config = settings.config(context.space.suggest(trial))
     trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
-    origin = _origin(trial.user_attrs)
-    context.sinks.emit(TrialStarted(trial.number, position, dict(trial.params), origin, settings.budget.kframes, done))
+    context.sinks.emit(
+        TrialStarted(
+            number=trial.number,
+            ordinal=position,
+            params=dict(trial.params),
+            origin=_origin(trial.user_attrs),
+            budget_kframes=settings.budget.kframes,
+            finished=done,
+            changes=tuple(trial.user_attrs.get("changes", ())),
+        )
+    )
     return run_trial(trial, config, context, seed(settings.study.seed, k, TRAINER), lease, line)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from model.text.languages import LANGUAGES
 from objective.settings.views import VIEWS
 
 
@@ -24,7 +25,7 @@ FLAGS = {
         "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
     ),
     "--data": Flag("data.path", "PATH", "folder or list of recordings with texts (default: the built-in corpus)"),
-    "--language": Flag("data.language", "en|ru", "en or ru (default en)"),
+    "--language": Flag("data.language", "|".join(LANGUAGES), "language of the texts (default en)"),
     "--space": Flag(
         "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"
     ),

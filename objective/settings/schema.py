@@ -14,6 +14,7 @@ from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
+from model.text.languages import find_language
 from objective.settings.views import VIEWS
 from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
@@ -91,10 +92,15 @@ class Data(_Group):
     """The recordings and their texts."""
 
     path: Path | None = None  # folder or list of recordings; None: the built-in corpus
-    language: Literal["en", "ru"] = "en"  # of the texts
+    language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
     demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
     limits: Limits = Limits()  # which recordings are left out
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, code: str) -> str:
+        return find_language(code).code
 
 
 class Budget(_Group):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from storage.paths import ALIGNMENTS
 
@@ -44,7 +44,7 @@ class AlignmentHistory:
         """Write what the validation of this report has seen. Call it before the report is shown. Raises OSError."""
         if self._latest is not None:
             self._kept[_key(report)] = self._latest
-            with whole(self._path) as part, part.open("wb") as file:
+            with atomic_write(self._path) as part, part.open("wb") as file:
                 np.savez_compressed(file, **self._kept)  # type: ignore[arg-type]
 
     def _look(self, network: Any, arguments: tuple[Any, ...], outputs: Any) -> None:
@@ -76,7 +76,7 @@ def of(report: Report, recorded: dict[str, Attention]) -> Attention | None:
 def bring(old: Path, new: Path) -> None:
     """Take the history along to the folder of the trial that resumes another one. Raises OSError."""
     if (old / ALIGNMENTS).exists():
-        with whole(new / ALIGNMENTS) as part:
+        with atomic_write(new / ALIGNMENTS) as part:
             shutil.copyfile(old / ALIGNMENTS, part)
 
 

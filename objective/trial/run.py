@@ -9,10 +9,9 @@ import optuna
 import yaml
 
 from model.config import Config
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, bring
@@ -22,7 +21,7 @@ from objective.trial.evaluation import evaluate, middle, sentences, show
 from objective.trial.phases import Phases
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
-from objective.trial.torchrun import Task, built, led
+from objective.trial.torchrun import Task, build_trainer, leading
 from pruners.decision import judge, status
 from pruners.health_record import empty
 from pruners.thresholds import Thresholds
@@ -60,13 +59,13 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(symbols(context.corpus.language))}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
     with Phases(trial.number, context.sinks, context.interruption) as phases:
         try:
-            trainer = built(Task(config, budget, seed, start), context.data, context.speech, context.group)
+            trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
             _train(trainer, trial, context, result, lease, history, alphabet)
             result.last, result.best = history.last, history.kept
             dpi = context.settings.pictures.dpi
@@ -117,7 +116,7 @@ def _train(
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with led(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
+    with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
@@ -149,7 +148,7 @@ def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context:
     trial.set_user_attr("health", history.record)
     if report.val_loss is not None:
         trial.report(report.val_loss, round(report.kframes))
-    found = judge(history.record, context.judges)
+    found = judge(history.record, context.rules)
     context.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
 
 
@@ -162,7 +161,7 @@ def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context
         if result.pruned_by == "nonfinite" and report.gradients.culprit:
             result.reason += f"; the first term that was not: {report.gradients.culprit}"
     elif report.val_loss is None:  # with any pruner, or none: there is nothing to continue with
-        worst = judge(history.record, context.judges)[0]
+        worst = judge(history.record, context.rules)[0]
         result.pruned_by, result.reason, result.severity = worst.rule, worst.evidence, worst.severity
     if result.pruned_by is not None:
         result.state = "PRUNED"
@@ -213,7 +212,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "trial": trial.number,
         "study": context.settings.study.name,
         "seed": seed,
-        "language": context.corpus.language,
+        "language": context.corpus.language.code,
         "budget_kframes": context.settings.budget.kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
@@ -223,5 +222,5 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "params": dict(trial.params),
         **asdict(config),
     }
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

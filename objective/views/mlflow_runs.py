@@ -79,7 +79,7 @@ class MlflowRuns:
             if number is None:
                 self._study(self._connected, lost)
             else:
-                self._configuration(self._connected, self.study_log.point(number))
+                self._configuration(self._connected, self.study_log.attempts(number))
         except ImportError as why:
             raise BadInput(f"need the driver of {mask_url(self.uri)}, got {why}: install it with pip") from why
         except (MlflowException, SQLAlchemyError, OSError) as why:

@@ -13,7 +13,7 @@ import pyarrow
 from pyarrow import parquet
 
 from model.errors import BadInput
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from objective.events.log_reader import StudyLog, open_study_log
 from objective.views.html_page import page
@@ -96,7 +96,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise BadInput(f"{rule}, got {path}: make the folder, or choose another file")
     study_log = open_study_log(parsed.out, parsed.study)
     study_log.look()
-    with whole(path) as part:
+    with atomic_write(path) as part:
         WRITERS[kind](study_log, part)
     trials = len(study_log.trials)
     print(f"wrote {path}: {trials} trial{'' if trials == 1 else 's'}, {format_bytes(path.stat().st_size)}")

@@ -11,10 +11,9 @@ import torch
 
 from model.data.corpus import Corpus
 from model.distributed import Group
-from model.files import sweep
+from model.files import remove_stale_parts
 from model.tacotron2 import Tacotron2
-from model.text.symbols import symbols
-from model.warmstart import told, warm_start
+from model.warmstart import table_lines, warm_start
 from objective.display import notes
 from objective.display.live_console import console
 from objective.display.summary import as_event, ended
@@ -32,7 +31,7 @@ from objective.settings.flags import FLAGS
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
-from objective.trial.torchrun import follow, joined
+from objective.trial.torchrun import follow, process_group
 from objective.views.launcher import Views, how_to_open
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
@@ -52,7 +51,7 @@ def run(parsed: argparse.Namespace) -> int:
         data = TrainingData.of(
             settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space
         )
-        with joined(data) as group:
+        with process_group(data) as group:
             if group is not None and group.rank > 0:
                 return follow(settings, data, group)
             return Session(settings, data, group, parsed.typed, interruption).run()
@@ -75,7 +74,7 @@ class Session:
         study, storage, opening = self._open()
         settings = self.settings
         for folder in ("cache", ARTIFACTS):
-            sweep(settings.out / folder)
+            remove_stale_parts(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
             self._start(study, how_to_open(settings, storage.get_study_id_from_name(study.study_name)), opening, sinks)
             self.interruption.graceful = True
@@ -174,7 +173,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
     """Write the dashboard's missing notes. Where the machine prevents it, the next command writes them."""
     try:
-        notes.complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
+        notes.complete(study, settings.study.trials, settings.budget.kframes, study_only=early)
     except MACHINE as why:
         if (sentence := machine_failure(why)) is None:
             raise
@@ -183,18 +182,18 @@ def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks:
 
 def _corpus_notes(corpus: Corpus) -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
-    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+    return [f"{count}, language {corpus.language.code}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
 def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]:
     """Notes on what a network of these settings copies from the checkpoint of --warm-start."""
     if data.pretrained is None:
         return ()
-    table = symbols(data.corpus.language)
+    symbols = data.corpus.language.symbols
     config = settings.config(data.space.fixed)
     with torch.device("meta"):
-        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(data.pretrained, warm_start(network, table, data.pretrained)))
+        network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
+    return tuple(table_lines(data.pretrained, warm_start(network, symbols, data.pretrained)))
 
 
 def _without(arguments: list[str], flag: str) -> list[str]:

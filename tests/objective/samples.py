@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from model.report import Gradients, Health, Losses, Report
-from objective.events.types import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+from objective.events.types import Phase, Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 
 LOSSES = Losses(mel_before=0.41, mel_after=0.39, gate=0.1, guided=0.02)
 GRADIENTS = Gradients(median=1.2, p95=3.4, nonfinite=0, streak=0, clipped=0.3)
@@ -116,6 +116,7 @@ def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
         trial_started(0),
         Progressed(0, 60.0, 120),
         reported(0),
+        Phase(0, "evaluating: synthesising 5 sentences"),
         trial_ended(0, is_best=True),
         trial_started(1),
         reported(1),

@@ -154,6 +154,11 @@ def test_two_runs_with_one_seed_are_the_same_bit_for_bit(spoken: Path, undisturb
     assert len({str(point) for point, _, _ in one}) == 4
 
 
+def test_the_log_holds_what_the_space_changes_of_a_recipe(spoken: Path, undisturbed: list[object]) -> None:
+    (nvidia,) = (event for event in events(spoken, "one-tpe", "TrialStarted") if event["origin"] == "recipe nvidia")
+    assert "training.batch_size 64 -> 32 (nearest choice of the space)" in nvidia["changes"]
+
+
 def test_parts_give_the_same_list_as_one_go(spoken: Path, undisturbed: list[object]) -> None:
     for trials in ("1", "2", "5"):
         assert command(spoken, "--study", "parts", "--trials", trials, "--seed", "7") == 0

@@ -32,7 +32,7 @@ class Heard:
 def test_a_stop_is_announced_while_the_trial_is_busy() -> None:
     heard, interruption = Heard(), Interruption()
     with Phases(3, Sinks([heard]), interruption):
-        interruption.ask()
+        interruption.request()
         assert heard.stopping.wait(10), "the trial itself does nothing here"
     assert heard.phases == [Phase(3, "stopping: saving its snapshot (interrupted)", stopping=True)]
 
@@ -41,7 +41,7 @@ def test_an_evaluation_is_finished_before_the_stop() -> None:
     heard, interruption = Heard(), Interruption()
     with Phases(3, Sinks([heard]), interruption) as phases:
         phases.evaluating("synthesising 5 sentences")
-        interruption.allow(1e-9)
+        interruption.stop_after(1e-9)
         assert heard.stopping.wait(10)
     assert [phase.name for phase in heard.phases] == [
         "evaluating: synthesising 5 sentences",

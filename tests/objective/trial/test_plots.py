@@ -1,4 +1,4 @@
-"""The pictures are whole PNG files that show what they were given."""
+"""The pictures are complete PNG files that show what they were given."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def mel(frames: int) -> np.ndarray:
     return SEED.normal(-5.0, 2.0, (frames, 80))
 
 
-def checked(path: Path) -> np.ndarray:
+def pixels_of(path: Path) -> np.ndarray:
     """The pixels (rows, columns, RGBA) of a picture that stands alone in its folder and is neither tiny nor enormous."""
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file is left"
     assert path.stat().st_size < 1_500_000
@@ -48,7 +48,7 @@ def test_attention_runs_from_the_lower_left_to_the_upper_right(tmp_path: Path, s
     measured = {"diagonality": 0.97, "alignment_score": None}
     path = tmp_path / "new" / "alignment.png"
     plots.alignment(path, soft_diagonal(90, symbols), text, measured, "trial 3: $5_$ is no formula")
-    image = checked(path)[:, :, :3].sum(2)
+    image = pixels_of(path)[:, :, :3].sum(2)
     height, width = image.shape
     quarters = {
         "lower left": image[height * 6 // 10 : height * 8 // 10, width * 2 // 10 : width * 4 // 10],
@@ -58,7 +58,7 @@ def test_attention_runs_from_the_lower_left_to_the_upper_right(tmp_path: Path, s
 
 
 def test_the_diagonal_band_is_drawn_into_a_flat_attention(tmp_path: Path) -> None:
-    image = checked(plots.alignment(tmp_path / "alignment.png", np.full((50, 1_000), 1e-3), None, {}, "flat"))
+    image = pixels_of(plots.alignment(tmp_path / "alignment.png", np.full((50, 1_000), 1e-3), None, {}, "flat"))
     bright = image[:, image.shape[1] // 3 : image.shape[1] // 2, :3].mean(2)
     plot = bright[bright.mean(1) < 0.5]  # the rows of the heat map, which is dark
     lines = [np.nonzero(column > 0.5)[0] for column in plot.T]
@@ -75,21 +75,21 @@ def test_symbols_that_do_not_belong_to_the_attention_are_an_error(tmp_path: Path
 def test_a_long_sentence_stays_inside_the_picture(tmp_path: Path) -> None:
     sentence = "in being comparatively modern and in being printed with movable types " * 4
     measured = dict.fromkeys(type(samples.HEALTH).__slots__, 0.5)
-    image = checked(plots.alignment(tmp_path / "alignment.png", soft_diagonal(60, 40), None, measured, sentence))
+    image = pixels_of(plots.alignment(tmp_path / "alignment.png", soft_diagonal(60, 40), None, measured, sentence))
     assert (image[:, :5, :3] == 1).all()
     assert (image[:, -5:, :3] == 1).all()
 
 
 def test_mels_with_and_without_a_recording(tmp_path: Path) -> None:
-    both = checked(plots.mels(tmp_path / "mel.png", mel(120), mel(100), "trial 3", hop_seconds=0.0116))
-    alone = checked(plots.mels(tmp_path / "mel.png", mel(120), None, "trial 3"))
+    both = pixels_of(plots.mels(tmp_path / "mel.png", mel(120), mel(100), "trial 3", hop_seconds=0.0116))
+    alone = pixels_of(plots.mels(tmp_path / "mel.png", mel(120), None, "trial 3"))
     assert both.shape[0] > alone.shape[0], "each part has its own room"
 
 
 @pytest.mark.parametrize("recorded_end", [None, 0.5, 5.0])
 def test_a_gate_rises_where_speech_ends(tmp_path: Path, recorded_end: float | None) -> None:
     rising = np.concatenate([np.zeros(80), np.ones(20)])
-    image = checked(plots.gate(tmp_path / "gate.png", rising, recorded_end, "trial 3", step_seconds=0.01))
+    image = pixels_of(plots.gate(tmp_path / "gate.png", rising, recorded_end, "trial 3", step_seconds=0.01))
     if recorded_end is None:
         blue = (image[:, :, 2] > 0.6) & (image[:, :, 0] < 0.3)
         width = image.shape[1]
@@ -99,7 +99,7 @@ def test_a_gate_rises_where_speech_ends(tmp_path: Path, recorded_end: float | No
 
 def test_both_mels_stand_on_one_colour_scale(tmp_path: Path) -> None:
     loud, quiet = np.full((100, 80), 1.0), np.full((100, 80), -9.0)
-    image = checked(plots.mels(tmp_path / "mel.png", loud, quiet, ""))
+    image = pixels_of(plots.mels(tmp_path / "mel.png", loud, quiet, ""))
     rows = image.shape[0]
     above, below = image[rows // 3, 300, :3], image[rows * 2 // 3, 300, :3]
     assert above.sum() > 1.5
@@ -107,14 +107,14 @@ def test_both_mels_stand_on_one_colour_scale(tmp_path: Path) -> None:
 
 
 def test_a_mel_that_has_diverged_is_still_a_picture(tmp_path: Path) -> None:
-    checked(plots.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, "diverged"))
+    pixels_of(plots.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, "diverged"))
 
 
 def test_the_levels_are_drawn_into_the_curves(tmp_path: Path) -> None:
     reports = [samples.report(kframes) for kframes in (10.0, 20.0, 30.0)]
-    bare = checked(plots.curves(tmp_path / "curves.png", reports, {}, "trial 3"))
+    bare = pixels_of(plots.curves(tmp_path / "curves.png", reports, {}, "trial 3"))
     for name in LEVELS:
-        image = checked(plots.curves(tmp_path / "curves.png", reports, {name: LEVELS[name]}, "trial 3"))
+        image = pixels_of(plots.curves(tmp_path / "curves.png", reports, {name: LEVELS[name]}, "trial 3"))
         assert (image != bare).any(), name
 
 
@@ -126,7 +126,7 @@ def test_curves_of_a_trial_with_gaps_and_a_divergence(tmp_path: Path, count: int
         samples.report(20.0, train=replace(samples.LOSSES, mel_before=float("inf"))),
         samples.report(30.0, validation=replace(samples.LOSSES, mel_after=1e20), gradients=replace(samples.GRADIENTS, p95=0.0)),
     ]
-    checked(plots.curves(tmp_path / "curves.png", reports[:count], LEVELS, "trial 3"))
+    pixels_of(plots.curves(tmp_path / "curves.png", reports[:count], LEVELS, "trial 3"))
 
 
 def test_no_report_no_curves(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_view_that_fails_is_reported_and_the_study_continues(tmp_path: Path) -
     with Views(settings(tmp_path, tensorboard=True), warnings.append):
         until(lambda: warnings)
     assert warnings == [f"tensorboard ended with exit code 2, the study continues: see {tmp_path}/some/tensorboard.log"]
-    assert "need the name of a study with lines in" in (tmp_path / "some" / "tensorboard.log").read_text()
+    assert "need the name of a study with a log in" in (tmp_path / "some" / "tensorboard.log").read_text()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,9 @@ def test_a_server_that_dies_and_comes_back_has_everything_in_the_end(study: Path
     lines = growing(study, copy)
     next(lines)
     arguments = ["--study", study.name, "--out", str(tmp_path), "--uri", f"http://127.0.0.1:{port}"]
-    with mlflow_view(*arguments) as view:
+    with ExitStack() as stack:
         with mlflow_server(database, port):
+            view = stack.enter_context(mlflow_view(*arguments))
             for _ in range(8):
                 next(lines)
             client = MlflowClient(f"http://127.0.0.1:{port}")

@@ -17,7 +17,7 @@ from objective.display.summary import ended
 from storage.lineage import release
 from storage.studies import open_storage
 from tests.objective.search.test_repair import GUIDED, LEVELS, told
-from tests.objective.test_study import SMALL, command, study
+from tests.objective.small_study import SMALL, command, study
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
 from storage.lineage import doubled, point
 from storage.outcome import finished, is_finished
-from tests.objective.test_study import SMALL, command, held, study
+from tests.objective.small_study import SMALL, command, held, study
 
 RATE, CLIP, WARMUP, DECAY = (f"training.{name}" for name in ("learning_rate", "clip_norm", "warmup_share", "weight_decay"))
 GUIDED, GATE, R = "loss.guided_weight", "loss.gate_positive_weight", "network.reduction"

@@ -21,7 +21,7 @@ from objective.views.launcher import BESIDE
 from storage.paths import ARTIFACT_FILES
 from tests.objective import samples
 from tests.objective.servers import mlflow_server
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.watched import growing, reports, watched
 from tests.processes import free_port, until
 

@@ -17,7 +17,7 @@ from objective.tensorboard import FILE, TensorBoard, main
 from objective.views.launcher import BESIDE
 from objective.views.metrics import measures
 from storage.paths import trial_folder
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.watched import growing, watched
 from tests.objective.watchers import in_the_way
 from tests.processes import until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.outcome import finished
-from tests.objective.test_study import ROOT, command, events, held, running, study, tried, words
+from tests.objective.small_study import ROOT, command, events, held, running, study, tried, words
 
 pytestmark = pytest.mark.slow
 

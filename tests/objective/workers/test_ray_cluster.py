@@ -25,7 +25,7 @@ from objective.workers.ray_cluster import check, local, place, share
 from storage.outcome import finished
 from storage.paths import LAST, trial_folder
 from storage.proxy import serve
-from tests.objective.test_study import ROOT, SMALL, command, study, tried
+from tests.objective.small_study import ROOT, SMALL, command, study, tried
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tacotune[ray]'")
 pytestmark = pytest.mark.slow

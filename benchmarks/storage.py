@@ -30,16 +30,16 @@ from model.report import Gradients, Health, Losses, Report
 from objective.events.fanout import Sinks
 from objective.runtime.signals import Interruption
 from objective.search import worker
-from objective.search.enqueue import fill as enqueue
+from objective.search.enqueue import enqueue_next as enqueue
 from objective.search.worker import SAMPLER, sampler, seed, tell, work
 from objective.settings.schema import Settings
 from objective.trial.checkpoint import TrialHistory
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.run import TrialResult
-from pruners.combinators import rules
-from pruners.factory import shipped
+from pruners.factory import make_pruner
 from pruners.health_record import empty
 from pruners.replay.archive import Curve, read
+from pruners.rules import shipped_rules
 from search_spaces.space import Space, load
 from storage.leases import Lease, Watch
 from storage.outcome import finished
@@ -69,10 +69,10 @@ def settings_of(url: str, out: Path) -> Settings:
 
 def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerContext:
     """A worker's context without a corpus, a device and a network."""
-    study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health)
+    study.pruner = make_pruner(settings.budget.kframes, settings.pruner, settings.health)
     watch, none = Watch(settings.study.grace_s), Sinks([])
     known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
-    return WorkerContext(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
+    return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 
 def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:
@@ -196,7 +196,7 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
                 if stopped:
                     break
         timed("tell", partial(tell, study, trial, _ending(history, curve), "tpe"))
-        timed("after", partial(worker._after, study, trial, context, _ending(history, curve)))
+        timed("after", partial(worker._conclude, study, trial, context, _ending(history, curve)))
         if not stopped:
             wholes.append(1e3 * (time.perf_counter() - start))
     return {"opening": opening} | {label: median(known) for label, known in times.items()} | {"a trial": median(wholes)}
@@ -232,7 +232,7 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
         for point in curve.more["points"]:
             time.sleep(pace)  # the training
             busy += pace
-            lease.moved(point["kframes"])
+            lease.progressed(point["kframes"])
             history.add(report_of(point))
             _report(trial, history)
             if trial.should_prune():
@@ -248,7 +248,7 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
     finished(study)
     gate.wait()
     began = time.monotonic()
-    context.interruption.allow(seconds)
+    context.interruption.stop_after(seconds)
     work(study, context)
     results.put((place, busy, time.monotonic() - began, trials))
 

@@ -38,7 +38,7 @@ def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tupl
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for said in process.stdout:
-            if watchers is not None and f"starts as {TRIALS // 2 + 1} of" in said:
+            if watchers is not None and f"starts, {TRIALS // 2} of" in said:
                 if not watchers.at_work():
                     raise SystemExit("the views were not all at work yet: give more --kframes")
                 watchers.take_away()

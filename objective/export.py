@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from objective.events.log_reader import NoStudyLog, StudyLog, open_study_log
 from objective.views.follow import say, words
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         study_log = open_study_log(parsed.out, parsed.study)
         study_log.look()
-        with whole(path) as part:
+        with atomic_write(path) as part:
             WRITERS[kind](study_log, part)
     except NoStudyLog as why:
         say(str(why))

@@ -85,7 +85,7 @@ class Mlflow:
             if number is None:
                 self._study(self._connected)
             else:
-                self._point(self._connected, self.study_log.point(number))
+                self._point(self._connected, self.study_log.attempts(number))
         except (MlflowException, SQLAlchemyError, OSError) as why:
             if isinstance(why, MlflowException) and why.error_code == "INVALID_PARAMETER_VALUE":
                 what = "the study" if number is None else f"trial {number}"

@@ -1,26 +1,29 @@
-"""A pruner that says why: Optuna's interface answers yes or no, so the reason is kept among the trial's attributes."""
+"""A pruner that gives a reason: Optuna's interface answers yes or no, so the reason is stored among the trial's attributes."""
 
 from abc import abstractmethod
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from pruners.rules import Decision
+from pruners.decision import Decision
 from storage.optuna_private import set_attribute
 
 
 class ExplainedPruner(optuna.pruners.BasePruner):
-    """Write `decide`; `prune` stores its decision as `pruned_by`, `pruned_reason`, `pruned_severity` and `pruned_step`."""
+    """A pruner whose subclass implements `decide`.
+
+    `prune` stores the decision as `pruned_by`, `pruned_reason`, `pruned_severity` and `pruned_step`.
+    """
 
     @abstractmethod
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
-        """The decision to stop `trial` now, or None."""
+        """Return the decision to stop `trial` now, or None."""
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         decision = self.decide(study, trial)
         if decision is None:
             return False
-        # Optuna's own successive halving stores what it finds in the same way.
+        # Optuna's own successive halving stores its rungs in the same way.
         for name, value in (
             ("pruned_by", decision.rule),
             ("pruned_reason", decision.evidence),

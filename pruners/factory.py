@@ -1,26 +1,25 @@
-"""The pruner of a study, from its settings: what `objective.study` runs, and what `pruners.replay` proves."""
+"""The pruner of a study, made from its settings: a study runs it, and a replay proves it."""
 
 from collections.abc import Callable
 
 import optuna
 
-from pruners.combinators import rules
 from pruners.health_pruner import LOG, HealthPruner
 from pruners.peer_pruner import PeerPruner
-from pruners.thresholds import Levels, Pruner
+from pruners.rules import shipped_rules
+from pruners.thresholds import PrunerSettings, Thresholds
 
 
-def shipped(
+def make_pruner(
     budget_kframes: float,
-    pruner: Pruner | None = None,
-    levels: Levels | None = None,
-    tell: Callable[[str], None] = LOG.warning,
+    settings: PrunerSettings | None = None,
+    thresholds: Thresholds | None = None,
+    warn: Callable[[str], None] = LOG.warning,
 ) -> optuna.pruners.BasePruner:
-    """`tell` hears when a rule is disarmed."""
-    wanted = pruner or Pruner()
-    if wanted.name == "none":
+    """Return the pruner for a study whose trials have this frame budget. `warn` is called when a rule is disarmed."""
+    settings = settings or PrunerSettings()
+    if settings.name == "none":
         return optuna.pruners.NopPruner()
-    judges = rules(levels or Levels()) if wanted.name != "peers" else ()
-    compared = PeerPruner(budget_kframes, wanted.margin, wanted.slack, wanted.min_share, wanted.least)
-    peers = compared if wanted.name != "health" else None
-    return HealthPruner(judges, peers, wanted.protected, tell)
+    rules = shipped_rules(thresholds or Thresholds()) if settings.name != "peers" else ()
+    peers = PeerPruner(budget_kframes, settings.margin, settings.slack, settings.min_share, settings.least)
+    return HealthPruner(rules, peers if settings.name != "health" else None, settings.protected, warn)

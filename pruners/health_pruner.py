@@ -1,13 +1,13 @@
-"""Optuna pruners that read a trial's `health` record: the rules behind Optuna's interface, and a peer rule behind the rules.
+"""Optuna pruners that read a trial's `health` record: the health rules behind Optuna's interface, then a comparison with peers.
 
-They keep nothing that a study would miss, so they work in any process. A study of one's own needs only
+They keep no state that a study depends on, so they work in any process. A study of your own needs only
 
-    trial.set_user_attr("health", record)      # pruners/health_record.py: empty(), point(), extended()
+    trial.set_user_attr("health", record)      # pruners/health_record.py: empty(), measurements(), extended()
     trial.report(record["val_loss"][-1], step)
     if trial.should_prune(): raise optuna.TrialPruned
 
-and finds `pruned_by`, `pruned_reason` and `pruned_step` among the trial's attributes afterwards. A judgement costs no SQL; the
-other trials are read once a rule wants to stop, to see whether it may.
+and finds `pruned_by`, `pruned_reason` and `pruned_step` among the trial's attributes afterwards. A decision costs no SQL; the
+other trials are read only when a rule requests a stop, to check that it is allowed.
 """
 
 import logging
@@ -17,48 +17,49 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pruners.base import ExplainedPruner
-from pruners.combinators import Patient, low, rules
-from pruners.health_record import Record, empty, part
+from pruners.combinators import delayed
+from pruners.decision import Decision, Rule, judge
+from pruners.health_record import Record, empty, excerpt
 from pruners.peer_pruner import among_the_best, healthy_peers
-from pruners.rules import Decision, Explosion, Rule, judge
-from pruners.thresholds import Floor, GradNorm, Levels, Pruner
+from pruners.rules import Below, Explosion, shipped_rules
+from pruners.thresholds import Floor, GradNorm, PrunerSettings, Thresholds
 from storage.outcome import best_of
 
 LOG = logging.getLogger(__name__)
-LEVELS = Levels()
-UNPROVEN = 0.25  # of the frame budget
+DEFAULTS = Thresholds()
+UNPROVEN = 0.25  # share of the frame budget
 BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 
 
 class HealthPruner(ExplainedPruner):
-    """Stops a trial at the first rule that says so; else asks `peers`: a PeerPruner, or any of Optuna's.
+    """Stop a trial at the first rule that requests it; else leave it to `peers`: a PeerPruner, or any of Optuna's.
 
-    Three things keep it from being wrong about a corpus that it does not know. Until a trial of the study has ended well, no
-    slow start is a reason to stop before UNPROVEN of the budget. A rule that would have stopped the study's present best is
-    disarmed, and `tell` hears of it, once for each best trial. And a trial is left alone whose value is among the best
-    `protected` share of its healthy peers at equal frames, if one of them was as sick by the same rule there.
-    Smaller values are better: a study must minimise.
+    Three safeguards keep it from being wrong about an unknown corpus. Until a trial of the study has ended healthy, a slow
+    start is no reason to stop before UNPROVEN of the budget. A rule that would have stopped the study's best trial so far is
+    disarmed, and `warn` is called with a sentence, once for each best trial. A trial whose value is among the best `protected`
+    share of its healthy peers at equal frames continues if the same rule found one of them critical there.
+    Smaller values are better: the study must minimise.
     """
 
     def __init__(
         self,
-        judges: Sequence[Rule] | None = None,
+        rules: Sequence[Rule] | None = None,
         peers: optuna.pruners.BasePruner | None = None,
-        protected: float = Pruner().protected,
-        tell: Callable[[str], None] = LOG.warning,
+        protected: float = PrunerSettings().protected,
+        warn: Callable[[str], None] = LOG.warning,
     ) -> None:
-        self.judges = tuple(rules(LEVELS) if judges is None else judges)
-        self.peers, self.protected, self.tell = peers, protected, tell
-        self._told: set[tuple[str, int]] = set()
+        self.rules = tuple(shipped_rules(DEFAULTS) if rules is None else rules)
+        self.peers, self.protected, self.warn = peers, protected, warn
+        self._warned: set[tuple[str, int]] = set()  # rule, number of the best trial
 
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
-        """The decision to stop, or None. Reads the trial's attributes only, and the other trials where a rule wants to stop."""
+        """Return the decision to stop, or None. Reads the other trials only where a rule requests a stop."""
         record: Record = trial.user_attrs.get("health") or empty(0.0)
-        stops = [found for found in judge(record, self.judges) if found.stop]
+        stops = [found for found in judge(record, self.rules) if found.stop]
         if stops and stops[0].rule == "nonfinite":  # there is nothing left to protect
             return stops[0]
-        if stops and (held := self._held(study, trial, record, stops)) is not None:
-            return held
+        if stops and (allowed := self._allowed(study, trial, record, stops)) is not None:
+            return allowed
         if isinstance(self.peers, ExplainedPruner):
             return self.peers.decide(study, trial)
         if self.peers is not None and trial.last_step is not None and self.peers.prune(study, trial):
@@ -66,8 +67,8 @@ class HealthPruner(ExplainedPruner):
             return Decision(True, "peers", 0.0, f"{type(self.peers).__name__} stopped it with {value}")
         return None
 
-    def _held(self, study: optuna.Study, trial: FrozenTrial, record: Record, stops: list[Decision]) -> Decision | None:
-        """The first of the stops that holds against what the study has seen."""
+    def _allowed(self, study: optuna.Study, trial: FrozenTrial, record: Record, stops: list[Decision]) -> Decision | None:
+        """Return the first of the stops that the safeguards allow."""
         others = healthy_peers(study, trial)
         best = best_of(others)
         young = record["kframes"][-1] < UNPROVEN * record["budget_kframes"]
@@ -75,78 +76,83 @@ class HealthPruner(ExplainedPruner):
         for found in stops:
             if best is None and young and found.rule not in BROKEN:
                 continue
-            rule = next(rule for rule in self.judges if rule.name == found.rule)
+            rule = next(rule for rule in self.rules if rule.name == found.rule)
             if best is not None and self._disarmed(rule, best):
                 continue
-            if good and any(_critical_at(rule, other, record["kframes"][-1]) for other in others):
+            if good and any(_was_critical(rule, other, record["kframes"][-1]) for other in others):
                 continue
             return found
         return None
 
     def _disarmed(self, rule: Rule, best: FrozenTrial) -> bool:
-        """Whether a rule would have stopped the best trial so far."""
+        """Return whether a rule would have stopped the best trial so far."""
         found = first_stop(rule, best.user_attrs["health"]) if "health" in best.user_attrs else None
-        if found is not None and (rule.name, best.number) not in self._told:
-            self._told.add((rule.name, best.number))
-            self.tell(f"rule {rule.name} is disarmed, it would have stopped trial {best.number}, the best: {found.evidence}")
+        if found is not None and (rule.name, best.number) not in self._warned:
+            self._warned.add((rule.name, best.number))
+            self.warn(f"rule {rule.name} is disarmed, it would have stopped trial {best.number}, the best: {found.evidence}")
         return found is not None
 
 
-def _critical_at(rule: Rule, trial: FrozenTrial, kframes: float) -> bool:
-    """Whether a rule found a trial critical when it had seen as many frames."""
+def _was_critical(rule: Rule, trial: FrozenTrial, kframes: float) -> bool:
+    """Return whether a rule found a trial critical after so many frames."""
     record = trial.user_attrs.get("health")
     if record is None or not record["kframes"] or record["kframes"][-1] < kframes:
         return False
-    found = rule(part(record, 0, sum(known <= kframes for known in record["kframes"])))
+    found = rule(excerpt(record, 0, sum(other <= kframes for other in record["kframes"])))
     return found is not None and found.critical
 
 
 def first_stop(rule: Rule, record: Record) -> Decision | None:
-    """The first stop that a rule would have said while a record grew."""
+    """Return the first stop that a rule requests while a record grows; None where it requests none."""
     for end in range(1, len(record["kframes"]) + 1):
-        found = rule(part(record, 0, end))
+        found = rule(excerpt(record, 0, end))
         if found is not None and found.stop:
             return found
     return None
 
 
 class GradientNormPruner(HealthPruner):
-    """Stops at a gradient norm (95th percentile of a window, unscaled, unclipped) above `critical`, or above `relative` times
-    the trial's own median, for a share of the frame budget."""
+    """Stop a trial whose gradient norm is too high for `patience_share` of the frame budget.
+
+    The norm is the 95th percentile of a window, unscaled and unclipped. Too high is above `critical`, or above `relative` times
+    the trial's own median.
+    """
 
     def __init__(
         self,
-        critical: float = LEVELS.grad_norm.critical,
-        relative: float = LEVELS.grad_norm.relative,
-        patience_share: float = LEVELS.grad_norm.patience_share,
+        critical: float = DEFAULTS.grad_norm.critical,
+        relative: float = DEFAULTS.grad_norm.relative,
+        patience_share: float = DEFAULTS.grad_norm.patience_share,
     ) -> None:
-        level = GradNorm(min(LEVELS.grad_norm.warn, critical), critical, relative, patience_share)
-        super().__init__([Patient(Explosion(level), patience_share)])
+        limits = GradNorm(min(DEFAULTS.grad_norm.warn, critical), critical, relative, patience_share)
+        super().__init__([delayed(Explosion(limits), limits)])
 
 
 class DiagonalityPruner(HealthPruner):
-    """Stops at a diagonality below `critical` for a share of the frame budget, after another."""
+    """Stop a trial whose diagonality is below `critical` for `patience_share` of the frame budget, after `warmup_share`."""
 
     def __init__(
         self,
-        critical: float = LEVELS.diagonality.critical,
-        patience_share: float = LEVELS.diagonality.patience_share,
-        warmup_share: float = LEVELS.diagonality.warmup_share,
+        critical: float = DEFAULTS.diagonality.critical,
+        patience_share: float = DEFAULTS.diagonality.patience_share,
+        warmup_share: float = DEFAULTS.diagonality.warmup_share,
     ) -> None:
-        level = Floor(max(LEVELS.diagonality.warn, critical), critical, warmup_share, patience_share)
-        super().__init__([low("diagonality", level)])
+        limits = Floor(max(DEFAULTS.diagonality.warn, critical), critical, warmup_share, patience_share)
+        super().__init__([delayed(Below("diagonality", limits), limits)])
 
 
 class GateAccuracyPruner(HealthPruner):
-    """Stops at a balanced gate accuracy below `critical` for a share of the frame budget, after another.
+    """Stop a trial whose gate accuracy is below `critical` for `patience_share` of the frame budget, after `warmup_share`.
 
-    Gates come late: a network that never stops scores 0.5, and so does a good one in its youth."""
+    It is the balanced accuracy of the stop token (gate), which is learnt late: a network that never stops scores 0.5, and so
+    does a good one at first.
+    """
 
     def __init__(
         self,
-        critical: float = LEVELS.gate_accuracy.critical,
-        patience_share: float = LEVELS.gate_accuracy.patience_share,
-        warmup_share: float = LEVELS.gate_accuracy.warmup_share,
+        critical: float = DEFAULTS.gate_accuracy.critical,
+        patience_share: float = DEFAULTS.gate_accuracy.patience_share,
+        warmup_share: float = DEFAULTS.gate_accuracy.warmup_share,
     ) -> None:
-        level = Floor(max(LEVELS.gate_accuracy.warn, critical), critical, warmup_share, patience_share)
-        super().__init__([low("gate_accuracy", level)])
+        limits = Floor(max(DEFAULTS.gate_accuracy.warn, critical), critical, warmup_share, patience_share)
+        super().__init__([delayed(Below("gate_accuracy", limits), limits)])

@@ -1,5 +1,6 @@
-"""The health record: a trial's curves as one versioned JSON value. Rules read nothing else, so they work in another process,
-after a resume and over recorded curves. A missing value is None, never 0.
+"""The health record: a trial's curves as one versioned JSON value.
+
+Rules read nothing else, so they work in another process, after a resume and on recorded curves. A missing value is None, not 0.
 """
 
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from model.report import Report
 
 VERSION = 1
-POINTS = 256  # at most; the newest quarter keeps every point, the rest thins out
+MAX_REPORTS = 256  # the newest quarter keeps every report, the older ones are thinned out
 
 TRAINING = ("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak")
 HEALTH = ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy", "stop_f1")
@@ -17,11 +18,12 @@ Record = dict[str, Any]
 
 
 def empty(budget_kframes: float) -> Record:
+    """Return the record of a trial without a report: `v`, `budget_kframes`, and an empty list for each of SIGNALS."""
     return {"v": VERSION, "budget_kframes": budget_kframes, **{name: [] for name in SIGNALS}}
 
 
-def point(report: Report) -> dict[str, float | None]:
-    """One report as the record's signals."""
+def measurements(report: Report) -> dict[str, float | None]:
+    """Return the measurements of a report by the record's signals."""
     return {
         "kframes": report.kframes,
         "val_loss": report.val_loss,
@@ -35,14 +37,14 @@ def point(report: Report) -> dict[str, float | None]:
 
 
 def extended(record: Record, values: dict[str, float | None]) -> Record:
-    """The record with one more point; over POINTS, every second one of the older three quarters is left out."""
+    """Return the record with one more report; over MAX_REPORTS every second one of the older three quarters is left out."""
     longer = {**record, **{name: [*record[name], values.get(name)] for name in SIGNALS}}
-    if len(longer["kframes"]) <= POINTS:
+    if len(longer["kframes"]) <= MAX_REPORTS:
         return longer
-    newest = POINTS // 4
+    newest = MAX_REPORTS // 4
     return {**longer, **{name: longer[name][:-newest][::2] + longer[name][-newest:] for name in SIGNALS}}
 
 
-def part(record: Record, first: int, end: int | None) -> Record:
-    """The record as if it had only the points `first` to before `end`."""
+def excerpt(record: Record, first: int, end: int | None) -> Record:
+    """Return the record as if it had only the reports from `first` up to, not including, `end`."""
     return {**record, **{name: record[name][first:end] for name in SIGNALS}}

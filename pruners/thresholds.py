@@ -1,6 +1,6 @@
-"""Levels from which a health signal is a warning or critical, and what a finished trial should reach, as settings.
+"""Thresholds at which a health signal is a warning or critical, and targets that a finished trial should meet, as settings.
 
-Shares are of a trial's frame budget. `warmup_share`: nothing before it counts, because a young model has no alignment to lose.
+Shares are of a trial's frame budget. `warmup_share`: nothing before it counts, since a young network has no alignment to lose.
 `patience_share`: a critical signal stops a trial once it was critical at every validation for so long; 0 stops at the first.
 Plain frozen values, no imports of the project.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-PATIENCE = 0.08  # three validations running where there are 24
+PATIENCE = 0.08  # three consecutive validations of 24
 MEASURED = ("diagonality", "alignment_score", "gate_accuracy")  # on validation, teacher-forced
 
 
@@ -25,7 +25,7 @@ def _shares(**shares: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """A signal that is sick when it is low."""
+    """Thresholds of a signal that should be high."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -38,8 +38,8 @@ class Floor:
         _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
         _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
 
-    def broken(self, value: float) -> tuple[float, bool] | None:
-        """The level that `value` breaks, and whether that is critical; None for a healthy one."""
+    def crossed(self, value: float) -> tuple[float, bool] | None:
+        """Return the threshold that `value` crosses, and whether it is the critical one; None for a healthy value."""
         if value >= self.warn:
             return None
         return (self.critical, True) if value < self.critical else (self.warn, False)
@@ -47,7 +47,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """A signal that is sick when it is high."""
+    """Thresholds of a signal that should be low."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -60,8 +60,8 @@ class Ceiling:
         _check(self.warn <= self.critical, f"need warn <= critical, got warn={self.warn}, critical={self.critical}: swap them")
         _shares(warmup_share=self.warmup_share, patience_share=self.patience_share)
 
-    def broken(self, value: float) -> tuple[float, bool] | None:
-        """The level that `value` breaks, and whether that is critical; None for a healthy one."""
+    def crossed(self, value: float) -> tuple[float, bool] | None:
+        """Return the threshold that `value` crosses, and whether it is the critical one; None for a healthy value."""
         if value <= self.warn:
             return None
         return (self.critical, True) if value > self.critical else (self.warn, False)
@@ -69,7 +69,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class NoAlignment:
-    """Neither on the diagonal nor in order: sick when both are low. One of them alone may be a start at another pace."""
+    """Critical when both are lower than these. One of them alone may be low where a voice starts at another pace."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -89,7 +89,7 @@ class NoAlignment:
 
 @dataclass(frozen=True, slots=True)
 class GradNorm:
-    """The 95th percentile of a window between two reports: sick when high, or high against the trial's own past."""
+    """Thresholds of the 95th percentile of a window between two reports, absolute and relative to the trial's own past."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -107,12 +107,12 @@ class GradNorm:
 
 @dataclass(frozen=True, slots=True)
 class Nonfinite:
-    """Optimiser steps skipped because the loss or a gradient was not finite."""
+    """Thresholds of the optimiser steps that were skipped because the loss or a gradient was not finite."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     warn: int = 1  # steps in a window
-    critical: int = 5  # steps running; those that the loss scaler skips while it settles do not count
+    critical: int = 5  # consecutive steps; those that the loss scaler skips while it settles do not count
 
     def __post_init__(self) -> None:
         _check(1 <= self.warn <= self.critical, f"need 1 <= warn <= critical, got warn={self.warn}, critical={self.critical}")
@@ -120,7 +120,7 @@ class Nonfinite:
 
 @dataclass(frozen=True, slots=True)
 class Stagnation:
-    """The relative gain of the validation loss over the last `window_share` of the budget."""
+    """Thresholds of the relative gain of the validation loss over the last `window_share` of the budget."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -131,12 +131,12 @@ class Stagnation:
     def __post_init__(self) -> None:
         _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
         _shares(window_share=self.window_share)
-        _check(self.window_share > 0, f"need window_share > 0, got {self.window_share}: a gain takes some frames")
+        _check(self.window_share > 0, f"need window_share > 0, got {self.window_share}: a gain needs some frames")
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a finished trial must reach on validation to count as healthy: the constraints of the study."""
+    """Targets that a finished trial must meet on validation to count as healthy: the constraints of the study."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -151,48 +151,48 @@ class Targets:
             _check(0 <= value <= 1, f"{name} is a share, need 0 <= {name} <= 1, got {value}")
 
     def missed(self, measured: Mapping[str, Any]) -> dict[str, float]:
-        """How far a validation misses each target: > 0 is missed. What could not be measured is missed by 1."""
+        """Return by how much a validation misses each target: > 0 is missed. A target that was not measured is missed by 1."""
         return {name: 1.0 if measured[name] is None else getattr(self, name) - measured[name] for name in MEASURED}
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """Every level."""
+class Thresholds:
+    """The thresholds of every rule by its name (pruners/rules.py), and the targets."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     grad_norm: GradNorm = GradNorm()
     nonfinite: Nonfinite = Nonfinite()
-    vanishing: Floor = Floor(1e-6, 1e-8)  # median gradient norm of a window
-    no_alignment: NoAlignment = NoAlignment()  # the first to tell
+    grad_norm_median: Floor = Floor(1e-6, 1e-8)  # of a window: gradients that vanish
+    no_alignment: NoAlignment = NoAlignment()  # the earliest sign
     diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
     alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.2)
-    coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # uniform attention covers everything, early it says nothing
-    gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good gate comes late
+    coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # meaningless early: uniform attention covers everything
+    gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good stop token (gate) comes late
     progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up
-    relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best alignment score that a trial has lost again
+    relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best alignment score that a trial has lost
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
     stagnation: Stagnation = Stagnation()
     targets: Targets = Targets()
 
 
 @dataclass(frozen=True, slots=True)
-class Pruner:
-    """Who may stop a trial early."""
+class PrunerSettings:
+    """Which rules may stop a trial early, and how it is compared with its peers."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    # health: the rules; peers: the best healthy trial, at equal frames; both: first these, then those; none: nobody
+    # health: the rules; peers: comparison with the best healthy trial at equal frames; both: rules first; none: no pruning
     name: Literal["health", "peers", "both", "none"] = "health"
-    margin: float = 0.5  # 1 + slack + margin times the best loss may catch up from the very start,
-    slack: float = 0.5  # and 1 + slack times at the end
+    margin: float = 0.5  # a loss of up to 1 + slack + margin times the best trial's is allowed at the start,
+    slack: float = 0.5  # and of up to 1 + slack times at the end of the budget
     min_share: float = 0.2  # of the frame budget: no loss is compared before
-    least: int = 2  # healthy complete trials below which no loss is compared
-    protected: float = 0.25  # best share of the healthy at equal frames that a rule with a healthy precedent leaves alone
+    least: int = 2  # with fewer healthy complete trials no loss is compared
+    protected: float = 0.25  # best share of the healthy trials at equal frames: not stopped by a rule with a healthy precedent
 
     def __post_init__(self) -> None:
         bar = self.margin + self.slack
         rule = f"need margin and slack >= 0 and one of them > 0, got {self.margin} and {self.slack}"
         _check(min(self.margin, self.slack) >= 0 < bar, f"{rule}: every trial behind the best would be stopped")
         _shares(min_share=self.min_share, protected=self.protected)
-        _check(self.least >= 1, f"need least >= 1, got {self.least}: somebody must be there to compare with")
+        _check(self.least >= 1, f"need least >= 1, got {self.least}: a comparison needs a trial to compare with")

@@ -1,4 +1,4 @@
-"""The knobs of `model.config` by dotted path: which can be searched, what they are in a configuration, and turning them."""
+"""The hyperparameters of `model.config` by dotted name ("knobs"): which can be searched, reading and setting their values."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -21,32 +21,32 @@ KNOBS: dict[str, type] = {
 
 
 def values(config: Config) -> dict[str, Any]:
-    """The value of every knob in `config`."""
+    """Return the value of every knob in `config`."""
     return {key: getattr(getattr(config, group), name) for key in KNOBS for group, name in [key.split(".")]}
 
 
 def apply(config: Config, settings: Mapping[str, Any]) -> Config:
-    """`config` with the knobs of `settings` turned. ValueError with what every group of the configuration refuses."""
+    """Return `config` with the knobs set to `settings`. Raises ValueError with the errors of all its groups."""
     changes: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         group, name = key.split(".")
         changes.setdefault(group, {})[name] = value
-    groups, refused = {}, []
+    groups, errors = {}, []
     for group, changed in changes.items():
         try:
             groups[group] = replace(getattr(config, group), **changed)
         except ValueError as error:
-            refused.append(str(error))
-    if refused:
-        raise ValueError("; ".join(refused))
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
     return replace(config, **groups)
 
 
 def typed(key: str, value: Any) -> Any:
-    """`value` as the type of the knob: a whole number may stand for a float. TypeError where it is another type."""
-    wanted = KNOBS[key]
-    if wanted is float and type(value) is int:
+    """Return `value` as the type of the knob; a whole number is accepted as a float. Raises TypeError for another type."""
+    expected = KNOBS[key]
+    if expected is float and type(value) is int:
         return float(value)
-    if type(value) is not wanted or value in (float("inf"), float("-inf")) or value != value:
-        raise TypeError(f"need {_TYPE_NAMES[wanted]}, got {value!r}")
+    if type(value) is not expected or value in (float("inf"), float("-inf")) or value != value:
+        raise TypeError(f"need {_TYPE_NAMES[expected]}, got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""One searched knob: a number between bounds or a choice, when it is searched at all, and how it asks a trial for a value."""
+"""One searched knob: a number between bounds or a choice, the conditions under which it is searched, and its suggestion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Holds where an earlier parameter is one of `values`, or above a number."""
+    """A condition that holds where an earlier parameter is one of `values`, or above a number."""
 
     key: str
     values: tuple[Value, ...] = ()
@@ -30,12 +30,13 @@ class Condition:
         return value in self.values if self.above is None else value > self.above
 
     def describe(self) -> Any:
+        """Return the condition as YAML gives it."""
         return list(self.values) if self.above is None else {"above": self.above}
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A float or an int in [low, high], in steps or on a logarithmic scale; `off` is a further value beside the range."""
+    """A float or an int in [low, high], in steps or on a logarithmic scale; `off` is a further value outside the range."""
 
     key: str
     kind: Literal["float", "int"]
@@ -48,7 +49,7 @@ class Number:
 
     @property
     def switch(self) -> str:
-        """The name under which a trial decides between the range and `off`."""
+        """The name of the parameter by which a trial decides between the range and `off`."""
         return f"{self.key}.on"
 
     def suggest(self, trial: Trial) -> Value:
@@ -59,7 +60,7 @@ class Number:
         return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
     def closest(self, value: Any) -> Value:
-        """The value of this parameter that is nearest to `value`."""
+        """Return the value of this parameter that is nearest to `value`."""
         if self.off is not None and value == self.off:
             return self.off
         inside = min(max(value, self.low), self.high)
@@ -68,16 +69,17 @@ class Number:
         return stepped
 
     def params(self, value: Any) -> dict[str, Any]:
-        """What a trial has to answer for `suggest` to return `value`."""
+        """Return the trial parameters with which `suggest` returns `value`."""
         if self.off is None:
             return {self.key: value}
         return {self.switch: False} if value == self.off else {self.switch: True, self.key: value}
 
     def why(self, value: Any) -> str:
-        """Why `value` stands in for another one, in a few words."""
+        """Return the reason why `value` replaces another one, in a few words."""
         return {self.low: "lowest in the space", self.high: "highest in the space"}.get(value, "nearest step of the space")
 
     def describe(self) -> dict[str, Any]:
+        """Return the parameter as YAML gives it; part of the space's fingerprint."""
         options = {"log": self.log or None, "step": self.step, "or": self.off, "when": _describe(self.when)}
         return {self.kind: [self.low, self.high]} | {name: value for name, value in options.items() if value is not None}
 
@@ -95,20 +97,21 @@ class Choice:
         return choice
 
     def closest(self, value: Any) -> Value:
-        """The choice nearest to `value`: itself, else the nearest number, else the first."""
+        """Return the choice nearest to `value`: itself, else the nearest number, else the first."""
         if value in self.choices or isinstance(value, str):
             return value if value in self.choices else self.choices[0]
         return min((choice for choice in self.choices if not isinstance(choice, str)), key=lambda choice: abs(choice - value))
 
     def params(self, value: Any) -> dict[str, Any]:
-        """What a trial has to answer for `suggest` to return `value`."""
+        """Return the trial parameters with which `suggest` returns `value`."""
         return {self.key: value}
 
     def why(self, value: Any) -> str:
-        """Why `value` stands in for another one, in a few words."""
+        """Return the reason why `value` replaces another one, in a few words."""
         return "first choice of the space" if isinstance(value, str) else "nearest choice of the space"
 
     def describe(self) -> dict[str, Any]:
+        """Return the parameter as YAML gives it; part of the space's fingerprint."""
         when = _describe(self.when)
         return {"categorical": list(self.choices)} | ({"when": when} if when else {})
 

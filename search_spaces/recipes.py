@@ -1,4 +1,4 @@
-"""The recipes that a study tries first: published ones and our own, as settings by dotted name (`recipes.yaml`)."""
+"""Recipes that a study tries first: published ones and our own, as settings by dotted name (`recipes.yaml`)."""
 
 from pathlib import Path
 
@@ -7,6 +7,6 @@ from search_spaces.yaml_reader import read
 
 
 def load_recipes() -> dict[str, dict[str, Value]]:
-    """Recipe -> its settings. What a recipe does not name is that of the configuration at hand."""
+    """Return recipe -> its settings. Settings that a recipe does not name are those of the present configuration."""
     recipes: dict[str, dict[str, Value]] = read(Path(__file__).with_name("recipes.yaml"))
     return recipes

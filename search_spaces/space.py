@@ -1,8 +1,8 @@
-"""A search space: which knobs of `model.config` a study turns, between which bounds. Loads without torch and without Optuna.
+"""A search space: which knobs of `model.config` a study searches, and their bounds. Loads without torch and without Optuna.
 
     name: example
     about: one line
-    fixed:                                  # turned once, not searched
+    fixed:                                  # set once, not searched
       training.schedule: cosine
     parameters:                             # searched, in this order
       training.learning_rate: {float: [1e-4, 2e-3], log: true}
@@ -12,7 +12,7 @@
       loss.guided_sigma: {float: [0.2, 0.5], when: {loss.guided_weight: {above: 0}}}
       training.warmup_share: {float: [0.01, 0.1], when: {training.batch_size: 32}}      # or a list of values
 
-A parameter whose `when:` does not hold is not asked for, and stays at the value of the settings.
+A parameter whose `when:` does not hold is not suggested, and keeps the value of the settings.
 """
 
 import math
@@ -36,7 +36,7 @@ SHIPPED = ("default", "demo", "safe", "seed", "record")
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Searched parameters, fixed settings, and the configuration that holds for every knob which the space leaves alone."""
+    """Searched parameters, fixed settings, and the configuration for every knob that the space does not mention."""
 
     name: str
     about: str
@@ -46,18 +46,21 @@ class Space:
 
     @classmethod
     def from_dict(cls, table: Any, base: Config | None = None, where: str = "space") -> "Space":
-        """The space of a table as YAML gives it. SpaceError with all its mistakes, `where` in front of each."""
+        """Return the space of a table as YAML gives it. Raises SpaceError with all its mistakes, `where` in front of each."""
         mistakes: list[str] = []
         fixed, parameters = read_table(table, mistakes)
         about = table if isinstance(table, Mapping) else {}
         space = cls(str(about.get("name", where)), str(about.get("about", "")), fixed, parameters, base or Config())
-        mistakes += space._refusals()
+        mistakes += space._invalid_corners()
         if mistakes:
             raise SpaceError(where, mistakes)
         return space
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """The settings of a trial by dotted name: the fixed ones, and what `trial` suggests for the parameters in force."""
+        """Return the settings of a trial by dotted name: the fixed ones, and those that `trial` suggests.
+
+        A parameter is suggested if its conditions hold for the values before it.
+        """
         now = values(self.base) | self.fixed
         settings = dict(self.fixed)
         for parameter in self.parameters:
@@ -66,38 +69,38 @@ class Space:
         return settings
 
     def sample(self, rng: random.Random) -> dict[str, Value]:
-        """The settings of one random point."""
+        """Return the settings of one random configuration."""
         return self.suggest(_RandomTrial(rng))
 
     def to_trial_params(self, settings: Mapping[str, Value]) -> tuple[dict[str, Any], list[str]]:
-        """What to enqueue for `suggest` to return `settings`, and a sentence for each value that the space has to change.
+        """Return the parameters to enqueue for `suggest` to return `settings`, and a sentence for each value that must change.
 
-        Knobs that `settings` does not name are those of the base configuration.
+        Knobs that `settings` does not name have the value of the base configuration.
         """
         start = values(self.base)
-        wanted = start | dict(settings)
+        requested = start | dict(settings)
         now = start | self.fixed
         params: dict[str, Any] = {}
         searched: dict[str, str] = {}
         for parameter in self.parameters:
             if all(condition.holds(now) for condition in parameter.when):
-                now[parameter.key] = value = parameter.closest(wanted[parameter.key])
+                now[parameter.key] = value = parameter.closest(requested[parameter.key])
                 params |= parameter.params(value)
                 searched[parameter.key] = parameter.why(value)
         why = dict.fromkeys(self.fixed, "fixed by the space") | searched
         changes = [
-            f"{key} {_say(value)} -> {_say(now[key])} ({why.get(key, 'not searched here')})"
-            for key, value in wanted.items()
+            f"{key} {_written(value)} -> {_written(now[key])} ({why.get(key, 'not searched here')})"
+            for key, value in requested.items()
             if now[key] != value
         ]
         return params, changes
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the space searches and fixes, JSON-able: two spaces with one fingerprint are the same search."""
-        return {"fixed": dict(self.fixed), "parameters": {known.key: known.describe() for known in self.parameters}}
+        """Return what the space searches and fixes, as JSON: two spaces with the same fingerprint are the same search."""
+        return {"fixed": dict(self.fixed), "parameters": {parameter.key: parameter.describe() for parameter in self.parameters}}
 
     def diff(self, old: Mapping[str, Any]) -> list[str]:
-        """A sentence for each difference between the space and an `old` fingerprint; none where they are the same."""
+        """Return a sentence for each difference between the space and an `old` fingerprint; none where they are the same."""
         new = self.fingerprint()
         sentences = []
         for part, verb in (("parameters", "searched"), ("fixed", "fixed")):
@@ -111,30 +114,30 @@ class Space:
                     sentences.append(f"{key} was {verb} as {before[key]}, it is now {after[key]}")
         return sentences
 
-    def _refusals(self) -> list[str]:
-        """What `model.config` refuses at the corners: each value, and each pair of values, that the space can suggest."""
-        # 500 random corners meet every pair of extremes: two lists of five choices miss one in 1e8 runs.
+    def _invalid_corners(self) -> list[str]:
+        """Return the errors of `model.config` at the corners of the space: for each value, and each pair of values."""
+        # 500 random corners contain every pair of extremes: two lists of five choices miss one in 1e8 runs.
         rng = random.Random(0)
-        refused: dict[str, None] = {}
+        errors: dict[str, None] = {}
         for _ in range(500):
             settings = self.suggest(_CornerTrial(rng))
             try:
                 apply(self.base, settings)
             except ValueError as error:
-                refused |= dict.fromkeys(re.split(r"; (?!got )", str(error)))
-        return [f"{self._named_in(refusal)}: {refusal}" for refusal in refused]
+                errors |= dict.fromkeys(re.split(r"; (?!got )", str(error)))
+        return [f"{self._named_in(error)}: {error}" for error in errors]
 
-    def _named_in(self, refusal: str) -> str:
-        """The knobs of the space that a refusal of `model.config` names by their last part."""
-        words = set(re.findall(r"\w+", refusal))
+    def _named_in(self, message: str) -> str:
+        """Return the knobs of the space that an error of `model.config` names by their last part."""
+        words = set(re.findall(r"\w+", message))
         keys = [*self.fixed, *(parameter.key for parameter in self.parameters)]
         return ", ".join(key for key in keys if key.rpartition(".")[2] in words) or "with these settings"
 
 
 def load(name_or_file: str | Path, base: Config | None = None) -> Space:
-    """A shipped space by its name, or the space of a YAML file. SpaceError with all mistakes, one a line.
+    """Load a shipped space by its name, or the space of a YAML file. Raises SpaceError with all mistakes, one per line.
 
-    `base` is the configuration in force for the knobs that the space leaves alone.
+    `base` is the configuration for the knobs that the space does not mention.
     """
     path = Path(name_or_file)
     if name_or_file in SHIPPED:
@@ -148,13 +151,13 @@ def load(name_or_file: str | Path, base: Config | None = None) -> Space:
     return Space.from_dict(table, base, where=path.name if name_or_file in SHIPPED else str(path))
 
 
-def _say(value: Value) -> str:
+def _written(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class _RandomTrial:
-    """Suggests at random, without Optuna."""
+    """A trial that suggests at random, without Optuna."""
 
     rng: random.Random
 
@@ -174,7 +177,7 @@ class _RandomTrial:
 
 @dataclass(frozen=True, slots=True)
 class _CornerTrial:
-    """Suggests the extremes only; of whole numbers also the second, which shows that a knob takes odd or even ones only."""
+    """A trial that suggests only extremes; of whole numbers also the second, in case a knob takes only odd or even ones."""
 
     rng: random.Random
 

@@ -1,4 +1,4 @@
-"""From the table of a YAML space to its parameters, with every mistake of the table as a sentence."""
+"""Validate the table of a YAML space and return its parameters, with every mistake of the table as a sentence."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -19,7 +19,7 @@ _KIND_OF = {float: "float", int: "int"}
 
 
 class SpaceError(BadInput):
-    """Every mistake of a space at once, one a line."""
+    """All mistakes of a space, one per line."""
 
     def __init__(self, where: str, mistakes: list[str]) -> None:
         self.mistakes = mistakes
@@ -27,7 +27,7 @@ class SpaceError(BadInput):
 
 
 def read_table(table: Any, mistakes: list[str]) -> tuple[dict[str, Value], tuple[Parameter, ...]]:
-    """The fixed settings and the parameters that are right; what is wrong with the others is added to `mistakes`."""
+    """Return the valid fixed settings and parameters; for the others a sentence is added to `mistakes`."""
     if not isinstance(table, Mapping):
         mistakes.append(f"need a mapping with {', '.join(TOP)}, got {table!r}")
         return {}, ()
@@ -124,12 +124,12 @@ def _number(key: str, kind: str, options: Mapping[str, Any], when: tuple[Conditi
     except TypeError as error:
         mistakes.append(f"{key}: {error}")
         return None
-    divides = not step or (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0  # exactly, as Optuna asks
+    divides = not step or (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0  # exactly, as Optuna requires
     repair = "swap them" if low > high else "put a single value under fixed:"
     rules = (
         (low < high, f"need lowest < highest, got {bounds}: {repair}"),
         (isinstance(log, bool), f"need log: true or false, got {log!r}"),
-        (log is not True or low > 0, f"log needs lowest > 0, got {low}: raise it, and say `or: 0` where 0 means off"),
+        (log is not True or low > 0, f"log needs lowest > 0, got {low}: raise it, and add `or: 0` where 0 means off"),
         (log is not True or step is None, f"log and step exclude each other, got step {step}: keep one"),
         (step is None or step > 0, f"need step > 0, got {step}"),
         (divides, f"need whole steps between bounds, got {bounds} with step {step}"),

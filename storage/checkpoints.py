@@ -1,4 +1,4 @@
-"""Files of tensors that exist whole or not at all, are checked when read, and run nothing that they hold."""
+"""Checkpoint files: written atomically, checked when they are read, and loaded without running any code they contain."""
 
 import os
 import pickle
@@ -9,20 +9,20 @@ from typing import Any
 
 import torch
 
-from model.files import whole
+from model.files import atomic_write
 
-# What the readers of zip files and pickles say of a file that is torn, damaged or foreign.
+# Raised by the readers of zip files and pickles for a file that is truncated, damaged or of another format.
 UNREADABLE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, OverflowError)
 
 
 def save(path: Path, values: dict[str, Any], before: Path | None = None) -> Path:
     """Write `values` (tensors and plain values) so that a reader sees the old file or the new one, even after a power cut.
 
-    The old file goes on living as `before`, where that is given.
+    before: keeps the old file under this path.
     """
-    content = BytesIO()  # of a full disk torch's writer says "unexpected pos", a plain write what it is
+    content = BytesIO()  # on a full disk torch's own writer reports "unexpected pos", a plain write reports the full disk
     torch.save(values, content)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         with part.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
@@ -33,10 +33,13 @@ def save(path: Path, values: dict[str, Any], before: Path | None = None) -> Path
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, onto the CPU. ValueError for a file that is torn, damaged or foreign, OSError for none."""
+    """Read what `save` wrote, onto the CPU.
+
+    Raises ValueError for a file that is truncated, damaged or not a checkpoint, OSError for a missing one.
+    """
     content = BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(content) as archive:  # torch writes a checksum of each tensor, and reads without a look at it
+        with zipfile.ZipFile(content) as archive:  # torch writes checksums and ignores them when it reads
             damaged = archive.testzip()
         if damaged:
             raise ValueError(f"{damaged} does not fit its checksum")

@@ -1,23 +1,26 @@
-"""What a database does to a study, told from a bug of ours: refused when it is opened, and failed under a running study."""
+"""Failures of a database, told apart from bugs: it cannot be opened, or it fails while a study runs."""
 
 from model.errors import BadInput
 from storage.retry import OUTAGES, first_line
 
-LOCAL = "postgres-local"  # the scheme of a PostgreSQL server of this machine's own
+LOCAL = "postgres-local"  # URL scheme of a private PostgreSQL server on this machine
 
 
 class StorageError(BadInput):
-    """The database cannot be used. The message says why, without passwords, and the way out."""
+    """The database cannot be used. The message gives the reason, without passwords, and the way out."""
 
 
-FAILURES = (*OUTAGES, KeyError)  # of which `database_failure` may know
+FAILURES = (*OUTAGES, KeyError)  # exceptions that `database_failure` may explain
 
 
 def database_failure(why: BaseException) -> str | None:
-    """One sentence where the database failed under a running study: locked, full, damaged, deleted. None for anything else."""
+    """Explain in one sentence that the database failed under a running study: locked, full, damaged or deleted.
+
+    Returns None for any other exception.
+    """
     if isinstance(why, OUTAGES):
         return f"the database: {first_line(why)}"
-    missing = isinstance(why, KeyError) and (why.args == ("Record does not exist.",) or isinstance(why.__cause__, OUTAGES))
-    if missing:  # Optuna's words, for a study or a trial; a proxy's client has none
+    # Optuna's own message for a missing study or trial; through a proxy there is no message.
+    if isinstance(why, KeyError) and (why.args == ("Record does not exist.",) or isinstance(why.__cause__, OUTAGES)):
         return "the study was deleted from its database"
     return None

@@ -1,4 +1,4 @@
-"""Find a study that is there: for the commands that look at studies and make none."""
+"""Open an existing study, for the commands that read studies and never create one."""
 
 from pathlib import Path
 
@@ -7,32 +7,32 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import LOCAL, StorageError
-from storage.studies import LOCAL_FOLDER, only_look, open_storage
+from storage.studies import LOCAL_FOLDER, open_storage, read_mostly
 
 
 def existing_storage(url: str) -> optuna.storages.BaseStorage:
-    """`open_storage` to look into a database that is there already: StorageError where opening would make it."""
-    place = _place(url)
-    if place is not None and not place.exists():
-        raise StorageError(f"need the database of the study, got {place}, which is not there: say --storage, or --out")
+    """Open a database to read from it. Raises StorageError where it does not exist yet and opening would create it."""
+    path = _local_path(url)
+    if path is not None and not path.exists():
+        raise StorageError(f"need the database of the study, got {path}, which does not exist: give --storage or --out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(url)
-    only_look(storage)
+    read_mostly(storage)
     return storage
 
 
 def existing_study(url: str, name: str) -> optuna.Study:
-    """A study that is there. Raises StorageError, with the names of those that are."""
+    """Load the study `name`. Raises StorageError that lists the existing names where there is none."""
     storage = existing_storage(url)
     names = sorted(optuna.get_all_study_names(storage))
     if name not in names:
-        there = f"say one of {', '.join(names)}" if names else "its database holds none"
-        raise StorageError(f"need the name of a study, got {name}: {there}")
+        way_out = f"choose one of {', '.join(names)}" if names else "its database holds none"
+        raise StorageError(f"need the name of a study, got {name}: {way_out}")
     return optuna.load_study(storage=storage, study_name=name)
 
 
-def _place(url: str) -> Path | None:
-    """Where a database of this machine lies, which opening would make. None for one of a server, or for no URL at all."""
+def _local_path(url: str) -> Path | None:
+    """The path of a database on this machine, which opening would create. None for a server's URL and for an invalid one."""
     kind, _, rest = url.partition(":")
     if kind == LOCAL:
         return Path(rest or LOCAL_FOLDER)

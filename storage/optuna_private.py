@@ -1,6 +1,6 @@
 """Optuna's private parts: the only file of this project that touches them, so that a new Optuna breaks one place.
 
-Tested against Optuna 5.0. The parts that need grpc, which few processes load, are in storage/optuna_private_grpc.py.
+Tested against Optuna 5.0. The private parts of its gRPC proxy are in storage/optuna_private_grpc.py.
 """
 
 from contextlib import suppress
@@ -95,7 +95,7 @@ def plain_study(preferential: "PreferentialStudy") -> optuna.Study:
 
 
 def choices(preferential: "PreferentialStudy") -> list[tuple[int, int]]:
-    """What people chose in optuna-dashboard, as (better, worse) trial numbers, some of which may not exist."""
+    """Return the choices of people in optuna-dashboard, as (better, worse) trial numbers, some of which may not exist."""
     from optuna_dashboard.preferential._system_attrs import get_preferences
 
     study = plain_study(preferential)

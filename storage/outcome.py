@@ -1,4 +1,4 @@
-"""What a finished trial is: healthy, sick, pruned or failed; its value, the reason, and which trial is the best.
+"""The outcome of a trial: healthy, sick, pruned or failed; its value, the reason, and which trial is the best.
 
 healthy: it ran to its end and meets every target. sick: it ran to its end and misses one (a constraint `health/NAME` > 0).
 pruned: a rule or its peers stopped it. failed: a machine or a person ended it. No sick trial is ever the best.
@@ -21,7 +21,7 @@ _STATES = ("COMPLETE", "PRUNED")  # of a trial with a result
 
 
 class Outcome(StrEnum):
-    """What became of a trial, as a person reads it."""
+    """The outcome of an ended trial, as it is shown."""
 
     HEALTHY = "healthy"
     SICK = "sick"
@@ -41,7 +41,7 @@ def outcome_of(state: str, violations: Iterable[float | None]) -> Outcome:
 
 
 def is_finished(trial: "FrozenTrial") -> bool:
-    """Whether a trial has a result and counts for --trials."""
+    """Return whether a trial has a result and counts for --trials."""
     return trial.state.name in _STATES
 
 
@@ -51,7 +51,7 @@ def finished(study: "optuna.Study") -> list["FrozenTrial"]:
 
 
 def pruned(trial: "FrozenTrial") -> bool:
-    """Whether a rule, its peers or its memory stopped a trial. Optuna's state does not say: see `state`."""
+    """Return whether a rule, its peers or its memory stopped a trial, which Optuna's own state does not show: see `state`."""
     return "pruned_by" in trial.user_attrs
 
 
@@ -70,7 +70,7 @@ def healthy(trial: "FrozenTrial") -> bool:
 
 
 def not_known_sick(trial: "FrozenTrial") -> bool:
-    """Whether a trial, running ones included, may be compared with: no health rule stopped it, and it misses no target.
+    """Return whether a trial, possibly running, may serve as a peer: no health rule stopped it, and it misses no target.
 
     A trial that its peers stopped was behind them, not sick.
     """
@@ -95,31 +95,44 @@ def best_trial(study: "optuna.Study") -> "FrozenTrial | None":
 
 
 def reason(trial: "FrozenTrial") -> str | None:
-    """The sentence that says why a trial was stopped or what it misses; None for a healthy one."""
+    """Return the reason why a trial was stopped, or the targets that it misses, as a sentence; None for a healthy one."""
     return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
 
 
 def failure_reason(trial: "FrozenTrial") -> str | None:
-    """The sentence that says why a trial ended without a result; None for all others."""
+    """Return the reason why a trial ended without a result, as a sentence; None for all others."""
     if trial.state.name != "FAIL":
         return None
     known = trial.user_attrs
     return known.get("given_up") or known.get("released") or known.get("dropped") or ENDED_OUTSIDE
 
 
+STOPPED, RUNNING, LAST = 3, 4, 5  # the first part of the `order`: stopped by a health rule, still running, failed
+
+
+def order(
+    outcome: Outcome, value: float | None, violations: Iterable[float | None], pruned_by: str | None, severity: float
+) -> tuple[int, float]:
+    """Return the key that sorts trials everywhere, the best first.
+
+    Healthy ones by value, sick ones by how far they miss their targets, those behind their peers by value, those that a health
+    rule stopped by how far past its level they were, and at last the failed ones.
+    """
+    amount = float("inf") if value is None else value
+    if outcome is Outcome.HEALTHY:
+        return 0, amount
+    if outcome is Outcome.SICK:
+        return 1, sum(float("inf") if missed is None else max(0.0, missed) for missed in violations)
+    if outcome is Outcome.FAILED:
+        return LAST, 0.0
+    return (2, amount) if pruned_by in (None, "peers") else (STOPPED, severity)
+
+
 def rank(trial: "FrozenTrial") -> tuple[int, float]:
-    """A key that sorts trials the best first: healthy by value, sick by what they miss, behind their peers, stopped, failed."""
-    kind = outcome(trial)
-    if kind is Outcome.HEALTHY:
-        return 0, value(trial)
-    if kind is Outcome.SICK:
-        return 1, sum(max(0.0, amount) for amount in trial.constraints.values())
-    if trial.user_attrs.get("pruned_by", "peers") == "peers":
-        return 2, value(trial)
-    return STOPPED, trial.user_attrs.get("pruned_severity", 1.0)
-
-
-STOPPED = 3  # the first part of `rank` of a trial that a health rule stopped
+    """Return the `order` of a trial that has ended."""
+    known = trial.user_attrs
+    severity = known.get("pruned_severity", 1.0)
+    return order(outcome(trial), trial.value, trial.constraints.values(), known.get("pruned_by"), severity)
 
 
 def folder_of(trial: "FrozenTrial", study: Path) -> Path:

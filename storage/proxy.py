@@ -1,4 +1,4 @@
-"""One process that talks to the database for hundreds of workers: the program of `proxy` (objective/proxy.py)."""
+"""Serve a database to hundreds of workers through one process: the program of `proxy` (objective/proxy.py)."""
 
 import argparse
 import signal
@@ -16,16 +16,16 @@ from storage.optuna_private_grpc import add_service
 from storage.proxy_client import NO_LIMIT, bracketed
 from storage.studies import open_storage
 
-THREADS = 10  # each with a database connection, of the 15 that SQLAlchemy grants
-STOP_S = 5.0  # for the calls that are on their way
+THREADS = 10  # each holds a database connection; SQLAlchemy's pool allows 15
+STOP_S = 5.0  # for calls in flight to finish
 SERVER = {"grpc.so_reuseport": 0, "grpc.http2.min_recv_ping_interval_without_data_ms": 10_000}
 
 
 def serve(storage: BaseStorage, host: str, port: int) -> tuple[grpc.Server, int]:
-    """A server that answers, and its port (a free one for 0). Raises StorageError where the port cannot be had."""
+    """Start a server; return it and its port (a free one for 0). Raises StorageError where the port cannot be bound."""
     if not 0 <= port <= 65_535:
         raise StorageError(f"need a port from 0 to 65535, got {port}: choose another")
-    try:  # gRPC would write lines of its own
+    try:  # gRPC itself would print several lines to stderr
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as why:
         raise StorageError(f"cannot serve port {port} of {host}: {why.strerror}: choose another") from why
@@ -37,13 +37,13 @@ def serve(storage: BaseStorage, host: str, port: int) -> tuple[grpc.Server, int]
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM. Raises StorageError and what the database does."""
+    """Serve until Ctrl-C or SIGTERM. Raises StorageError and the database's errors."""
     server, port = serve(open_storage(parsed.storage), parsed.host, parsed.port)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     host = socket.gethostname() if parsed.host in ("0.0.0.0", "::") else parsed.host
-    print(f"serving: type --storage grpc://{bracketed(host)}:{port} on the workers", flush=True)
+    print(f"serving: give --storage grpc://{bracketed(host)}:{port} to the workers", flush=True)
     stop.wait()
     server.stop(STOP_S).wait()
     return 0

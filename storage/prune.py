@@ -1,4 +1,4 @@
-"""Moved: `python -m storage.prune` is `tacotune cleanup` (or `python -m storage.cleanup`) now."""
+"""Renamed: `python -m storage.prune` is now `tacotune cleanup` (or `python -m storage.cleanup`)."""
 
 import sys
 

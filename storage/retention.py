@@ -1,10 +1,11 @@
-"""Which snapshots of a study make room, and which never do: rules over its trials and the files in their folders.
+"""Decide which snapshots of a study may be deleted, from its trials and the files in their folders.
 
-Of a trial that runs or waits, nothing is touched. A point that comes again goes on from the newest good snapshot of its
-lineage, so the folders with the two newest ones stay until it has ended. A complete trial keeps its best weights, another none.
+Nothing of a running or waiting trial is touched. A retried configuration resumes from the newest good snapshot of its lineage,
+so the folders with the two newest snapshots are kept until it has ended. A complete trial keeps its best weights, any other
+trial nothing.
 
-No lock is needed, though workers tidy at once while trials begin, report and end: what lets a file go never becomes untrue
-again. An end is final, a newer snapshot of a lineage stays, and a trial that waits counts like one that has just begun to read.
+Workers tidy concurrently while trials start, report and end, yet no lock is needed, because a reason to delete a file never
+ceases to hold: an end is final, a newer snapshot of a lineage stays, and a waiting trial counts as one that already reads.
 """
 
 import math
@@ -18,23 +19,29 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.lineage import ancestors, comes_again
+from storage.lineage import ancestors, is_retried
 from storage.outcome import rank, state
 from storage.paths import BEFORE, BEST, LAST, trial_folder
 
-LINGER_S = 600.0  # a worker whose trial somebody else has ended, with the dashboard's button, may not know it yet
+LINGER_S = 600.0  # for which a worker may not know yet that its trial was ended from outside, as by the dashboard's button
 _FOLDER = re.compile(r"trial-(\d{5,})")
-_PART = re.compile(r"\..+\.part")  # what model.files.whole had begun to write
+_PART = re.compile(r"\..+\.part")  # an unfinished write of model.files
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Whose weights are kept. ValueError for numbers that make no sense."""
+    """The trials whose weights are kept. Raises ValueError for impossible numbers.
 
-    top_k: int | None = None  # of the weights of trials that have ended, so many best ones; None: all
-    quota_bytes: int | None = None  # of all snapshots of the study together; None: no limit
-    pruned: bool = False  # the weights of pruned trials, too, and of those that a person ended
-    linger_s: float = LINGER_S  # for so long after the last write nothing is taken from a trial that was ended from outside
+    top_k: how many of the best ended trials keep their weights; None: all.
+    quota_bytes: limit for all snapshots of the study together; None: no limit.
+    pruned: keep the weights of pruned trials too, and of those that a person ended.
+    linger_s: seconds after the last write during which a trial that was ended from outside keeps its files.
+    """
+
+    top_k: int | None = None
+    quota_bytes: int | None = None
+    pruned: bool = False
+    linger_s: float = LINGER_S
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
@@ -42,7 +49,7 @@ class Keep:
 
     @classmethod
     def of(cls, top_k: int | None, quota_gb: float | None, pruned: bool) -> "Keep":
-        """The same from settings, with the quota in GB (1e9 bytes)."""
+        """Build it from settings, with the quota in GB (1e9 bytes)."""
         if quota_gb is not None and not (math.isfinite(quota_gb) and quota_gb > 0):
             raise ValueError(f"need a quota in GB above 0, got {quota_gb:g}: leave it out for no limit")
         return cls(top_k, None if quota_gb is None else round(quota_gb * 1e9), pruned)
@@ -50,7 +57,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the trial `number` that retention looks after, and why it goes or stays."""
+    """A file of the trial `number` that retention decides on, and the reason why it is deleted or kept."""
 
     number: int
     path: Path
@@ -58,13 +65,13 @@ class File:
     written: float  # seconds since the epoch
     why: str = ""
 
-    def because(self, why: str) -> "File":
+    def with_reason(self, why: str) -> "File":
         return replace(self, why=why)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What goes, what stays, and a sentence where that was not all that was wished for."""
+    """The files to delete, the files to keep, and a note where a limit cannot be met or a file cannot be deleted."""
 
     removals: tuple[File, ...]
     kept: tuple[File, ...]
@@ -72,10 +79,10 @@ class Plan:
 
 
 def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = None, now: float | None = None) -> Plan:
-    """What may go from `folder`, where the files of a study lie. `trials` are all of its trials, by number; nothing is deleted.
+    """Plan what may be deleted from `folder`, the folder of a study. Deletes nothing.
 
-    Looks at last.pt, before.pt, best.pt and unfinished writes in the folders of these trials, at nothing else, and follows no
-    link. `now` in seconds since the epoch.
+    trials: all trials of the study, by number. now: seconds since the epoch. Considers last.pt, before.pt, best.pt and
+    unfinished writes in the folders of these trials, nothing else, and follows no link.
     """
     keep = keep or Keep()
     before = (time.time() if now is None else now) - keep.linger_s
@@ -90,42 +97,42 @@ def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = N
         in_use = _in_use(trial, files, before)
         for file in files:
             if in_use:
-                kept.append(file.because(in_use))
+                kept.append(file.with_reason(in_use))
             elif _PART.fullmatch(file.path.name):
-                (removals if file.written < before else kept).append(file.because("an unfinished write"))
+                (removals if file.written < before else kept).append(file.with_reason("an unfinished write"))
             elif number in needed:
-                kept.append(file.because(f"trial {needed[number]} may go on from it"))
+                kept.append(file.with_reason(f"trial {needed[number]} may resume from it"))
             elif file.path.name == BEST and _keeps_weights(trial, successors, keep):
                 weights.append(file)
             else:
-                removals.append(file.because(_ended(trial, successors)))
+                removals.append(file.with_reason(_why_useless(trial, successors)))
     weights.sort(key=lambda file: (rank(trials[file.number]), file.number))
-    outside, note = _trimmed(weights, sum(file.bytes for file in kept), keep)
-    removals += outside
-    kept += [file.because("best weights") for file in weights]
+    surplus, note = _trim(weights, sum(file.bytes for file in kept), keep)
+    removals += surplus
+    kept += [file.with_reason("best weights") for file in weights]
     order = {name: place for place, name in enumerate((LAST, BEFORE, BEST))}
     removals.sort(key=lambda file: (file.number, order.get(file.path.name, len(order)), file.path.name))
     return Plan(tuple(removals), tuple(kept), note)
 
 
 def tidy(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = None) -> Plan:
-    """Delete what is removable; returns what this call has deleted. A file that another worker took first is none of them."""
+    """Delete what is removable; return what this call has deleted, without the files that another worker deleted first."""
     plan = removable(trials, folder, keep)
-    gone, notes = [], [plan.note] if plan.note else []
+    deleted, notes = [], [plan.note] if plan.note else []
     for file in plan.removals:
         try:
             file.path.unlink()
         except FileNotFoundError:
             continue
-        except OSError as why:  # a file that stays harms no trial
+        except OSError as why:  # a file that remains harms no trial
             notes.append(f"cannot delete {file.path}: {(why.strerror or str(why)).lower()}")
         else:
-            gone.append(file)
-    return Plan(tuple(gone), plan.kept, "; ".join(notes) or None)
+            deleted.append(file)
+    return Plan(tuple(deleted), plan.kept, "; ".join(notes) or None)
 
 
 def _found(folder: Path, count: int) -> dict[int, list[File]]:
-    """By number, the files in the folders of the first `count` trials."""
+    """The files in the folders of the first `count` trials, by number."""
     found: dict[int, list[File]] = {}
     for entry in _listed(folder):
         match = _FOLDER.fullmatch(entry.name)
@@ -133,7 +140,7 @@ def _found(folder: Path, count: int) -> dict[int, list[File]]:
         if number < count and entry.name == trial_folder(folder, number).name and entry.is_dir(follow_symlinks=False):
             for inside in _listed(Path(entry.path)):
                 if inside.name in (LAST, BEFORE, BEST) or _PART.fullmatch(inside.name):
-                    with suppress(OSError):  # it is gone again
+                    with suppress(OSError):  # deleted in between
                         if inside.is_file(follow_symlinks=False):
                             status = inside.stat(follow_symlinks=False)
                             file = File(number, Path(inside.path), status.st_size, status.st_mtime)
@@ -149,14 +156,14 @@ def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _needed(
     trials: Sequence[FrozenTrial], found: Mapping[int, Sequence[File]], successors: Mapping[int, int]
 ) -> dict[int, int]:
-    """By number, the trials whose snapshots another one may go on from, with the number of that one.
+    """Map the trials whose snapshots must be kept to the trial that may resume from them.
 
-    Two snapshots, the second in case that the first is damaged. A folder may hold those of an earlier study of this name until
-    its trial has begun in earnest, which its health record shows.
+    Two snapshots are kept, the second in case the first is damaged. Until a trial has trained, which its health record shows,
+    its folder may hold snapshots of an earlier study with this name.
     """
     needed: dict[int, int] = {}
     for tip in trials:
-        if not _goes_on(tip, successors):
+        if not _continues(tip, successors):
             continue
         snapshots = 0
         for trial in (tip, *ancestors(trials, tip)):
@@ -168,18 +175,20 @@ def _needed(
     return needed
 
 
-def _goes_on(trial: FrozenTrial, successors: Mapping[int, int]) -> bool:
-    """Whether it runs, waits, or was released and its point is still to come again."""
+def _continues(trial: FrozenTrial, successors: Mapping[int, int]) -> bool:
+    """Return whether a trial runs, waits, or was released and is still to be retried."""
     if trial.state != TrialState.FAIL:
         return not trial.state.is_finished()
-    return comes_again(trial) and trial.number not in successors
+    return is_retried(trial) and trial.number not in successors
 
 
 def _in_use(trial: FrozenTrial, files: Sequence[File], before: float) -> str | None:
-    """Why nothing in the trial's folder may be touched, if so."""
+    """The reason why nothing in the trial's folder may be touched, or None."""
     if trial.state == TrialState.RUNNING:
-        return "its trial runs"
-    if "seconds" not in trial.user_attrs and any(file.written >= before for file in files):  # its worker has not told its end
+        return "its trial is running"
+    if "seconds" not in trial.user_attrs and any(
+        file.written >= before for file in files
+    ):  # its worker has not reported its end
         return "its worker may not know yet that the trial was ended"
     return None
 
@@ -188,38 +197,44 @@ def _keeps_weights(trial: FrozenTrial, successors: Mapping[int, int], keep: Keep
     return state(trial) == "COMPLETE" or (keep.pruned and trial.number not in successors)
 
 
-def _ended(trial: FrozenTrial, successors: Mapping[int, int]) -> str:
-    """Why the snapshots of a trial that ended are of no more use."""
+def _why_useless(trial: FrozenTrial, successors: Mapping[int, int]) -> str:
+    """The reason why the snapshots of an ended trial are of no more use."""
     if state(trial) == "COMPLETE":
         return "complete: its best weights are enough"
     if trial.number in successors:
-        return f"trial {successors[trial.number]} took over"
+        return f"continued by trial {successors[trial.number]}"
     if trial.state != TrialState.FAIL:
         return "pruned"
     return "given up" if "given_up" in trial.user_attrs else "ended from outside"
 
 
-def _trimmed(weights: list[File], others: int, keep: Keep) -> tuple[list[File], str | None]:
-    """Take the worst from the end of `weights`, never the first, until they fit; `others` are the bytes that stay anyway."""
-    outside = []
+def _trim(weights: list[File], others: int, keep: Keep) -> tuple[list[File], str | None]:
+    """Remove the worst from the end of `weights` until the limits are met, never the first; return the removed and a note.
+
+    others: bytes of the files that are kept in any case.
+    """
+    surplus = []
     if keep.top_k is not None:
-        outside += [file.because(f"not among the {keep.top_k} best") for file in weights[keep.top_k :]]
+        surplus += [file.with_reason(f"not among the {keep.top_k} best") for file in weights[keep.top_k :]]
         del weights[keep.top_k :]
     total, quota = others + sum(file.bytes for file in weights), keep.quota_bytes
     if quota is None:
-        return outside, None
+        return surplus, None
     while total > quota and len(weights) > 1:
         worst = weights.pop()
-        outside.append(worst.because(f"over the quota of {size(quota)}"))
+        surplus.append(worst.with_reason(f"over the quota of {format_bytes(quota)}"))
         total -= worst.bytes
     if total <= quota:
-        return outside, None
-    why = "the best trial's and what trials run or go on from"
-    return outside, f"the snapshots that must stay take {size(total)}, over the quota of {size(quota)} ({why}): raise the quota"
+        return surplus, None
+    why = "of the best trial, of running ones and of ones to be resumed"
+    return (
+        surplus,
+        f"snapshots that must be kept take {format_bytes(total)}, over the quota of {format_bytes(quota)} ({why}): raise it",
+    )
 
 
-def size(count: int) -> str:
-    """Bytes as a person reads them: "1.2 GB"."""
+def format_bytes(count: int) -> str:
+    """Format a number of bytes with a decimal unit: "1.2 GB"."""
     amount, units = float(count), ["B", "kB", "MB", "GB"]
     while amount >= 999.5 and len(units) > 1:
         amount, units = amount / 1_000, units[1:]

@@ -1,15 +1,15 @@
-"""A storage that waits for its database: what fails because the database is away, locked or restarted is tried again.
+"""Retry storage operations while the database is unreachable, locked or restarting.
 
-Nobody knows whether an operation whose answer was lost had been done, so each one must bear being done twice:
-- What reads, and what writes a report, an attribute or the kind of a trial under its own name, does the same again. A parameter
-  that is there already is left as it is.
-- `create_new_trial` may leave a RUNNING trial that nobody signs, which the leases (storage/leases.py) give back, or a WAITING
-  point twice, which costs a trial and spoils nothing.
-- WAITING -> RUNNING says "not yours" the second time, because whoever took it cannot be told from us: better a trial that
-  nobody signs than one that two run.
-- `create_new_study` finds its name taken, `delete_study` finds nothing, COMPLETE or PRUNED finds the trial finished: where that
-  is what was to be written, it was us, and no error. FAIL is the exception. It looks the same whoever wrote it, and it is the
-  fence between two who release one trial, so it stays an error: at worst both believe it was the other, and the trial is owed.
+When the answer to an operation is lost, the operation may or may not have taken effect. So each one must be safe to repeat:
+- Reads, and writes of a report, an attribute or a parameter, have the same effect again. An existing parameter is kept.
+- `create_new_trial` may leave a RUNNING trial without an owner, which the leases (storage/leases.py) release, or the same
+  WAITING configuration twice, which costs one trial and does no harm.
+- WAITING -> RUNNING answers "taken" the second time, because the trial's taker cannot be distinguished from this process: a
+  trial without an owner is better than a trial with two.
+- `create_new_study` finds its name taken, `delete_study` finds no study, COMPLETE or PRUNED finds the trial finished. Where the
+  stored state is the one that was to be written, the first attempt wrote it, and there is no error. FAIL is the exception: it
+  looks the same whichever process wrote it, and it decides which of two workers releases a trial. So it stays an error: at
+  worst both workers believe that the other one released the trial, and it is retried all the same.
 """
 
 import functools
@@ -26,32 +26,47 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError, PendingRollbackError, SQLAlchemyError
 
-OPENING_SECONDS = 5  # for which a server that is not there is waited for, when it is opened
-FIRST_S, LONGEST_S = 0.1, 5.0  # between two attempts, doubling
-LOUD_S = 0.5  # for which it may fail in silence: two programs that write at one moment are nothing to tell
-OUTAGES = (StorageInternalError, SQLAlchemyError, sqlite3.Error, grpc.RpcError)  # of which some pass
-PASSING_STATES = ("08", "40", "57P", "53300", "55P03")  # PostgreSQL's: connection, deadlock, shutdown, too many, locked
-PASSING_WORDS = ("starting up", "shutting down", "recovery", "accepting connections", "too many clients", "slots are reserved")
+OPENING_SECONDS = 5  # to wait for a server when a storage is opened
+FIRST_S, LONGEST_S = 0.1, 5.0  # pauses between attempts, doubling from the first to the longest
+WARN_S = 0.5  # of failing before a warning: two programs that write at the same moment need none
+OUTAGES = (
+    StorageInternalError,
+    SQLAlchemyError,
+    sqlite3.Error,
+    grpc.RpcError,
+)  # some of which are transient, see `is_transient`
+TRANSIENT_STATES = ("08", "40", "57P", "53300", "55P03")  # PostgreSQL: connection, deadlock, shutdown, too many clients, locked
+TRANSIENT_MESSAGES = (
+    "starting up",
+    "shutting down",
+    "recovery",
+    "accepting connections",
+    "too many clients",
+    "slots are reserved",
+)
 
 log = logging.getLogger(__name__)
 Storage = TypeVar("Storage", bound=type[BaseStorage])
 
 
-def patient(storage: Storage) -> Storage:
-    """Let the operations of a class try again for `patience_s` seconds, its attribute, which may change at any time."""
+def retrying(storage: Storage) -> Storage:
+    """Decorate a storage class: its operations are retried for `retry_s` seconds, an attribute that may change at any time."""
     for name, method in inspect.getmembers(storage, inspect.isfunction):
         if name.startswith(("get_", "set_", "create_", "delete_")):
-            setattr(storage, name, _patiently(method, *_SETTLED.get(name, ((), None))))
+            setattr(storage, name, _retried(method, *_REPEATED.get(name, ((), None))))
     return storage
 
 
-def passing(why: BaseException) -> bool:
-    """Whether a failure may be over soon: dropped, refused, restarted, locked; not a wrong password or a missing table."""
+def is_transient(why: BaseException) -> bool:
+    """Return whether a failure may end by itself: connection lost or refused, server restarting, locked.
+
+    A wrong password or a missing table is not transient.
+    """
     if isinstance(why, grpc.RpcError):
         return bool(why.code() == grpc.StatusCode.UNAVAILABLE)
     if isinstance(why, StorageInternalError) and why.__cause__:
         why = why.__cause__
-    if isinstance(why, PendingRollbackError):  # the connection was lost in the middle, and Optuna asked once more
+    if isinstance(why, PendingRollbackError):  # the connection broke during a transaction, and Optuna repeated the query
         return True
     driver = origin(why)
     if isinstance(driver, sqlite3.Error):
@@ -59,43 +74,45 @@ def passing(why: BaseException) -> bool:
     if not isinstance(why, OperationalError):
         return False
     if state := getattr(driver, "sqlstate", None):
-        return str(state).startswith(PASSING_STATES)
-    said = str(driver)  # without a connection the driver has only words; where the server itself refused, FATAL is among them
-    return "FATAL" not in said or any(words in said for words in PASSING_WORDS)
+        return str(state).startswith(TRANSIENT_STATES)
+    message = str(driver)  # without a connection there is no state, only a message; it holds FATAL where the server refused
+    return "FATAL" not in message or any(part in message for part in TRANSIENT_MESSAGES)
 
 
 def origin(why: BaseException) -> BaseException:
-    """The driver's own error behind Optuna's and SQLAlchemy's."""
+    """Return the driver's own error behind those of Optuna and SQLAlchemy."""
     cause = why.__cause__ if isinstance(why, StorageInternalError) and why.__cause__ else why
     return getattr(cause, "orig", None) or cause
 
 
 def first_line(why: BaseException) -> str:
-    """What the driver says, in one line."""
+    """Return the first line of the driver's error message."""
     driver = origin(why)
     text = str(driver.details() if isinstance(driver, grpc.RpcError) else driver).strip()
     return text.splitlines()[0] if text else type(driver).__name__
 
 
-def _patiently(method: Callable[..., Any], claim: Any, settle: Callable[..., Any] | None) -> Callable[..., Any]:
+def _retried(method: Callable[..., Any], conflict: Any, resolve_conflict: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Wrap an operation. `resolve_conflict` handles an error of type `conflict` that follows an attempt with a lost answer."""
+
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        began, pause, again, said = time.monotonic(), FIRST_S, False, False
+        began, pause, repeated, warned = time.monotonic(), FIRST_S, False, False
         while True:
             try:
                 return method(self, *args, **kwargs)
-            except claim as why:
-                if not again or settle is None:
+            except conflict as why:
+                if not repeated or resolve_conflict is None:
                     raise
-                return settle(self, why, *args, **kwargs)
+                return resolve_conflict(self, why, *args, **kwargs)
             except OUTAGES as why:
-                if not passing(why) or time.monotonic() + pause > began + self.patience_s:
+                if not is_transient(why) or time.monotonic() + pause > began + self.retry_s:
                     raise
-                if not said and time.monotonic() > began + LOUD_S:
-                    log.warning("the database does not answer (%s): trying again for %g s", first_line(why), self.patience_s)
-                    said = True
+                if not warned and time.monotonic() > began + WARN_S:
+                    log.warning("the database does not answer (%s): retrying for %g s", first_line(why), self.retry_s)
+                    warned = True
             time.sleep(pause)
-            pause, again = min(2 * pause, LONGEST_S), True
+            pause, repeated = min(2 * pause, LONGEST_S), True
 
     return call
 
@@ -107,7 +124,7 @@ def _created(storage: BaseStorage, why: Exception, directions: Sequence[Any], st
 
 
 def _deleted(storage: BaseStorage, why: Exception, study_id: int) -> None:
-    """It is gone, whoever did it."""
+    """Accept that the study is gone: deleting it was the aim."""
 
 
 def _ended(
@@ -119,7 +136,8 @@ def _ended(
     return True
 
 
-_SETTLED: dict[str, tuple[Any, Callable[..., Any]]] = {
+# Operations that report a conflict when they are repeated: the exception, and what decides whether it is an error.
+_REPEATED: dict[str, tuple[Any, Callable[..., Any]]] = {
     "create_new_study": (DuplicatedStudyError, _created),
     "delete_study": (KeyError, _deleted),
     "set_trial_state_values": (UpdateFinishedTrialError, _ended),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from objective.workers.supervision import PATIENCE_S
+from objective.workers.supervision import RELEASE_S
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -118,12 +118,12 @@ def test_secrets_come_from_a_secret() -> None:
 
 
 def test_workers_are_given_the_time_to_release_their_trials() -> None:
-    assert of_kind("Job")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > PATIENCE_S
+    assert of_kind("Job")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > RELEASE_S
     unit = ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[method-assign,assignment]
     unit.read(DEPLOY / "tacotune.service")
     assert unit.sections() == ["Unit", "Service", "Install"]
-    assert float(unit["Service"]["TimeoutStopSec"]) > PATIENCE_S
+    assert float(unit["Service"]["TimeoutStopSec"]) > RELEASE_S
     assert unit["Service"]["KillMode"] == "mixed"
 
 

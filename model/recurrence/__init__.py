@@ -1,7 +1,7 @@
-"""The attention recurrence of Tacotron 2 under teacher forcing: one interface, equal implementations.
+"""The attention recurrence of Tacotron 2 under teacher forcing: one interface with several equivalent implementations.
 
-Under teacher forcing only the attention LSTM and the attention feed themselves; prenet, decoder LSTM and projections are
-functions of the stacked sequences and stand outside the loop (they appear on no right-hand side of the recurrence):
+Under teacher forcing only the attention LSTM and the attention are recurrent. Prenet, decoder LSTM and projections are
+functions of complete sequences and stay outside of the loop, since they appear on no right-hand side of the recurrence:
 
     h_t = drop(LSTM([x_t; c_(t-1)], h_(t-1)))
     e_t = v . tanh(W_q h_t + W_l * [a_(t-1); a_1 + ... + a_(t-1)] + keys)
@@ -22,7 +22,7 @@ HALF = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What one step multiplies with. Gates stand in the order input, forget, output, cell: three sigmoids, then the tanh."""
+    """The weights of one step. Gates are in the order input, forget, output, cell: three sigmoids, then the tanh."""
 
     recurrent: Tensor  # (4A, E + A), applied to [context; hidden]
     query: Tensor  # (D, A)
@@ -32,7 +32,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is known before the loop."""
+    """The tensors that are computed before the loop."""
 
     gates: Tensor  # (T, B, 4A), prenet part of the LSTM's gates, biases included
     memory: Tensor  # (B, N, E), zeros on padding
@@ -45,10 +45,10 @@ T = TypeVar("T", Inputs, Weights)
 
 
 def implementation(how: str, device: torch.device) -> str:
-    """The implementation that `how` means on `device`. ValueError where it cannot run there.
+    """Return the implementation that `how` stands for on `device`. Raises ValueError where it cannot run there.
 
-    reference  plain autograd, the one to read
-    deferred   one autograd Function for the whole sequence, on any device
+    reference  plain autograd, the definition
+    deferred   one autograd Function for the complete sequence, on any device
     cuda       the same as Triton kernels, on a GPU
     auto       cuda on a GPU where Triton is installed, else deferred
     """
@@ -56,25 +56,25 @@ def implementation(how: str, device: torch.device) -> str:
     if how == "auto":
         return "cuda" if possible else "deferred"
     if how == "cuda" and not possible:
-        lacks = "Triton is not installed" if device.type == "cuda" else f"the device is the {device.type.upper()}"
-        raise ValueError(f"network.recurrence cuda needs a GPU and Triton, {lacks}: choose auto or deferred")
+        obstacle = "Triton is not installed" if device.type == "cuda" else f"the device is the {device.type.upper()}"
+        raise ValueError(f"network.recurrence cuda needs a GPU and Triton, {obstacle}: choose auto or deferred")
     return how
 
 
 def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation that `how` means.
+    """Return hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation `how`.
 
-    Under autocast the large products multiply in its half precision. States, energies, softmax and the sums of alignments stay
-    in single precision: hundreds of additions are more than eight bits of mantissa can bear.
+    Under autocast the large products are multiplied in its half precision. States, energies, softmax and the sums of alignments
+    stay in single precision: eight bits of mantissa are too few for hundreds of additions.
     """
     how = implementation(how, inputs.gates.device)
     with torch.autocast(inputs.gates.device.type, enabled=False):
         if how == "cuda":
-            from model.recurrence import triton_function as cuda
+            from model.recurrence import triton_function as cuda  # imports Triton, which not every machine has
 
             return cuda.attend(inputs, weights, inputs.gates.dtype)
         if how == "deferred":
-            from model.recurrence import deferred
+            from model.recurrence import deferred  # the implementations import this module
 
             return deferred.attend(replace(_single(inputs), gates=inputs.gates), _single(weights))
         from model.recurrence import reference
@@ -83,7 +83,7 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
 
 
 def _single(values: T) -> T:
-    """Half-precision tensors as single ones; the others as they are."""
+    """Convert half-precision tensors to single precision, and leave the others as they are."""
     tensors = {field.name: getattr(values, field.name) for field in fields(values)}
     half = {name: tensor.float() for name, tensor in tensors.items() if tensor is not None and tensor.dtype in HALF}
     return replace(values, **half)

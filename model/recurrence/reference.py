@@ -1,4 +1,4 @@
-"""The attention recurrence in plain autograd: the one to read."""
+"""The attention recurrence in plain autograd: the definition, and the implementation to read first."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ from model.recurrence import Inputs, Weights
 
 @dataclass(frozen=True, slots=True)
 class State:
+    """The state that a step passes to the next one."""
+
     hidden: Tensor  # (B, A)
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
@@ -19,7 +21,7 @@ class State:
 
     @classmethod
     def zero(cls, memory: Tensor, features: int) -> "State":
-        """The state before the first step, for memory (B, N, E) and an attention LSTM of `features`."""
+        """Return the state before the first step, for memory (B, N, E) and an attention LSTM of `features`."""
         batch, symbols, width = memory.shape
         hidden, alignment = memory.new_zeros(batch, features), memory.new_zeros(batch, symbols)
         return cls(hidden, hidden, memory.new_zeros(batch, width), alignment, alignment)
@@ -28,28 +30,31 @@ class State:
 def step(
     state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights, dropout: Tensor | None
 ) -> State:
-    """One decoder step: `gates` (B, 4A) is the step's prenet part, `dropout` its (B, A) mask."""
-    hidden, cell = remember(gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t(), state.cell)
+    """Run one decoder step: `gates` (B, 4A) is the step's prenet part, `dropout` its (B, A) mask."""
+    hidden, cell = lstm_step(gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t(), state.cell)
     if dropout is not None:
         hidden = hidden * dropout
-    looked = torch.stack([state.alignment, state.cumulative], 1)
-    alignment, context = look(hidden, looked, memory, keys, padding, weights)
+    history = torch.stack([state.alignment, state.cumulative], 1)
+    alignment, context = attention_step(hidden, history, memory, keys, padding, weights)
     return State(hidden, cell, context, alignment, state.cumulative + alignment)
 
 
-def remember(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """An LSTM's gates (B, 4A) and cell (B, A) -> its hidden state and cell."""
+def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the next hidden state and cell of an LSTM with gates (B, 4A) and cell (B, A)."""
     features = cell.shape[1]
     enter, forget, leave = gates[:, : 3 * features].sigmoid().chunk(3, 1)
     cell = forget * cell + enter * gates[:, 3 * features :].tanh()
     return leave * cell.tanh(), cell
 
 
-def look(
-    hidden: Tensor, looked: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights
+def attention_step(
+    hidden: Tensor, history: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights
 ) -> tuple[Tensor, Tensor]:
-    """Hidden state (B, A), the last and the cumulative alignment (B, 2, N) -> alignment (B, N), context (B, E)."""
-    location = F.conv1d(looked, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
+    """Return alignment (B, N) and context (B, E) for a hidden state (B, A).
+
+    `history` (B, 2, N) is the last and the cumulative alignment; True in `padding` (B, N) gets no attention.
+    """
+    location = F.conv1d(history, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
     energy = torch.tanh((hidden @ weights.query.t())[:, None] + location + keys) @ weights.energy  # (B, N)
     alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
     return alignment, torch.bmm(alignment[:, None], memory)[:, 0]

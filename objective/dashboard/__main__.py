@@ -41,7 +41,7 @@ class BadInput(ValueError):
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    with Interruption(deaf=True) as interruption:  # one signal is enough, and `timeout` sends two
+    with Interruption(supervised=True) as interruption:  # one signal is enough, and `timeout` sends two
         from storage.errors import FAILURES, StorageError, database_failure
 
         try:
@@ -75,7 +75,7 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     url = url_of(parsed.storage or os.environ.get(STORAGE), parsed.out)
     study = existing_study(url, parsed.study) if parsed.study else None
     storage = storage_of(study) if study else existing_storage(url)
-    interruption.also = lambda: stop_retrying(storage)
+    interruption.on_request = lambda: stop_retrying(storage)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of parameters that few trials have
     _show_the_healthy(storage)
     app = wsgi(storage, artifact_store=artifact_store(parsed.out))
@@ -92,7 +92,7 @@ def serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
         if not command.there and not (parsed.out / ARTIFACTS).is_dir():  # beside a study they are still to come
             print(f"no artifacts in {parsed.out}: say --out", file=sys.stderr)
         looked = time.monotonic()
-        while interruption.why is None and not command.ended.wait(TICK_S):
+        while interruption.reason is None and not command.ended.wait(TICK_S):
             if listening and time.monotonic() - looked >= LOOK_S:
                 listening.look_again()
                 looked = time.monotonic()

@@ -19,7 +19,7 @@ from optuna_dashboard import register_preference_feedback_component, save_note
 from optuna_dashboard.preferential import PreferentialStudy, create_study
 
 from objective.display.formatting import number
-from storage.artifacts import artifacts, keep
+from storage.artifacts import artifacts, store_file
 from storage.errors import FAILURES, StorageError, database_failure
 from storage.optuna_private import ARTIFACT_PREFIX, choices, plain_study, storage_of
 from storage.outcome import finished, healthy
@@ -114,7 +114,7 @@ class Listening:
     def _add(self, trial: FrozenTrial, name: str, file: Path) -> None:
         """The sample as a trial of its own, with a file of its own: who deletes NAME-listen deletes its files."""
         assert self.heard is not None
-        entry, meta = keep(file, name, self.out)
+        entry, meta = store_file(file, name, self.out)
         known, system = {OF: trial.number, SOURCE: file.name, SAMPLE: json.loads(meta)["artifact_id"]}, {entry: meta}
         point, where = trial.params, trial.distributions
         self.heard.add_trial(create_trial(value=0.0, params=point, distributions=where, user_attrs=known, system_attrs=system))

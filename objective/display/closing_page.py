@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from objective.display.formatting import HEALTHY, duration, entry, kframes, number, one_line, settings, share, verdict
+from objective.display.formatting import HEALTHY, duration, kframes, number, one_line, settings, share, verdict
+from objective.display.rows import with_sentence
 from objective.events.types import StudyEnded
 
 BAR = 24  # columns of the longest importance bar
@@ -14,12 +15,12 @@ HEAD = f"{'':2}{'trial':<6}{'value':>9}  {'health':<8}{'diag':>6}{'align':>7}{'g
 
 
 def closing(console: Console, event: StudyEnded) -> None:
-    """Prints the page.
+    """Print the page.
 
     A row of `event.trials` has the keys `number`, `state` (COMPLETE | PRUNED | FAIL), `value` (None where there is none),
     `healthy` (bool), `diagonality`, `alignment_score`, `gate_accuracy` (floats in [0, 1] or None), `seconds`, `params` (short
     name -> value, those that differ between the trials) and `reason`: the sentence why the trial was pruned or failed, or what
-    a sick one misses; None for a healthy one. The best comes first: healthy trials by value, then the sick by what they miss.
+    a sick one misses; None for a healthy one. They are sorted as in storage/outcome.py, the best first.
     """
     console.print()
     console.print(Rule(characters="-" if console.options.ascii_only else "─", style="dim"))
@@ -33,13 +34,13 @@ def closing(console: Console, event: StudyEnded) -> None:
     _saved(console, event.saved_kframes)
     _repairs(console, *event.repairs)
     _title(console, "next")
-    # a broken line cannot be pasted: the terminal may wrap the command, we do not
+    # a command with a line break cannot be pasted: only the terminal may wrap it
     console.print(Text(f"  {event.next_command}", style="bold"), soft_wrap=True)
 
 
-def _title(console: Console, words: str) -> None:
+def _title(console: Console, title: str) -> None:
     console.print()
-    console.print(Text(words, style="bold cyan"))
+    console.print(Text(title, style="bold cyan"))
 
 
 def _best(console: Console, trials: tuple[dict[str, Any], ...]) -> None:
@@ -48,12 +49,12 @@ def _best(console: Console, trials: tuple[dict[str, Any], ...]) -> None:
     _title(console, "best trials")
     console.print(Text(HEAD, style="dim"))
     for row in trials:
-        console.print(entry(_row(row, console.options.ascii_only), _detail(row), console.width))
+        console.print(with_sentence(_row(row, console.options.ascii_only), _detail(row), console.width))
     if not any(row["healthy"] for row in trials):
         closest = trials[0]
-        lacks = f": {one_line(closest['reason'])}" if closest["reason"] else ""
+        why = f": {one_line(closest['reason'])}" if closest["reason"] else ""
         console.print()
-        console.print(Text(f"No healthy trial yet. The closest is trial {closest['number']}{lacks}", style="bold yellow"))
+        console.print(Text(f"No healthy trial yet. The closest is trial {closest['number']}{why}", style="bold yellow"))
 
 
 def _row(row: dict[str, Any], ascii_only: bool) -> Text:

@@ -1,13 +1,11 @@
-"""The console on a terminal: a live view of the running trial, and above it a lasting line for every finished one."""
+"""The console on a terminal: a live view of the running trials, and above it a lasting line for every finished one."""
 
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from io import StringIO
-from statistics import median
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,26 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from objective.display.closing_page import closing
-from objective.display.formatting import STATUS_STYLE, duration, ended, entry, header, kframes, norm, number, one_line, share
+from objective.display.formatting import duration, kframes, norm, number, one_line, share
 from objective.display.plain_console import PlainLines
-from objective.events.types import (
-    Event,
-    Progressed,
-    Reported,
-    Resumed,
-    Sink,
-    StudyEnded,
-    StudyStarted,
-    TrialEnded,
-    TrialStarted,
-    Warned,
-)
+from objective.display.rows import STATUS_STYLE, study_header, trial_row, with_sentence
+from objective.display.scene import STARTING, Running, Scene, after, study_left, trial_left
+from objective.events.types import Event, Reported, Sink, StudyEnded, StudyStarted, TrialEnded, Warned
 
 REDRAWS_PER_SECOND = 4  # one costs about a millisecond, taken from the training
 
 
 def console(quiet: bool, stream: TextIO | None = None) -> Sink:
-    """The live display where `stream` (standard output) is a terminal that can redraw, else plain lines."""
+    """Return the live display where `stream` (standard output) is a terminal that can redraw, else plain lines."""
     stream = stream or sys.stdout or StringIO()  # there is none where the caller closed it
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # a letter that the terminal cannot show is no reason to lose the display
@@ -45,29 +34,8 @@ def console(quiet: bool, stream: TextIO | None = None) -> Sink:
     return LiveDisplay(Console(file=stream, force_terminal=True, highlight=False))
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A trial that runs now."""
-
-    trial: TrialStarted
-    began: float  # clock at its start, s
-    first: tuple[float, float] | None = None  # clock and kframes of its first progress, from which its pace is counted
-    kframes: float = 0.0
-    latest: Reported | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that the live view shows, as one value: the redrawing thread sees the old one or the new one, never a mixture."""
-
-    study: StudyStarted
-    running: tuple[Running, ...] = ()  # in the order in which they began
-    seconds: tuple[float, ...] = ()  # of the trials finished here
-    best: tuple[float, int] | None = None  # value and number
-
-
 class LiveDisplay:
-    """Draws on a terminal. Events only change the scene; a thread of rich's redraws it a few times a second."""
+    """A sink that draws on a terminal. Events only change the scene; a thread of rich's redraws it a few times a second."""
 
     name = "console"
 
@@ -79,7 +47,7 @@ class LiveDisplay:
 
     def emit(self, event: Event) -> None:
         if isinstance(event, StudyStarted):
-            self.console.print(header(event))
+            self.console.print(study_header(event))
             self.console.print()
             self.scene = Scene(event, best=event.best)
             self._start()
@@ -90,11 +58,12 @@ class LiveDisplay:
             self.console.print(Text(f"warning: {one_line(event.sentence)}", style="bold yellow"))
         elif self.scene is not None:
             if isinstance(event, TrialEnded):
-                self.console.print(entry(*ended(event, self.console.options.ascii_only), self.console.width))
+                numbers, sentence = trial_row(event, self.console.options.ascii_only)
+                self.console.print(with_sentence(numbers, sentence, self.console.width))
             self.scene = after(self.scene, event, self.clock())
 
     def close(self) -> None:
-        """Gives the terminal back: the live view goes, what was printed above it stays."""
+        """Give the terminal back: the live view goes, what was printed above it stays."""
         if self.live is not None:
             self.live.stop()
             self.live = None
@@ -113,102 +82,55 @@ class LiveDisplay:
         return "" if self.scene is None else view(self.scene, self.clock(), self.console.options.ascii_only)
 
 
-def after(scene: Scene, event: Event, now: float) -> Scene:
-    """The scene once `event` has happened."""
-    match event:
-        case TrialStarted():
-            return replace(scene, running=(*_others(scene, event.number), Running(event, now)))
-        case Resumed():
-            return _changed(scene, event.number, kframes=event.kframes)
-        case Progressed():
-            return _changed(scene, event.number, now, kframes=event.kframes)
-        case Reported():
-            return _changed(scene, event.number, now, kframes=event.report.kframes, latest=event)
-        case TrialEnded():
-            counts = () if event.state == "FAIL" else (event.seconds,)
-            best = (event.value, event.number) if event.is_best and event.value is not None else scene.best
-            return replace(scene, running=_others(scene, event.number), seconds=scene.seconds + counts, best=best)
-    return scene
-
-
-def _others(scene: Scene, number: int) -> tuple[Running, ...]:
-    return tuple(known for known in scene.running if known.trial.number != number)
-
-
-def _changed(scene: Scene, number: int, now: float | None = None, **values: Any) -> Scene:
-    """With something new about one of the running trials; `now` where it has seen frames."""
-
-    def new(known: Running) -> Running:
-        first = known.first if now is None else known.first or (now, values["kframes"])
-        return replace(known, first=first, **values)
-
-    return replace(scene, running=tuple(new(it) if it.trial.number == number else it for it in scene.running))
-
-
-def left(running: Running, now: float) -> float | None:
-    """Seconds until a trial ends at its own pace; None where nothing is known yet."""
-    if running.first is None:
-        return None
-    began, start = running.first
-    done, rest = running.kframes - start, max(0.0, running.trial.budget_kframes - running.kframes)
-    return None if done <= 0 or now <= began else rest * (now - began) / done
-
-
-def study_left(scene: Scene, now: float) -> float | None:
-    """Seconds until the study ends at the median of its finished trials; before there is one, as its running ones go.
-
-    None where nothing is known yet.
-    """
-    known = [(running, rest) for running in scene.running if (rest := left(running, now)) is not None]
-    if not known:
-        return None
-    each = median(scene.seconds) if scene.seconds else median(now - running.began + rest for running, rest in known)
-    to_come = max(0, scene.study.wanted - max(running.trial.ordinal for running in scene.running))
-    return max(rest for _, rest in known) + each * to_come / len(scene.running)
-
-
 def view(scene: Scene, now: float, ascii_only: bool) -> RenderableType:
-    """The live area. Fits 60 columns."""
+    """Return the live area. Fits 60 columns."""
     rule = Rule(characters="-" if ascii_only else "─", style="dim")
-    best = Text("none yet" if scene.best is None else f"{number(scene.best[0])} by trial {scene.best[1]}")
-    best = Text.assemble(("best       ", "dim"), best)
     if not scene.running:
-        return Group(rule, Text("between two trials", style="dim"), best)
+        over = scene.finished >= scene.study.wanted
+        return Group(rule, Text("closing the study" if over else STARTING, style="dim"), _progress(scene))
     if len(scene.running) > 1:
-        lines = [line for running in scene.running for line in _briefly(scene, running)]
+        lines = [line for running in scene.running for line in _briefly(running)]
         rest = study_left(scene, now)
-        return Group(rule, *lines, Text("" if rest is None else f"study ends in {duration(rest)}", style="dim"), best)
+        end = Text("" if rest is None else f"study ends in {duration(rest)}", style="dim")
+        return Group(rule, *lines, end, _progress(scene))
     (running,) = scene.running
     latest = running.latest
-    lines = [rule, _title(scene, running), _bar(running), _times(scene, running, now)]
+    lines = [rule, _title(running), _bar(running), _times(scene, running, now)]
     if latest is not None:
         lines.append(_measured(latest))
-    lines.append(best)
+    lines.append(_progress(scene))
     if latest is not None:
         lines += [_finding(one_line(sentence), STATUS_STYLE[latest.status]) for sentence in latest.findings]
     return Group(*lines)
 
 
-def _briefly(scene: Scene, running: Running) -> list[RenderableType]:
-    """One of several trials: its title, its bar and its numbers."""
+def _progress(scene: Scene) -> Text:
+    best = "none healthy" if scene.best is None else f"best {number(scene.best[0])} by trial {scene.best[1]}"
+    return Text.assemble(("finished   ", "dim"), f"{scene.finished} of {scene.study.wanted}, {best}")
+
+
+def _briefly(running: Running) -> list[RenderableType]:
+    """Return one of several trials: its title, its bar, and its numbers or its phase."""
     latest = running.latest
-    lines = [_title(scene, running), _bar(running)]
-    if latest is not None:
+    lines = [_title(running), _bar(running)]
+    if running.phase and running.phase != STARTING:
+        lines.append(Text(running.phase, style="dim"))
+    elif latest is not None:
         health = latest.report.health
         shares = {"diag": health.diagonality, "align": health.alignment_score, "gate": health.gate_accuracy}
-        said = "  ".join([f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())])
-        lines.append(Text(said, style="dim"))
+        numbers = "  ".join([f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())])
+        lines.append(Text(numbers, style="dim"))
     return lines
 
 
-def _title(scene: Scene, running: Running) -> RenderableType:
+def _title(running: Running) -> RenderableType:
     latest, trial = running.latest, running.trial
-    status = Text("no report yet", style="dim") if latest is None else Text(latest.status, style=STATUS_STYLE[latest.status])
+    waiting = STARTING if running.phase == STARTING else "no report yet"
+    status = Text(waiting, style="dim") if latest is None else Text(latest.status, style=STATUS_STYLE[latest.status])
     grid = Table.grid(expand=True, padding=(0, 1))
     grid.add_column(ratio=1, overflow="fold")
     grid.add_column(justify="right", no_wrap=True)
-    place = (f"trial {trial.ordinal} of {scene.study.wanted}", "bold")
-    grid.add_row(Text.assemble(place, (f"  number {trial.number}, {one_line(trial.origin)}", "dim")), status)
+    grid.add_row(Text.assemble((f"trial {trial.number}", "bold"), (f"  {one_line(trial.origin)}", "dim")), status)
     return grid
 
 
@@ -223,11 +145,13 @@ def _bar(running: Running) -> RenderableType:
 
 
 def _times(scene: Scene, running: Running, now: float) -> Text:
-    trial, study = left(running, now), study_left(scene, now)
-    spent = f"running {duration(now - running.began)}"
-    if trial is None or study is None:
-        return Text(spent, style="dim")
-    return Text(f"{spent}, trial ends in {duration(trial)}, study in {duration(study)}", style="dim")
+    trial, study = trial_left(running, now), study_left(scene, now)
+    parts = [f"running {duration(now - running.began)}"]
+    if running.phase:
+        parts.append(running.phase)
+    elif trial is not None and study is not None:
+        parts += [f"training ends in {duration(trial)}", f"study in {duration(study)}"]
+    return Text(", ".join(parts), style="bold yellow" if running.stopping else "dim")
 
 
 def _measured(event: Reported) -> RenderableType:
@@ -238,10 +162,8 @@ def _measured(event: Reported) -> RenderableType:
         grid.add_column(no_wrap=True)
     grid.add_row("loss", f"train {number(report.train.score)}", f"val {number(report.val_loss)}")
     grid.add_row("gradient", f"median {norm(report.gradients.median)}", f"p95 {norm(report.gradients.p95)}")
-    grid.add_row(
-        *("attention", f"diagonality {share(health.diagonality)}"),
-        *(f"score {share(health.alignment_score)}", f"coverage {share(health.coverage)}"),
-    )
+    attention = (f"diagonality {share(health.diagonality)}", f"score {share(health.alignment_score)}")
+    grid.add_row("attention", *attention, f"coverage {share(health.coverage)}")
     grid.add_row("gate", f"accuracy {share(health.gate_accuracy)}")
     return grid
 

@@ -1,7 +1,4 @@
-"""Notes for optuna-dashboard.
-
-A trial's: how it ended, the very sentence why, what it was, and what it tried to mend. The study's: how far it is.
-"""
+"""Write notes for optuna-dashboard: how each trial ended and why, its parameters, what it repairs; how far the study is."""
 
 from collections.abc import Sequence
 
@@ -13,11 +10,11 @@ from objective.display.summary import described, outcomes, reached, saved_kframe
 from storage.optuna_private import storage_of, study_id, trial_id
 from storage.outcome import best_of, failure_reason, is_finished, outcome, pruned, reason
 
-PIECE = 2_045  # signs of a note in one attribute
+PIECE = 2_045  # characters of a note in one attribute
 
 
 def note(trial: FrozenTrial, budget_kframes: float) -> str:
-    """Markdown, from what a finished trial left in its study."""
+    """Return the note of a trial that has ended, as Markdown, from its attributes."""
     known = trial.user_attrs
     end = outcome(trial)
     by = f" by {known['pruned_by']}" if pruned(trial) else ""
@@ -28,14 +25,14 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
     parts += [_figures(trial), f"{known.get('origin', 'sampled')}: {settings(described(trial.params))}"]
     if "repair_of" in known:
         parts.append("\n".join(f"- {change}" for change in known["changes"]))
-        parts += [f"was changed against trial {known['repair_of']}, of which was said:", f"> {known['repair_why']}"]
+        parts += [f"changed from trial {known['repair_of']}, which ended with:", f"> {known['repair_why']}"]
     return "\n\n".join(parts)
 
 
 def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 1) -> str:
-    """Markdown, from all trials of a study: how many ended how, the best, the frames saved by pruning, how long it may take.
+    """Return the note of a study as Markdown: how many trials ended how, the best, frames saved by pruning, time left.
 
-    idle: workers between two trials, as the one is that writes this; 0 at the end.
+    idle: workers between two trials, such as the one that writes this; 0 at the end.
     """
     done = [trial for trial in trials if is_finished(trial)]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
@@ -47,29 +44,29 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idl
     saved = sum(saved_kframes(done, budget_kframes).values())
     if saved:
         part = saved / (len(done) * budget_kframes)
-        parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of what these trials might have cost")
+        parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of the budget of these trials")
     if left := seconds_left(trials, wanted, budget_kframes, idle):
-        parts.append(f"about {duration(left)} to go")
-    return "\n\n".join(parts)[:PIECE]  # always one piece: none is left over from a longer one
+        parts.append(f"about {duration(left)} left")
+    return "\n\n".join(parts)[:PIECE]  # always one piece, so that none remains from a longer note
 
 
-def complete(study: optuna.Study, wanted: int, budget_kframes: float, in_a_hurry: bool = False) -> None:
-    """Save the study's note as it is now, and before that those that no worker could: of trials that died, or whose worker did.
+def complete(study: optuna.Study, wanted: int, budget_kframes: float, study_only: bool = False) -> None:
+    """Save the notes that no worker could, of trials that failed or whose worker died, and then the study's note.
 
-    Who is `in_a_hurry` leaves these to the next command.
+    study_only: leave the notes of trials to the next command.
     """
     trials = study.get_trials(deepcopy=False)
-    there = {} if in_a_hurry else storage_of(study).get_study_system_attrs(study_id(study))
-    for trial in () if in_a_hurry else trials:
-        if trial.state.is_finished() and f"dashboard:{trial_id(trial)}:note_ver" not in there:
+    saved = {} if study_only else storage_of(study).get_study_system_attrs(study_id(study))
+    for trial in () if study_only else trials:
+        if trial.state.is_finished() and f"dashboard:{trial_id(trial)}:note_ver" not in saved:
             save(study, note(trial, budget_kframes), trial)
     save(study, board(trials, wanted, budget_kframes, idle=0), version=len(trials))
 
 
 def save(study: optuna.Study, body: str, trial: optuna.Trial | FrozenTrial | None = None, version: int = 1) -> None:
-    """Keep the note of a study, or of one of its trials, where the dashboard looks for it.
+    """Save the note of a study, or of one of its trials, where the dashboard reads it.
 
-    Written as `optuna_dashboard.save_note` does, which brings scikit-learn along and reads the notes of all trials, twice.
+    Does what `optuna_dashboard.save_note` does, which would import scikit-learn and read the notes of all trials twice.
     """
     place = "" if trial is None else f"{trial_id(trial)}:"
     pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
@@ -79,7 +76,6 @@ def save(study: optuna.Study, body: str, trial: optuna.Trial | FrozenTrial | Non
 
 
 def _figures(trial: FrozenTrial) -> str:
-    says = {"val_loss": number, "train_loss": number, "grad_norm_median": norm, "grad_norm_p95": norm}
-    shares = ("diagonality", "alignment_score", "coverage", "gate_accuracy")
-    says |= dict.fromkeys(shares, share)
-    return ", ".join(f"{name.replace('_', ' ')} {say(trial.user_attrs.get(name))}" for name, say in says.items())
+    formats = {"val_loss": number, "train_loss": number, "grad_norm_median": norm, "grad_norm_p95": norm}
+    formats |= dict.fromkeys(("diagonality", "alignment_score", "coverage", "gate_accuracy"), share)
+    return ", ".join(f"{name.replace('_', ' ')} {text(trial.user_attrs.get(name))}" for name, text in formats.items())

@@ -1,4 +1,4 @@
-"""The console where nobody watches live: a line per report, a line per finished trial, the closing page."""
+"""The console in a pipe or a file: a line for each report, a line for each finished trial, the closing page."""
 
 from typing import TextIO
 
@@ -6,12 +6,26 @@ from rich.console import Console
 from rich.text import Text
 
 from objective.display.closing_page import closing
-from objective.display.formatting import ended, header, kframes, norm, number, one_line, settings, share
-from objective.events.types import Event, Reported, Resumed, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+from objective.display.formatting import kframes, norm, number, one_line, settings, share
+from objective.display.rows import study_header, trial_row
+from objective.events.types import (
+    Event,
+    Phase,
+    Reported,
+    Resumed,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialStarted,
+    Warned,
+)
 
 
 class PlainLines:
-    """Writes lines to `stream`, each flushed. Quiet leaves only the finished trials and the closing page."""
+    """A sink that writes lines to `stream`, each flushed.
+
+    quiet: only finished trials, warnings, the announcement of a stop, and the closing page.
+    """
 
     name = "console"
 
@@ -26,27 +40,34 @@ class PlainLines:
             case StudyStarted():
                 self.wanted = event.wanted
                 if not self.quiet:
-                    self.console.print(header(event))
+                    self.console.print(study_header(event))
                     self.console.print()
             case TrialStarted():
                 self.budget_kframes = event.budget_kframes
-                if not self.quiet:
-                    self._line(started(event, self.wanted))
+                self._detail(started(event, self.wanted))
             case Resumed():
-                if not self.quiet:
-                    self._line(resumed(event))
+                self._detail(resumed(event))
             case Reported():
-                if not self.quiet:
-                    self._line(reported(event, self.budget_kframes))
+                self._detail(reported(event, self.budget_kframes))
+            case Phase():
+                line = f"trial {event.number}  {one_line(event.name)}"
+                if event.stopping:
+                    self._line(line)
+                else:
+                    self._detail(line)
             case TrialEnded():
-                self._line(Text("  ").join(ended(event, self.console.options.ascii_only)))
+                self._line(Text("  ").join(trial_row(event, self.console.options.ascii_only)))
             case Warned():
                 self._line(f"warning: {one_line(event.sentence)}")
             case StudyEnded():
                 closing(self.console, event)
 
     def close(self) -> None:
-        """The stream belongs to the caller."""
+        """Do nothing: the stream belongs to the caller."""
+
+    def _detail(self, line: str) -> None:
+        if not self.quiet:
+            self._line(line)
 
     def _line(self, line: str | Text) -> None:
         self.console.print(line if isinstance(line, Text) else Text(line), soft_wrap=True)
@@ -54,16 +75,16 @@ class PlainLines:
 
 
 def started(event: TrialStarted, wanted: int) -> str:
-    head = f"trial {event.number}  starts as {event.ordinal} of {wanted}, {one_line(event.origin)}"
-    return f"{head}: {settings(event.params)}" if event.params else head
+    line = f"trial {event.number}  starts, {event.finished} of {wanted} finished, {one_line(event.origin)}"
+    return f"{line}: {settings(event.params)}" if event.params else line
 
 
 def resumed(event: Resumed) -> str:
-    return f"trial {event.number}  goes on at {kframes(event.kframes)} kframes, where trial {event.of} was"
+    return f"trial {event.number}  resumes at {kframes(event.kframes)} kframes from the snapshot of trial {event.of}"
 
 
 def reported(event: Reported, budget_kframes: float) -> str:
-    """`trial 3  120/500 kframes  loss 1.234 val 0.987  grad 1.2/3.4  diag .81 align .55 gate .97  STABLE` and the findings.
+    """Return `trial 3  120/500 kframes  loss 1.2 val 0.9  grad 1.2/3.4  diag .81 align .55 gate .97  STABLE` and the findings.
 
     The gradient norms are the median and the 95th percentile.
     """

@@ -1,4 +1,4 @@
-"""What a study says about itself, read from its storage: finished trials, the best, the closing table."""
+"""Summarise a study from its storage: counts of outcomes, frames saved, time left, and the closing page."""
 
 import warnings
 from collections import Counter
@@ -14,17 +14,17 @@ from objective.events.types import StudyEnded, TrialEnded
 from storage.outcome import STOPPED, finished, healthy, is_finished, outcome, pruned, rank, reason, state
 from storage.paths import trial_folder
 
-ROWS = 8
-ENOUGH = 8
+ROWS = 8  # of the closing page
+ENOUGH = 8  # complete trials for importances that are more than chance
 
 
 def outcomes(trials: Iterable[FrozenTrial]) -> Counter[str]:
-    """How many of these finished trials are healthy, sick, pruned."""
+    """Return how many of these finished trials are healthy, sick, pruned."""
     return Counter(str(outcome(trial)) for trial in trials)
 
 
 def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[str, float]:
-    """What stopping these finished trials early has saved, by what stopped them."""
+    """Return the kframes saved by stopping these finished trials early, by the rule that stopped them."""
     saved: dict[str, float] = {}
     for trial in filter(pruned, trials):
         by = trial.user_attrs["pruned_by"]
@@ -33,9 +33,9 @@ def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[
 
 
 def seconds_left(trials: Iterable[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 0) -> float:
-    """How long a study may still take, from the mean of its finished trials and what the running ones have done.
+    """Return how long a study may still take, from the mean of its finished trials and the progress of the running ones.
 
-    idle: workers between two trials. 0 where nothing is known, or nobody works.
+    idle: workers between two trials. 0 where there is no finished trial, or no worker.
     """
     trials = list(trials)
     done = [trial for trial in trials if is_finished(trial)]
@@ -49,13 +49,13 @@ def seconds_left(trials: Iterable[FrozenTrial], wanted: int, budget_kframes: flo
 
 
 def reached(trial: FrozenTrial) -> float:
-    """The kframes of a running trial at its last report."""
+    """Return the kframes of a running trial at its last report."""
     record = trial.user_attrs.get("health", {})
     return float(record["kframes"][-1]) if record.get("kframes") else float(trial.user_attrs.get("from_kframes", 0.0))
 
 
 def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEnded:
-    """The end of a finished trial, as far as its study knows it; `folder` is that of the study."""
+    """Return the end of a finished trial as far as the study has stored it; `folder` is that of the study."""
     known = trial.user_attrs
     kframes = known.get("kframes", 0.0)
     return TrialEnded(
@@ -70,11 +70,12 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
         saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
         folder=trial_folder(folder, trial.number),
         last=None,
+        severity=known.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
     )
 
 
 def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
-    """The closing page of a study, from its storage."""
+    """Return the content of the closing page of a study."""
     trials = finished(study)
     differing = {
         name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
@@ -93,21 +94,23 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
 
 
 def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
-    """How many repairs rank before their parents, and how many repairs there were. A trial that a rule stopped is better than
-    none: how far it was past its level does not compare with another rule's."""
-    known = {trial.number: trial for trial in trials}
-    pairs = [(trial, known[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
+    """Return how many repairs rank before their parents, and how many repairs there were.
+
+    A repair that a rule stopped is never better: how far it was past its level does not compare with another rule's.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    pairs = [(trial, by_number[trial.user_attrs["repair_of"]]) for trial in trials if "repair_of" in trial.user_attrs]
     return sum(rank(repair)[0] < STOPPED and rank(repair) < rank(parent) for repair, parent in pairs), len(pairs)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much each parameter mattered (PED-ANOVA); empty while fewer than ENOUGH complete trials leave it to chance."""
+    """Return how much each parameter mattered for the value (PED-ANOVA); empty with fewer than ENOUGH complete trials."""
     complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
     if len(complete) < ENOUGH:
         return {}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of parameters that few trials have: they come out near zero
+            warnings.simplefilter("ignore", UserWarning)  # for parameters that few trials have: they come out near zero
             found = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError):  # no parameter is common to all, or none varies
         return {}
@@ -115,12 +118,12 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def short(name: str) -> str:
-    """`training.learning_rate` -> `learning_rate`; the switch `loss.guided_weight.on` keeps the name of what it switches."""
+    """Return `learning_rate` for `training.learning_rate`; the switch `loss.guided_weight.on` becomes `guided_weight.on`."""
     return ".".join(name.split(".")[1:])
 
 
 def described(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as a person reads them: a switch is only shown where it is off."""
+    """Return parameters as a person reads them: a switch is only shown where it is off."""
     shown = {short(name): value for name, value in params.items() if not name.endswith(".on")}
     return shown | {short(name).removesuffix(".on"): "off" for name, value in params.items() if value is False}
 

@@ -1,4 +1,4 @@
-"""One event out to every sink. A sink may die; the trial may not."""
+"""Hand every event to every sink. A sink may fail; the trial continues without it."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -12,30 +12,30 @@ log = logging.getLogger(__name__)
 
 
 class Sinks:
-    """Itself a sink: hands each event to all of `sinks`, in order. One that raises is closed and never called again.
+    """A sink that hands each event to all of `sinks`, in order. One that raises is closed and never called again.
 
-    Use it as a context manager, so that the terminal is given back whatever happens inside.
+    A context manager, so that the terminal is given back whatever happens inside.
     """
 
     name = "sinks"
 
     def __init__(self, sinks: Iterable[Sink]) -> None:
         self._live = list(sinks)
-        self._turn = RLock()  # who watches the views speaks in a thread of his own
+        self._turn = RLock()  # other threads emit, too: the watch over the views, the phases of a trial
 
     def emit(self, event: Event) -> None:
         with self._turn:
             for sink in tuple(self._live):
-                if not _survives(sink, lambda sink=sink: sink.emit(event)):  # type: ignore[misc]
+                if not _succeeds(sink, lambda sink=sink: sink.emit(event)):  # type: ignore[misc]
                     self._live.remove(sink)
-                    _survives(sink, sink.close)
+                    _succeeds(sink, sink.close)
 
     def close(self) -> None:
-        """Closes each sink once, the last one first. A second call does nothing."""
+        """Close each sink once, the last one first. A second call does nothing."""
         with self._turn:
             while self._live:
                 sink = self._live.pop()
-                _survives(sink, sink.close)
+                _succeeds(sink, sink.close)
 
     def __enter__(self) -> Self:
         return self
@@ -44,11 +44,10 @@ class Sinks:
         self.close()
 
 
-def _survives(sink: Sink, call: Callable[[], None]) -> bool:
+def _succeeds(sink: Sink, call: Callable[[], None]) -> bool:
     try:
         call()
-    # Broad on purpose: a dead network or terminal must not cost hours of training. SystemExit is what rich makes of a closed
-    # pipe.
+    # Broad on purpose: a lost network or terminal must not cost hours of training. rich raises SystemExit for a closed pipe.
     except (Exception, SystemExit) as error:
         log.warning("%s is muted for the rest of the run: %s: %s", sink.name, type(error).__name__, error)
         log.debug("%s raised here", sink.name, exc_info=True)

@@ -1,7 +1,7 @@
-"""The JSON lines of a study as its readers see them, while they grow: `events.jsonl`, and every trial's `reports.jsonl`.
+"""Read the log of a study while it grows: `events.jsonl`, and every trial's `reports.jsonl`.
 
-A line counts once its newline is there. One that a crash has torn, and that a later writer ended, is no record: it is left out
-and counted. Nothing is kept about what was read but the number of bytes, so who starts again from nothing finds the same.
+A line is complete once it has its newline. One that a crash has torn, and that a later writer ended, is no record: it is left
+out and counted. The only state is the number of bytes read, so a reader that restarts finds the same.
 """
 
 import hashlib
@@ -15,25 +15,25 @@ from typing import Any
 from model.errors import BadInput
 from model.report import Report
 from objective.events.log_writer import record
-from storage.outcome import Outcome, outcome_of
+from storage.outcome import RUNNING, Outcome, order, outcome_of
 from storage.paths import trial_folder
 
 
 class NoStudyLog(BadInput):
-    """There is no study of this name, or nothing of it to read."""
+    """There is no study of this name, or it has no log."""
 
 
 class Lines:
-    """The records of one file, each of them once. The file may not be there yet, and may grow at any time."""
+    """The records of one file, each of them once. The file may not exist yet, and may grow at any time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.position = 0  # bytes read: whole lines
-        self.torn = 0  # lines among them that are no record
+        self.position = 0  # bytes of the complete lines that were read
+        self.torn = 0  # lines among them that are no records
         self._first = b""  # line
 
     def replaced(self) -> bool:
-        """Whether there is another file now than the one that was read."""
+        """Return whether the file is another one than the one that was read."""
         try:
             with self.path.open("rb") as file:
                 return file.read(len(self._first)) != self._first
@@ -41,7 +41,7 @@ class Lines:
             return False
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """What was added since the last time."""
+        """Yield the records that were added since the last call."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -53,24 +53,24 @@ class Lines:
                     return
                 self._first = self._first or line
                 self.position += len(line)
-                if (known := record(line)) is None:
+                if (found := record(line)) is None:
                     self.torn += 1
                 else:
-                    yield known
+                    yield found
 
 
 @dataclass(slots=True)
 class Trial:
-    """What the events say of a trial. Its reports are in a file of its own: `StudyLog.reports`."""
+    """A trial according to the events. Its reports are in a file of its own: `StudyLog.reports`."""
 
     number: int
     began: str  # UTC in ISO 8601
     params: dict[str, Any] = field(default_factory=dict)
     origin: str = "sampled"
     budget_kframes: float = 0.0
-    again_of: int | None = None  # the trial whose point it has, and which a machine stopped
-    end: dict[str, Any] | None = None  # its TrialEnded; `health` stands for its last report
-    lost: bool = False  # its worker died without a word, and another trial has its point
+    again_of: int | None = None  # the trial that a machine stopped, and whose configuration this one has
+    end: dict[str, Any] | None = None  # its TrialEnded, with the `health` of its last report
+    lost: bool = False  # its worker died before it could log an end, and another trial has its configuration
 
     @property
     def state(self) -> str:
@@ -79,34 +79,50 @@ class Trial:
 
     @property
     def healthy(self) -> bool:
-        """Ran to its end and breaks no constraint."""
+        """Whether it ran to its end and meets every target."""
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        """The key that sorts trials the best first; one that runs comes before those that failed."""
+        if self.state == "RUNNING":
+            return RUNNING, 0.0, self.number
+        end = self.end or {"value": None, "violations": {}, "pruned_by": None}
+        violations, severity = end["violations"].values(), end.get("severity", 1.0)
+        key = order(
+            outcome_of(self.state, violations),
+            value=end["value"],
+            violations=violations,
+            pruned_by=end["pruned_by"],
+            severity=float("inf") if severity is None else severity,
+        )
+        return *key, self.number
 
 
 class StudyLog:
-    """A study's folder, read again and again: `look` says which trials have news."""
+    """A study's log, read repeatedly: `look` returns the trials with news."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.identity = ""  # of this study: no other study_log has it, wherever the folder is moved to
+        self.identity = ""  # a hash of its first event, which stays the same where the folder is moved to
         self.began = ""  # UTC in ISO 8601
         self.trials: dict[int, Trial] = {}
         self.started: dict[str, Any] = {}  # the newest StudyStarted
         self.end: dict[str, Any] | None = None  # the StudyEnded that followed it
         self._events = Lines(folder / "events.jsonl")
-        self._again: dict[int, int] = {}  # trial -> the one that has its point now
-        self._sizes: dict[int, int] = {}  # of the reports of trials that have not ended
-        self._torn: dict[int, int] = {}  # among the reports, by trial
+        self._again: dict[int, int] = {}  # trial -> the next one of its configuration
+        self._sizes: dict[int, int] = {}  # bytes of the reports of trials that have not ended
+        self._torn: dict[int, int] = {}  # torn lines among the reports, by trial
 
     @property
     def torn(self) -> int:
-        """Lines that are no record, of those read."""
+        """Lines that were read and are no records."""
         return self._events.torn + sum(self._torn.values())
 
     def look(self) -> list[int | None]:
-        """The trials with news since the last look, oldest news first; None where it is the study that has some."""
+        """Return the trials with news since the last call, the oldest news first; None stands for news of the study."""
         news: dict[int | None, None] = {}
-        if self._events.replaced():  # the folder was deleted, and the study begun anew
+        if self._events.replaced():  # the folder was deleted, and the study created again
             self._events, self.identity = Lines(self._events.path), ""
         for event in self._events.new():
             if not self.identity:
@@ -117,7 +133,7 @@ class StudyLog:
                 news[None] = None
             elif number is not None:
                 if event["event"] == "TrialStarted" and number in self.trials:
-                    self._begin(event)  # the database was deleted, and the study of this name begun anew
+                    self._begin(event)  # the database was deleted, and a study of this name created again
                     news = {None: None}
                 news[number] = None
                 self._trial(number, event)
@@ -127,14 +143,14 @@ class StudyLog:
         return list(news)
 
     def reports(self, number: int) -> list[Report]:
-        """All reports of a trial so far; of one that goes on from an earlier trial, also those up to there."""
+        """Return all reports of a trial so far; for one that resumed from an earlier trial, also the reports up to there."""
         lines = Lines(trial_folder(self.folder, number) / "reports.jsonl")
         found = [Report.from_dict(record) for record in lines.new()]
         self._torn[number] = lines.torn
         return found
 
-    def point(self, number: int) -> list[Trial]:
-        """The trials that have the point of this one, the oldest first: each goes on where a machine stopped the one before."""
+    def attempts(self, number: int) -> list[Trial]:
+        """Return all trials with the configuration of this one, the oldest first: each resumes from the one before."""
         first = self.trials[number]
         while first.again_of in self.trials:
             first = self.trials[first.again_of]
@@ -161,14 +177,14 @@ class StudyLog:
             trial.budget_kframes = event["budget_kframes"]
             again = re.search(r", again after trial (\d+)$", trial.origin)
             if again:
-                self._goes_on(trial, int(again[1]))
+                self._resumes(trial, int(again[1]))
         elif event["event"] == "Resumed":
-            self._goes_on(trial, event["of"])
+            self._resumes(trial, event["of"])
         elif event["event"] == "TrialEnded":
             last = event["last"] or {}
-            trial.end = event | {"last": None, "health": last.get("health")}  # the whole of it is among the reports
+            trial.end = event | {"last": None, "health": last.get("health")}  # the report itself is among the reports
 
-    def _goes_on(self, trial: Trial, before: int) -> None:
+    def _resumes(self, trial: Trial, before: int) -> None:
         trial.again_of = before
         if before in self.trials:
             self._again[before] = trial.number
@@ -184,9 +200,9 @@ class StudyLog:
 
 
 def open_study_log(out: Path, study: str) -> StudyLog:
-    """The study_log of a study that is there. Raises NoStudyLog, with the names of those that are."""
+    """Return the log of an existing study. Raises NoStudyLog, with the names of those that have one."""
     if (out / study / "events.jsonl").is_file():
         return StudyLog(out / study)
     names = sorted(file.parent.name for file in out.glob("*/events.jsonl"))
-    there = f"say one of {', '.join(names)}" if names else "no folder there has any, say --out"
-    raise NoStudyLog(f"need the name of a study with lines in {out}, got {study}: {there}")
+    way_out = f"choose one of {', '.join(names)}" if names else "no study there has one, choose another --out"
+    raise NoStudyLog(f"need the name of a study with a log in {out}, got {study}: {way_out}")

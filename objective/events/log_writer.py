@@ -1,9 +1,9 @@
-"""The record on disk: one JSON object a line, for people with `tail -f` and `jq` and for replaying curves.
+"""Write the log of a study: one JSON object a line, for people with `tail -f` and `jq`, and for views that read it.
 
-`trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`; `events.jsonl` in the study's folder holds
-every event but `Progressed`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so several
-workers may share one. Where a command was killed after it had told the study of an end and before it had written it down, the
-next one does (`complete`).
+`trial-00012/reports.jsonl` holds the trial's reports with the fields of `Report`. `events.jsonl` in the study's folder holds
+every event but `Progressed` and `Phase`, with its kind (`event`) and its UTC time (`at`). Both only grow, a line at a time, so
+several workers may share one. Where a command was killed after the study had stored an end and before the line was written, the
+next command writes it (`complete`).
 """
 
 import json
@@ -17,63 +17,63 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from objective.events.types import Event, Progressed, Reported, Resumed, TrialEnded
+from objective.events.types import Event, Phase, Progressed, Reported, Resumed, TrialEnded
 from storage.paths import trial_folder
 
 log = logging.getLogger(__name__)
-# Half a character, which no other file can hold: so a file name is written that is no text.
+# A lone surrogate: how a file name is written that is no valid text. Other file formats cannot hold it.
 _LONE = re.compile(rb"(?<!\\)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class JsonLines:
-    """Writes the record of one study into its folder, `runs/<study>`."""
+    """A sink that writes the log of one study into its folder, `runs/<study>`."""
 
     name = "jsonl"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._due: list[tuple[Path, dict[str, Any]]] = []  # lines that a full disk, say, has kept from being written
+        self._due: list[tuple[Path, dict[str, Any]]] = []  # lines that could not be written yet, because of a full disk, say
         self._late = False
 
     def emit(self, event: Event) -> None:
-        if isinstance(event, Progressed):
+        if isinstance(event, Progressed | Phase):
             return
         if isinstance(event, Reported | Resumed):
             file = trial_folder(self.folder, event.number) / "reports.jsonl"
             for report in event.reports if isinstance(event, Resumed) else (event.report,):
                 self._due.append((file, report.as_dict()))
         if isinstance(event, Resumed):
-            event = replace(event, reports=())  # they stand in that file, and among the events of the trial before
+            event = replace(event, reports=())  # they are in that file, and among the events of the earlier trial
         at = datetime.now(UTC).isoformat(timespec="seconds")
         self._due.append((self.folder / "events.jsonl", {"event": type(event).__name__, "at": at, **asdict(event)}))
         self._write()
 
     def close(self) -> None:
-        """Nothing is held open between two lines."""
+        """Write what is due; no file is held open between two lines."""
         self._write()
 
     def _write(self) -> None:
-        """All that is due, in order; what cannot be written now stays due."""
+        """Write all that is due, in order; what cannot be written now stays due."""
         try:
             while self._due:
                 append(*self._due[0])
                 del self._due[0]
         except OSError as why:
             if not self._late:
-                log.warning("the JSON lines wait, the next event tries to write them again: %s", why)
+                log.warning("the log cannot be written now, the next event retries: %s", why)
             self._late = True
         else:
             self._late = False
 
 
 def complete(folder: Path, ends: Iterable[TrialEnded]) -> None:
-    """Write down those of `ends` that stand in no line."""
+    """Write those of `ends` that are not in the log."""
     file, start = folder / "events.jsonl", b'{"event": "TrialEnded"'
     written = set()
     if file.exists():
         with file.open("rb") as lines:
             ended = (record(line) for line in lines if line.startswith(start))
-            written = {known["number"] for known in ended if known is not None}
+            written = {end["number"] for end in ended if end is not None}
     sink = JsonLines(folder)
     for event in ends:
         if event.number not in written:
@@ -81,7 +81,7 @@ def complete(folder: Path, ends: Iterable[TrialEnded]) -> None:
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Adds `record` as one line of UTF-8. Non-finite numbers become null; a line that a crash has torn is ended first."""
+    """Append `record` as one line of UTF-8. Non-finite numbers become null; a line that a crash has torn is ended first."""
     line = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
@@ -94,12 +94,12 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 
 def record(line: bytes) -> dict[str, Any] | None:
-    """What `append` wrote; None for a line that a crash has torn, and that a later writer ended."""
+    """Return what `append` wrote; None for a line that a crash has torn, and that a later writer ended."""
     try:
-        known = json.loads(_LONE.sub(b"?", line))
+        value = json.loads(_LONE.sub(b"?", line))
     except ValueError:
         return None
-    return known if isinstance(known, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What happens in a study, as values. The worker makes them, the sinks show them; nothing here does anything."""
+"""Events of a study, as values: workers create them, sinks show or record them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ class StudyStarted:
     name: str
     storage: str  # URL without its password
     folder: Path  # runs/<study>
-    wanted: int  # finished trials asked for
-    finished: int  # of them there already
+    wanted: int  # finished trials requested
+    finished: int  # trials of earlier commands among them
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
 
@@ -26,21 +26,23 @@ class TrialStarted:
     params: dict[str, Any]
     origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
     budget_kframes: float
+    finished: int = 0  # trials of the study, by whatever worker, when this one started
+    changes: tuple[str, ...] = ()  # a sentence for each setting of a recipe that the space adapts, or that a repair changes
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A trial goes on from the snapshot of an earlier one of its lineage."""
+    """A trial resumes from the snapshot of an earlier one of its lineage."""
 
     number: int
     of: int  # the trial that a machine stopped
-    kframes: float  # where it goes on
+    kframes: float  # where it resumes
     reports: tuple[Report, ...]  # those up to there
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """Between two reports: how far the frames are. Often; a sink that writes to disk or a network ignores it."""
+    """Frames seen between two reports. Frequent: a sink that writes to a disk or a network ignores it."""
 
     number: int
     kframes: float
@@ -53,6 +55,15 @@ class Reported:
     report: Report
     status: str  # STABLE | ATTENTION | CRITICAL, computed from the health levels
     findings: tuple[str, ...] = ()  # what raised it, a sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a running trial does apart from training, for a person who waits for it."""
+
+    number: int
+    name: str  # "evaluating: synthesising 5 sentences", "stopping: saving its snapshot (interrupted)"
+    stopping: bool = False  # a person or the clock wants it to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class TrialEnded:
     folder: Path
     last: Report | None
     is_best: bool = False
+    severity: float = 0.0  # how far past its level the rule was that pruned it
 
     @property
     def healthy(self) -> bool:
@@ -77,7 +89,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What a person should know at once, whatever else is shown."""
+    """A sentence that a person should see at once, also in a quiet console."""
 
     sentence: str
 
@@ -95,11 +107,11 @@ class StudyEnded:
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
 
 
-Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | TrialEnded | Warned | StudyEnded
+Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | Phase | TrialEnded | Warned | StudyEnded
 
 
 class Sink(Protocol):
-    """Something that watches. It may raise: it is then muted for the rest of the run, and the trial goes on."""
+    """A receiver of events. Where it raises, it is muted for the rest of the run, and the trial continues."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Parsers of the commands, and the way from a parser to its program.
+"""Parse the arguments of a command and start its program.
 
 A command is a parser, which loads nothing heavy so that `--help` answers at once, and a program: a module with a function
 `run(parsed) -> exit code`, imported once the arguments have been accepted.
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that is typed: its parser and its program.
+    """A command of the command line: its parser and its program.
 
     name: as in `tacotune NAME` and `python -m objective.NAME`. program: the module whose `run` does the work. about: what
     `--help` prints. arguments: adds the command's own arguments to its parser.
@@ -60,31 +60,31 @@ class Command:
         parsed = parser.parse_args(typed)
         parsed.typed = typed
         try:
-            endings = import_module("objective.runtime.endings")  # knows the databases' exceptions, which takes seconds to load
+            endings = import_module("objective.runtime.endings")  # imports the databases' exceptions, which takes seconds
         except KeyboardInterrupt:
             return 130
         return int(endings.run(self.program, parsed))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: `: did you mean --trials?`, or nothing where no known name is near."""
+    """Return the end of an error about an unknown name: `: did you mean --trials?`, or "" where no known name is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f": did you mean {close[0]}?" if close else ""
 
 
 def typed_name(name: str) -> str:
-    """The command `name` as this process was started: `tacotune NAME` or `python -m objective.NAME`."""
+    """Return a command in the form in which this process was started: `tacotune NAME` or `python -m objective.NAME`."""
     return f"{FRONT_DOOR} {name}" if Path(sys.argv[0]).stem == FRONT_DOOR else f"python -m objective.{name}"
 
 
 def as_typed(name: str) -> str:
-    """The same, ready to be typed in this environment: with the path of a program that the shell does not find by its name."""
+    """Return the same, ready to be typed in this environment: with the program's path where the shell needs it."""
     program, _, rest = typed_name(name).partition(" ")
     return f"{in_this_environment(program)} {rest}"
 
 
 def in_this_environment(program: str) -> str:
-    """How to type a program of this Python environment: its path, unless the shell finds it by its name."""
+    """Return how to type a program of this Python environment: its path, unless the shell finds it by its name."""
     path = Path(sys.executable).with_name(program)
     if not path.exists() or shutil.which(program) == str(path):
         return program

@@ -1,4 +1,4 @@
-"""How a command ends: one table from exceptions to an exit code and a sentence. All others are bugs and show a traceback."""
+"""End a command: one table from exceptions to an exit code and a sentence. All other exceptions are bugs with a traceback."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from objective.runtime.errors import MACHINE, machine_failure
 
 Sentence = Callable[[BaseException], str | None]
 
-FIRST_RANK_S = 20.0  # for which the first of torchrun's processes may speak before the others do
+FIRST_RANK_S = 20.0  # for which torchrun's other processes wait, so that the first one can print the error
 
 
 def _machine_sentence(why: BaseException) -> str | None:
@@ -20,7 +20,7 @@ def _machine_sentence(why: BaseException) -> str | None:
     return failure and f"the machine failed: {failure}: fix that, then type the same command again to continue"
 
 
-# Exceptions, exit code, sentence; where the sentence is None, it is none of these after all.
+# Exceptions, exit code, sentence; an exception whose sentence is None is a bug after all.
 ENDINGS: tuple[tuple[tuple[type[BaseException], ...], int, Sentence], ...] = (
     ((BadInput,), 2, str),
     ((KeyboardInterrupt,), 130, lambda why: "interrupted"),
@@ -42,7 +42,7 @@ def run(program: str, parsed: argparse.Namespace) -> int:
 
 
 def ending(why: BaseException) -> tuple[int, str | None]:
-    """The exit code and the sentence of an exception; no sentence for a bug of ours."""
+    """Return the exit code and the sentence of an exception; the sentence is None for a bug."""
     for kinds, code, sentence in ENDINGS:
         if isinstance(why, kinds):
             return code, sentence(why)
@@ -50,7 +50,7 @@ def ending(why: BaseException) -> tuple[int, str | None]:
 
 
 def _print(sentence: str) -> None:
-    """Print to stderr. torchrun ends all ranks as soon as one has ended, so the others give the first one time to speak."""
+    """Print to stderr. torchrun ends all ranks as soon as one has ended, so the others give the first one time to print."""
     if int(os.environ.get("RANK", "0")) > 0:
         try:
             time.sleep(FIRST_RANK_S)

@@ -18,27 +18,29 @@ PAUSED = "paused"  # attribute of a study
 
 
 def paused(study: optuna.Study) -> bool:
+    """Return whether a study is paused."""
     return bool(study.user_attrs.get(PAUSED, False))
 
 
 def pause(study: optuna.Study, on: bool) -> None:
+    """Pause a study, or resume it where `on` is False."""
     study.set_user_attr(PAUSED, on)
 
 
 def stop(study: optuna.Study, number: int) -> bool:
-    """End a running trial; False where no running trial has that number."""
+    """End a running trial; return False where no running trial has that number."""
     running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
     if number not in running:
         return False
     try:
         fail(study, running[number])
-    except UpdateFinishedTrialError:  # it ended at this moment
+    except UpdateFinishedTrialError:  # it has ended in between
         return False
     return True
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """The program of `steer`. Raises BadInput where there is no such study or no such running trial."""
+    """Run the command `steer`. Raises BadInput where there is no such study or no such running trial."""
     study = existing_study(url_of(parsed.storage, parsed.out), parsed.study)
     if parsed.what == "stop":
         if not stop(study, parsed.trial):

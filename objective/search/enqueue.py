@@ -1,7 +1,8 @@
-"""What is tried before the sampler is asked: points that come again, then the recipes, then repairs.
+"""Enqueue the configurations that are tried before the sampler proposes any: retries, then recipes, then repairs.
 
-It is decided when the next point is asked for, from what the study holds, and one thing at a time: so a study that stopped in
-between owes the same, and what it owes comes first. Two workers may enqueue one thing at the same moment: see `doubled`.
+This is decided before each trial, from the trials of the study alone, and one configuration at a time. So an interrupted study
+continues with the same configurations in the same order. Two workers may enqueue the same one at the same moment: see
+`is_duplicate` in storage/lineage.py.
 """
 
 from collections.abc import Sequence
@@ -9,41 +10,43 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.search.repair import depth, owed
+from objective.search.repair import depth, next_repair
 from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
-from storage.lineage import enqueue_owed, ordinal, point
+from storage.lineage import enqueue_retries, ordinal, parameters_of
 from storage.outcome import reason
 
 
-def fill(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str], deepest: int) -> None:
-    """Enqueue what is due after `trials`, if anything; `deepest` is how many repairs one point may have."""
-    if enqueue_owed(study, trials) or any(trial.state == TrialState.WAITING for trial in trials):
+def enqueue_next(
+    study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str], max_repairs: int
+) -> None:
+    """Enqueue the next configuration after `trials`, if any; one configuration may have up to `max_repairs` repairs."""
+    if enqueue_retries(study, trials) or any(trial.state == TrialState.WAITING for trial in trials):
         return
-    if not _recipe(study, trials, space, recipes):
-        _repair(study, trials, space, deepest)
+    if not _enqueue_recipe(study, trials, space, recipes):
+        _enqueue_repair(study, trials, space, max_repairs)
 
 
-def _recipe(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str]) -> bool:
-    """The first recipe that no trial is, nor has the point of."""
-    known = {trial.user_attrs.get("origin") for trial in trials}
-    points = [point(trial) for trial in trials]
+def _enqueue_recipe(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str]) -> bool:
+    """Enqueue the first recipe that no trial has tried, neither by name nor by its parameters; return whether there is one."""
+    origins = {trial.user_attrs.get("origin") for trial in trials}
+    tried = [parameters_of(trial) for trial in trials]
     for name in recipes:
         params, changes = space.to_trial_params(load_recipes()[name])
-        if f"recipe {name}" not in known and params not in points:
+        if f"recipe {name}" not in origins and params not in tried:
             attributes = {"k": ordinal(trials, len(trials)), "origin": f"recipe {name}", "changes": changes}
             study.enqueue_trial(params, user_attrs=attributes)
             return True
     return False
 
 
-def _repair(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, deepest: int) -> None:
-    due = owed(trials, space, deepest)
+def _enqueue_repair(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, max_repairs: int) -> None:
+    due = next_repair(trials, space, max_repairs)
     if due is not None:
         parent, repair = due
         lineage = {
             "origin": f"repair of trial {parent.number}",
-            "k": parent.user_attrs["k"],  # the same seed: only what is named differs
+            "k": parent.user_attrs["k"],  # the same seed, so that only the named changes differ
             "repair_of": parent.number,
             "repair_depth": depth(parent) + 1,
             "repair_why": reason(parent),

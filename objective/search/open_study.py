@@ -1,4 +1,4 @@
-"""Create a study, or load it where its values can be compared with those to come."""
+"""Create a study, or load an existing one whose values are comparable with those of new trials."""
 
 import time
 from dataclasses import asdict
@@ -16,9 +16,11 @@ from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
 
+IDENTITY_S = 2.0  # for another process to store the identity of a study that it has created
+
 
 def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pretrained | None) -> dict[str, Any]:
-    """What makes the values of two trials comparable."""
+    """Return the settings that two trials must share for their values to be comparable."""
     return {
         "space": space.fingerprint(),
         "profile": settings.profile,
@@ -36,34 +38,35 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
 def open_study(
     settings: Settings, space: Space, identity: dict[str, Any], storage: optuna.storages.BaseStorage
 ) -> tuple[optuna.Study, list[str]]:
-    """Create the study, or load it. Raises StudyRefused where its values would not be comparable."""
+    """Create the study or load it; return it with notes for the user. Raises StudyRefused where values are not comparable."""
     name = settings.study.name
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name)
         _await_identity(study)
-    known = study.user_attrs.get("identity")
-    if known is None:
+    stored = study.user_attrs.get("identity")
+    if stored is None:
         study.set_user_attr("settings", settings.dump())
-        study.set_user_attr("identity", identity)  # last: it says that the study is ready
+        study.set_user_attr("identity", identity)  # last: it marks the study as ready
         return study, _recipe_notes(settings, space)
-    in_space, others = differences(known, identity, space)
+    in_space, others = differences(stored, identity, space)
     if not in_space and not others and study.user_attrs.get("settings") != settings.dump():
-        study.set_user_attr("settings", settings.dump())  # of the command that was typed last: who watches wants its --trials
+        study.set_user_attr("settings", settings.dump())  # views show the --trials of the last command
     if in_space or others:
         listed = "\n".join(f"  {sentence}" for sentence in [*in_space, *others])
-        along = "" if others else ", or --migrate NEW to take the trials along that the new space still holds"
+        migration = "" if others else ", or --migrate NEW to copy the trials that fit the new space into the study NEW"
         raise StudyRefused(
-            f"study {settings.study.name} was made with other settings, its values could not be compared:\n{listed}\n"
-            f"choose another --study, or type the command it was made with{along}"
+            f"study {settings.study.name} was made with other settings, so values would not be comparable:\n{listed}\n"
+            f"choose another --study, or use the settings it was made with{migration}"
         )
     return study, []
 
 
 def _await_identity(study: optuna.Study) -> None:
-    """Give the worker that may have made the study a moment ago two seconds to say what it is for."""
-    for _ in range(20):
+    """Wait for the process that may have just created the study to store its identity."""
+    deadline = time.monotonic() + IDENTITY_S
+    while time.monotonic() < deadline:
         if "identity" in study.user_attrs or _migration(study).get("owner") == owner():
             return
         time.sleep(0.1)
@@ -75,11 +78,12 @@ def _await_identity(study: optuna.Study) -> None:
 
 
 def _migration(study: optuna.Study) -> dict[str, Any]:
-    """Who copies trials into a study that is not ready, and from where."""
+    """The claim of the process that copies trials into a study that is not ready; empty where there is none."""
     return dict(study.user_attrs.get("migration", {}))
 
 
 def _recipe_notes(settings: Settings, space: Space) -> list[str]:
-    """What the space changes of the recipes that are tried first (objective/search/enqueue.py)."""
+    """Notes on how the space changes the recipes that are tried first (objective/search/enqueue.py)."""
     changed = {name: space.to_trial_params(load_recipes()[name])[1] for name in settings.study.recipes}
-    return [f"recipe {name} as the space allows it: {'; '.join(changes)}" for name, changes in changed.items() if changes]
+    more = "of its settings adapted to the space, see its trial's changes in events.jsonl"
+    return [f"recipe {name}: {len(changes)} {more}" for name, changes in changed.items() if changes]

@@ -1,16 +1,16 @@
 """Record whole learning curves of random configurations: the program of `record` (objective/record.py).
 
 A trial is trained to the end of its budget without a pruner, and depends on the seed and its number k alone. Each finished
-curve is a file of its own, so a recording that was stopped continues where it was. The archive is these files in order, one
-JSON object a line:
+curve is stored in its own file, so an interrupted recording continues where it stopped. The archive holds these files in order,
+one JSON object per line:
 
     {"k": 0, "held_out": false, "params": {...}, "seconds": 41.2, "budget_kframes": 400.0,
      "points": [{"kframes": 16.667, "val_loss": 1.2, ...}, ...],
      "end": {"premature_rate": 0.0, "overrun_rate": 0.2, "alignment_score": 0.4, "mcd_db": 11.0},
      "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
 
-`end` describes free-running synthesis at the end of the training, `kept` that of the snapshot a study would have kept, its best
-(objective/trial/score.py). A missing value is null.
+`end` describes free-running synthesis at the end of the training, `kept` that of the best snapshot, which a study would have
+kept (objective/trial/score.py). A missing value is null.
 """
 
 import argparse
@@ -25,9 +25,8 @@ from typing import Any
 
 import torch
 
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
-from model.text.symbols import symbols
 from model.trainer import Trainer
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
@@ -36,14 +35,14 @@ from objective.settings.device import device_of
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
 from objective.trial.corpus import load_data, load_pretrained, speech_of
-from objective.trial.evaluation import sentences, speak
+from objective.trial.evaluation import evaluate, sentences
 from objective.trial.score import better
-from pruners.health_record import point as measurements
+from pruners.health_record import measurements
 from search_spaces.space import load
 
 
 def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, Any]:
-    """Train trial k to the end; one line of the archive."""
+    """Train trial k to the end of its budget; return its line of the archive."""
     space, corpus, speech, device, pretrained = context
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, targets = settings.budget, settings.health.targets
@@ -51,20 +50,20 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
-        warm_start(trainer.network, symbols(corpus.language), pretrained)
+        warm_start(trainer.network, speech.symbols, pretrained)
     reports: list[Report] = []
     best, weights = None, {}
     for report in trainer.reports():
         reports.append(report)
         if better(report, best, targets):
             best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    asked = sentences(corpus, speech)
-    _, end = speak(trainer.network, asked, device)
+    texts = sentences(corpus, speech)
+    _, end = evaluate(trainer.network, texts, device)
     kept = None
     if best is not None:
         trainer.network.load_state_dict(weights)
-        _, spoken = speak(trainer.network, asked, device)
-        kept = spoken and {"kframes": best.kframes} | asdict(spoken)
+        _, measured = evaluate(trainer.network, texts, device)
+        kept = measured and {"kframes": best.kframes} | asdict(measured)
     return {
         "k": k,
         "params": params,
@@ -83,7 +82,7 @@ def _measurements(report: Report) -> dict[str, Any]:
 
 
 def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
-    """Records the trials of `ks` that have no file yet."""
+    """Record the trials of `ks` that have no file yet."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     pretrained, corpus = load_pretrained(settings), load_data(settings)
@@ -93,19 +92,20 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
         if path.exists():
             continue
         line = record(k, settings, context)
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
-        shown = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
-        print(f"trial {k}: {line['seconds']:.0f} s, {json.dumps(_rounded(shown))}", flush=True)
+        summary = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
+        print(f"trial {k}: {line['seconds']:.0f} s, {json.dumps(_rounded(summary))}", flush=True)
 
 
 def file_of(folder: Path, k: int) -> Path:
+    """Return the path of the curve of trial k."""
     return folder / f"curve-{k:05d}.json"
 
 
 def _rounded(value: Any) -> Any:
-    """Five significant digits: curves that are read again, not resumed."""
+    """`value` with all floats rounded to five significant digits, which is enough for curves that are only read."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):
@@ -125,7 +125,7 @@ def run(parsed: argparse.Namespace) -> int:
         work(settings, range(parsed.worker, parsed.trials, parsed.workers), folder)
         return 0
     first = _held_out_from(folder, settings, parsed)
-    load_data(settings)  # once, before everybody does
+    load_data(settings)  # once, before all workers do
     line = [*python_module("objective.record"), *parsed.typed]
     workers = [subprocess.Popen([*line, "--worker", str(number)], env=environment()) for number in range(parsed.workers)]
     try:
@@ -139,7 +139,7 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command continues", file=sys.stderr)
         return 1
     lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
-    with whole(parsed.archive) as part:
+    with atomic_write(parsed.archive) as part:
         marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
         part.write_text("".join(marked), encoding="utf-8")
     print(f"{parsed.trials} curves in {parsed.archive}")
@@ -147,19 +147,21 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace) -> int:
-    """The first trial that is held out. It stays what it was at first, and so must the settings: curves of two kinds are no
-    archive. SettingsError where they differ."""
-    known = folder / "settings.json"
-    here = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet")}
+    """The first trial that is held out, as in the first recording of this archive unless the command names another one.
+
+    Raises SettingsError where the archive was recorded with other settings: its curves would not be comparable.
+    """
+    file = folder / "settings.json"
+    current = {name: value for name, value in settings.dump().items() if name not in ("out", "threads", "quiet", "pictures")}
     first = parsed.trials // 2
-    if known.exists():
-        before = json.loads(known.read_text(encoding="utf-8"))
-        changed = [name for name in here if before["settings"].get(name) != here[name]]
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        changed = [name for name in current if before["settings"].get(name) != current[name]]
         if changed:
             raise SettingsError([f"{folder} was recorded with other settings ({', '.join(changed)}): choose another --archive"])
         first = before["held_out_from"]
     if parsed.held_out_from is not None:
         first = parsed.held_out_from
-    with whole(known) as part:
-        part.write_text(json.dumps({"held_out_from": first, "settings": here}), encoding="utf-8")
+    with atomic_write(file) as part:
+        part.write_text(json.dumps({"held_out_from": first, "settings": current}), encoding="utf-8")
     return int(first)

@@ -1,6 +1,7 @@
-"""What to try after a sick trial: its diagnosis names a neighbour of its point, which becomes a trial of its own.
+"""Propose a repair of a sick trial: a neighbouring configuration, chosen by the diagnosis and run as a trial of its own.
 
-Nothing is turned in a trial that runs, and one idea is tried at a time, so that a study can say what helped.
+A trial is sick if a health rule stopped it or if it finished but misses a target. A running trial is never changed, and one
+change is tried at a time, so that a study can tell which one helped.
 """
 
 import math
@@ -11,14 +12,15 @@ from typing import Any
 from optuna.trial import FixedTrial, FrozenTrial
 
 from model.config import Loss, Training
+from pruners.rules import SHIPPED_RULES, Cause
 from search_spaces.knobs import values
 from search_spaces.parameters import Value
 from search_spaces.space import Space
-from storage.lineage import point
+from storage.lineage import parameters_of
 from storage.outcome import is_finished
 
-LEAST = 0.05  # relative change of a knob below which a trial of its own would say nothing
-DROPOUT = 0.5  # the highest that is published
+LEAST = 0.05  # relative change of a knob below which a trial would show nothing
+DROPOUT = 0.5  # the highest published value
 
 Point = Mapping[str, Any]
 Moves = Iterator[dict[str, Any]]
@@ -26,17 +28,17 @@ Moves = Iterator[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A neighbour to enqueue, and how it differs: "training.learning_rate 0.0031 -> 0.00155"."""
+    """The parameters of a neighbour to enqueue, and its changes such as "training.learning_rate 0.0031 -> 0.00155"."""
 
     params: dict[str, Any]
     changes: tuple[str, ...]
 
 
 def neighbour(rule: str, settings: Mapping[str, Value], space: Space) -> Repair | None:
-    """What to try instead of `settings` (by dotted name), which `rule` found sick: a point inside the bounds of `space`.
+    """Return the configuration to try instead of `settings`, inside the bounds of `space`.
 
-    `rule` is the name of a health rule or of a missed target. None for what no knob cures (behind its peers, out of memory),
-    and where every knob that would stands at its bound or is not searched.
+    rule: the health rule that stopped the trial, or the target that it misses. settings: the trial's values by dotted name.
+    None where no knob helps (behind its peers, out of memory), or where every knob that would is at its bound or not searched.
     """
     start = values(space.base) | space.fixed
     old = start | dict(settings)
@@ -46,30 +48,31 @@ def neighbour(rule: str, settings: Mapping[str, Value], space: Space) -> Repair 
         new = start | space.suggest(FixedTrial(params))
         if any(_differ(old[knob], new[knob], LEAST) for knob in move):
             changed = [knob for knob in new if _differ(old[knob], new[knob], 1e-9)]
-            return Repair(params, tuple(f"{knob} {_say(old[knob])} -> {_say(new[knob])}" for knob in changed))
+            return Repair(params, tuple(f"{knob} {_format(old[knob])} -> {_format(new[knob])}" for knob in changed))
     return None
 
 
-def owed(trials: Sequence[FrozenTrial], space: Space, deepest: int) -> tuple[FrozenTrial, Repair] | None:
-    """The repair that is due next in a study of these trials, with its parent; None where there is none.
+def next_repair(trials: Sequence[FrozenTrial], space: Space, max_depth: int) -> tuple[FrozenTrial, Repair] | None:
+    """Return the sick trial that is repaired next in a study of `trials`, and its repair; None where there is none.
 
-    Parents that are nobody's repair come first, then in the order of k, so an interrupted study goes on as an undisturbed one.
-    Each is repaired once, no point is tried twice, and repairs are repaired in turn until they are `deepest`.
+    Trials that are no repairs themselves come first, then in the order of their ordinal k, so that an interrupted study
+    continues like an undisturbed one. Each trial is repaired once, no configuration is tried twice, and repairs are repaired in
+    turn up to `max_depth`.
     """
     repaired = {trial.user_attrs.get("repair_of") for trial in trials}
-    known = [point(trial) for trial in trials]
-    ours = [trial for trial in trials if is_finished(trial) and "k" in trial.user_attrs and trial.params]
-    parents = [trial for trial in ours if depth(trial) < deepest and trial.number not in repaired]
+    tried = [parameters_of(trial) for trial in trials]
+    candidates = [trial for trial in trials if is_finished(trial) and "k" in trial.user_attrs and trial.params]
+    parents = [trial for trial in candidates if depth(trial) < max_depth and trial.number not in repaired]
     for parent in sorted(parents, key=lambda trial: (depth(trial), trial.user_attrs["k"])):
         for rule in diagnoses(parent):
             repair = neighbour(rule, space.suggest(FixedTrial(parent.params)), space)
-            if repair is not None and not any(_same(repair.params, other) for other in known):
+            if repair is not None and not any(_same(repair.params, other) for other in tried):
                 return parent, repair
     return None
 
 
 def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
-    """What was wrong with a finished trial: the rule that stopped it, or the targets that it misses, causes before effects."""
+    """Return what is wrong with a finished trial: the rule that stopped it, or the missed targets, causes before effects."""
     if "pruned_by" in trial.user_attrs:
         return (trial.user_attrs["pruned_by"],)
     targets = ("diagonality", "alignment_score", "gate_accuracy", "free_failures")
@@ -79,7 +82,7 @@ def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
 
 
 def depth(trial: FrozenTrial) -> int:
-    """How many repairs led to this trial."""
+    """Return how many repairs led to this trial."""
     return int(trial.user_attrs.get("repair_depth", 0))
 
 
@@ -121,13 +124,17 @@ class Remedy:
     moves: Callable[[Point], Moves] | None = None  # changes to try, in this order; None where no setting cures it
 
 
+REMEDY_OF_CAUSE: dict[Cause, Remedy] = {
+    "exploded": Remedy("exploded", _exploded),
+    "unaligned": Remedy("unaligned", _unaligned),
+    "never_stops": Remedy("never_stops", _never_stops),
+    "overfitted": Remedy("overfitted", _overfitted),
+    "too_slow": Remedy("too_slow", _too_slow),
+}
 REMEDIES: dict[str, Remedy] = {  # by the name of a rule or of a missed target
-    **dict.fromkeys(("grad_norm", "nonfinite", "progress", "relapse"), Remedy("exploded", _exploded)),
-    **dict.fromkeys(("no_alignment", "diagonality", "alignment_score", "coverage"), Remedy("unaligned", _unaligned)),
-    **dict.fromkeys(("gate_accuracy", "free_failures"), Remedy("never_stops", _never_stops)),
+    **{name: REMEDY_OF_CAUSE[rule.cause] for name, rule in SHIPPED_RULES.items()},
+    "free_failures": REMEDY_OF_CAUSE["never_stops"],
     "free_premature": Remedy("stops_too_early", _stops_too_early),
-    "overfit_gap": Remedy("overfitted", _overfitted),
-    **dict.fromkeys(("stagnation", "grad_norm_median"), Remedy("too_slow", _too_slow)),
     "out_of_memory": Remedy("out_of_memory"),
     "peers": Remedy("peers"),
 }
@@ -153,5 +160,5 @@ def _same(one: Point, other: Point) -> bool:
     return one.keys() == other.keys() and not any(_differ(one[name], other[name], 1e-9) for name in one)
 
 
-def _say(value: Value) -> str:
+def _format(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"

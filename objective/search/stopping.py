@@ -1,4 +1,4 @@
-"""When a study ends, apart from somebody's wish and the machine's: enough trials, a value that is reached, a night to save."""
+"""Decide when a study ends by itself: enough trials, a value that is good enough, or trials that all stop at once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,55 +10,60 @@ from optuna.trial import FrozenTrial
 from objective.settings.schema import Settings
 from storage.outcome import best_of, finished, pruned, reason
 
-# What to look at where trial after trial is stopped at its first report, by what stopped them.
-WAYS_OUT = {
+# What to do where consecutive trials are stopped at their first report, by the rule that stopped them.
+ADVICE = {
     "out_of_memory": "lower training.batch_size, or search fewer large networks",
     "nonfinite": "lower the learning rates of the space, or listen to the recordings",
     "grad_norm": "lower the learning rates of the space, or training.clip_norm",
 }
-ANY = "look at their curves.png, and compare the levels under health. with them"
+OTHER_ADVICE = "compare their curves.png with the levels under health."
 
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """Why a worker stopped, and the exit code that says so."""
+    """The reason why a worker stopped, and its exit code."""
 
-    why: str  # "finished", "interrupted", or a sentence
+    reason: str  # "finished", "interrupted", or a sentence
     code: int = 0
-    early: bool = False  # trials were released: the same command goes on with them
+    early: bool = False  # trials were released: the same command continues them
 
 
 class StoppingRules:
-    """Asked before each trial. Trials that had ended when it was made count for the number, not for a row of dead ones."""
+    """Checked before each trial.
+
+    Trials that had finished before this object was created count as finished trials, not as consecutive early stops: a command
+    that is typed again tries again.
+    """
 
     def __init__(self, study: optuna.Study, settings: Settings) -> None:
         self.settings = settings.study
         self.before = {trial.number for trial in finished(study)}
 
-    def end(self, trials: Sequence[FrozenTrial]) -> StopReason | None:
-        """Whether there is an end now that `trials` are finished."""
+    def check(self, trials: Sequence[FrozenTrial]) -> StopReason | None:
+        """Return why the study ends now that `trials` are finished, or None where it continues."""
         if len(trials) >= self.settings.trials:
             return StopReason("finished")
         best = best_of(trials)
         until = self.settings.until
         if until is not None and best is not None and best.value is not None and best.value <= until:
-            return StopReason(f"trial {best.number} reached {best.value:.4g}, the aim was {until:g}")
-        return self._dead([trial for trial in trials if trial.number not in self.before])
+            return StopReason(f"trial {best.number} reached {best.value:.4g}, the goal was {until:g}")
+        return self._all_stopped_early([trial for trial in trials if trial.number not in self.before])
 
-    def _dead(self, trials: list[FrozenTrial]) -> StopReason | None:
-        """Where the newest of `trials` all ended at their first report, the next will do so, too."""
-        row = self.settings.dead_in_a_row
-        newest = sorted(trials, key=lambda trial: (trial.datetime_complete is not None, trial.datetime_complete))[-row - 1 :]
-        if not row or len(newest) <= row or not all(map(at_birth, newest)):
+    def _all_stopped_early(self, trials: list[FrozenTrial]) -> StopReason | None:
+        """Stop where the newest of `trials` were all stopped at their first report, as the next one would be."""
+        limit = self.settings.dead_in_a_row
+        newest = sorted(trials, key=lambda trial: (trial.datetime_complete is not None, trial.datetime_complete))[-limit - 1 :]
+        if not limit or len(newest) <= limit or not all(map(stopped_at_first_report, newest)):
             return None
         causes = Counter(trial.user_attrs["pruned_by"] for trial in newest)
         cause, _ = causes.most_common(1)[0]
         counted = ", ".join(f"{count} by {name}" for name, count in causes.most_common())
-        said = f"{len(newest)} trials in a row were stopped at their first report ({counted})"
-        return StopReason(f"{said}, the last since {reason(newest[-1])}: {WAYS_OUT.get(cause, ANY)}", 1)
+        summary = f"{len(newest)} consecutive trials were stopped at their first report ({counted})"
+        return StopReason(f"{summary}, the last one because {reason(newest[-1])}: {ADVICE.get(cause, OTHER_ADVICE)}", 1)
 
 
-def at_birth(trial: FrozenTrial) -> bool:
-    """Whether a rule stopped a finished trial at its first report."""
-    known = trial.user_attrs
-    return pruned(trial) and known["pruned_by"] != "peers" and len(known.get("health", {}).get("kframes", ())) <= 1
+def stopped_at_first_report(trial: FrozenTrial) -> bool:
+    """Return whether a health rule stopped a finished trial at its first report."""
+    attributes = trial.user_attrs
+    reports = attributes.get("health", {}).get("kframes", ())
+    return pruned(trial) and attributes["pruned_by"] != "peers" and len(reports) <= 1

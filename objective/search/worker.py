@@ -1,8 +1,8 @@
-"""Ask, run, tell: one loop of our own, until the study has the wanted number of finished trials.
+"""Run trials until the study has the wanted number of finished ones: a loop around Optuna's ask-and-tell interface.
 
-COMPLETE is a result, PRUNED a fact about the point, FAIL a fact about the machine. Finished means COMPLETE or PRUNED. The
-point of a trial that fails comes again with its ordinal k and goes on from its last snapshot, and the seed of trial k depends
-on the study's seed and k alone, so that an interrupted study tries what an undisturbed one would have tried.
+A trial is COMPLETE with a result, PRUNED because of its configuration, or FAIL because of the machine. Finished means COMPLETE
+or PRUNED. The configuration of a failed trial is retried: with the same ordinal k, resuming from the last snapshot. The seed of
+trial k depends on the study's seed and k alone, so an interrupted study tries the same configurations as an undisturbed one.
 """
 
 import errno
@@ -26,74 +26,74 @@ from objective.runtime.cli import typed_name
 from objective.runtime.errors import MACHINE, machine_failure
 from objective.runtime.signals import Interrupted
 from objective.search.control import paused
-from objective.search.enqueue import fill
+from objective.search.enqueue import enqueue_next
 from objective.search.stopping import StoppingRules, StopReason
 from objective.trial.context import WorkerContext
 from objective.trial.corpus import load_data
 from objective.trial.run import TrialResult, run_trial
-from pruners.health_record import point as measured
+from pruners.health_record import measurements
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
-from storage.lineage import ancestors, doubled, drop, ordinal, release
+from storage.lineage import ancestors, discard, is_duplicate, ordinal, release
 from storage.optuna_private import stored
 from storage.outcome import ENDED_OUTSIDE, best_of, is_finished
 from storage.paths import ARTIFACT_FILES
 from storage.retention import Keep, tidy
 
 PAUSED = f"paused: no trial starts until the study is resumed ({typed_name('steer')} resume, or Telegram)"
-LOOK_S = 0.5  # between two looks at a study whose last trials run beside this worker
-FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker whose machine failed tries again, by setting
-SAMPLER, TRAINER = 0, 1  # two streams of random numbers for each trial
+POLL_S = 0.5  # between two checks of a study that is paused or whose last trials are run by other workers
+FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker retries after its machine failed (study.on_failure=wait), doubling
+SAMPLER, TRAINER = 0, 1  # the two random streams of a trial
 
 
 def work(study: optuna.Study, context: WorkerContext) -> StopReason:
-    """Runs trials until the study is done; returns why it stopped. Raises what the machine does, unless it should wait."""
-    ends, wait = StoppingRules(study, context.settings), FIRST_WAIT_S
+    """Run trials until the study ends; return why. Raises the machine's errors, unless study.on_failure is "wait"."""
+    rules, wait = StoppingRules(study, context.settings), FIRST_WAIT_S
     while True:
         try:
-            trials, beside = reclaim(study, context)
+            trials, others = reclaim(study, context)
             context.interruption.check()
             done = [trial for trial in trials if is_finished(trial)]
-            end = ends.end(done)
+            end = rules.check(done)
             if end is not None:
                 return end
-            if len(done) + beside >= context.settings.study.trials:
-                context.interruption.wait(LOOK_S)  # the last ones run already; should one be released, its point is ours
+            if len(done) + others >= context.settings.study.trials:
+                context.interruption.wait(POLL_S)  # others run the last trials; if one is released, this worker retries it
             elif paused(study):
                 context.warn_once(PAUSED)
-                context.interruption.wait(LOOK_S)
+                context.interruption.wait(POLL_S)
             else:
                 context.warned.discard(PAUSED)
-                run_one(study, context, trials, len(done) + beside + 1)
+                run_one(study, context, trials, len(done) + others + 1)
                 wait = FIRST_WAIT_S
         except Interrupted as why:
-            return _early(context, str(why))
+            return _stopped_early(context, str(why))
         except MACHINE as why:
             sentence = machine_failure(why)
             if sentence is None or context.settings.study.on_failure == "stop":
                 raise
-            context.warn(f"{sentence}: tried again in {duration(wait)}")
+            context.warn(f"{sentence}: retrying in {duration(wait)}")
             context.interruption.wait(wait)
-            if context.interruption.why is not None:
-                return _early(context, context.interruption.why)
+            if context.interruption.reason is not None:
+                return _stopped_early(context, context.interruption.reason)
             wait = min(2 * wait, LAST_WAIT_S)
             if isinstance(why, OSError) and why.errno == errno.EIO:
-                load_data(context.settings.model_copy(update={"quiet": True}))  # what of the mel cache is damaged is made anew
+                load_data(context.settings.model_copy(update={"quiet": True}))  # which rebuilds damaged parts of the mel cache
 
 
-def _early(context: WorkerContext, why: str) -> StopReason:
-    return StopReason(why, 130 if context.interruption.asked else 0, early=True)
+def _stopped_early(context: WorkerContext, reason: str) -> StopReason:
+    return StopReason(reason, 130 if context.interruption.requested else 0, early=True)
 
 
-def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[FrozenTrial], place: int) -> None:
-    """One trial from ask to tell; `trials` are all so far, `place` is its k of "trial k of N"."""
+def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[FrozenTrial], position: int) -> None:
+    """Run one trial from ask to tell. `trials` are all trials so far; `position` is the n of "trial n of N"."""
     settings = context.settings
-    fill(study, trials, context.space, settings.study.recipes, settings.repair.max_per_trial)
+    enqueue_next(study, trials, context.space, settings.study.recipes, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
 
-    def hung(sentence: str) -> None:
-        """In the thread of the lease, the other one being stuck somewhere: there is no cleaner end for this process."""
+    def on_hang(sentence: str) -> None:
+        """Release the trial and end this process. Runs in the lease's thread, since the main thread is stuck."""
         print(f"trial {trial.number}: {sentence}: this worker ends", file=sys.stderr, flush=True)
         try:
             release(study, trial.number, sentence, died=True)
@@ -101,38 +101,38 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
             os._exit(1)
 
     try:
-        with Lease(study, trial, context.watch, settings.study.hang_s, hung) as lease:
-            result = _run(study, trial, context, place, lease)
+        with Lease(study, trial, context.watch, settings.study.hang_s, on_hang) as lease:
+            result = _run(study, trial, context, position, lease)
             if result is None:
                 return
             publish(study, trial, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
         tell(study, trial, result, settings.study.sampler)
     except UpdateFinishedTrialError:
-        # Somebody ended it from outside, as the dashboard's button does. That is an answer, not an accident.
+        # Ended from outside, for example with the dashboard's button: a request, not a failure.
         result = TrialResult("FAIL", reason=ENDED_OUTSIDE, seconds=time.monotonic() - began)
-    except BaseException as why:  # whatever it was, the trial must not stay RUNNING: it is released, and its point comes again
-        ours = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
+    except BaseException as why:  # whatever happened, the trial must not stay RUNNING: it is released and retried
+        bug = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:
-            release(study, trial.number, _cause(why), died=ours)  # a bug comes back with its point, but not for ever
-        except MACHINE as more:  # the database itself may be what failed
-            if machine_failure(more) is None:
+            release(study, trial.number, _cause(why), died=bug)  # counted as a death, so a bug is not retried for ever
+        except MACHINE as failure:  # it may be the database that failed
+            if machine_failure(failure) is None:
                 raise
         context.sinks.emit(
             _ended(trial.number, TrialResult("FAIL", reason=_cause(why), seconds=time.monotonic() - began), context, False)
         )
         raise
-    _after(study, trial, context, result)
+    _conclude(study, trial, context, result)
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, place: int, lease: Lease) -> TrialResult | None:
-    """A trial that was asked for, unless another worker has done so first."""
+def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, position: int, lease: Lease) -> TrialResult | None:
+    """Run a trial that was just taken. None where another worker has taken its configuration or the last place first."""
     settings = context.settings
     trials = study.get_trials(deepcopy=False)
-    if doubled(trials, trial):
-        drop(study, trial, "another worker runs the same point")
+    if is_duplicate(trials, trial):
+        discard(study, trial, "another worker runs the same configuration")
         return None
-    # Numbers are given one after the other: who counts all before him that may still end never makes one too many.
-    before = [*(other for other in trials if other.state == TrialState.WAITING), *context.watch.look(trials)[0]]
+    # Trial numbers are consecutive, so a worker that counts all unfinished trials with lower numbers never runs one too many.
+    before = [*(other for other in trials if other.state == TrialState.WAITING), *context.watch.classify(trials)[0]]
     done = sum(is_finished(other) for other in trials)
     if done + sum(other.number < trial.number for other in before) >= settings.study.trials:
         release(study, trial.number, "another worker runs the last trial")
@@ -140,35 +140,44 @@ def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, place
     k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
     study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
     config = settings.config(context.space.suggest(trial))
-    trial.set_user_attr("k", k)  # last: a trial without it has no point yet
+    trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
-    origin = _origin(trial.user_attrs)
-    context.sinks.emit(TrialStarted(trial.number, place, dict(trial.params), origin, settings.budget.kframes))
+    context.sinks.emit(
+        TrialStarted(
+            number=trial.number,
+            ordinal=position,
+            params=dict(trial.params),
+            origin=_origin(trial.user_attrs),
+            budget_kframes=settings.budget.kframes,
+            finished=done,
+            changes=tuple(trial.user_attrs.get("changes", ())),
+        )
+    )
     return run_trial(trial, config, context, seed(settings.study.seed, k, TRAINER), lease, line)
 
 
-def _after(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, result: TrialResult) -> None:
-    """What follows an result that the study knows of: it is shown, noted, and its snapshots make room."""
+def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, result: TrialResult) -> None:
+    """Show the result of an ended trial, write its notes, and delete snapshots that are no longer needed."""
     settings = context.settings
     if context.device.type == "cuda":
-        torch.cuda.empty_cache()  # the next trial's shapes are others, and workers beside this one need the memory, too
+        torch.cuda.empty_cache()  # the next trial has other shapes, and other workers need the memory
     trials = study.get_trials(deepcopy=False)
     best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
     context.sinks.emit(_ended(trial.number, result, context, is_best))
     save(study, note(trials[trial.number], settings.budget.kframes), trial)
     save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
-    made = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
-    if made.note:
-        context.warn_once(made.note)
+    plan = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
+    if plan.note:
+        context.warn_once(plan.note)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_name: str) -> None:
-    """Attributes first, which a finished trial no longer takes, then the state."""
+    """Store the result of a trial: first its attributes, which a finished trial no longer accepts, then its state."""
     last, free_running = result.last, result.free_running
     shown = result.best if result.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
-        **(measured(shown) | asdict(shown.health) if shown else {}),
+        **(measurements(shown) | asdict(shown.health) if shown else {}),
         "seconds": result.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": result.pruned_by,
@@ -180,38 +189,39 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
             trial.set_user_attr(name, amount)
     for name, amount in result.violations.items():
         trial.set_constraint(f"health/{name}", amount)
-    # Behind its peers is no illness, and its value says enough; but a COMPLETE trial without a broken constraint could be best.
+    # A trial that is only behind its peers is not sick, and its value shows it. But for GPSampler it is stored as COMPLETE
+    # (below), and without a broken constraint it could become the best trial.
     if result.pruned_by is not None and (result.pruned_by != "peers" or sampler_name == "gp"):
         trial.set_constraint(f"health/{result.pruned_by}", max(result.severity, 1e-6))
     if result.state == "COMPLETE":
         study.tell(trial, result.value, skip_if_finished=True)
         return
-    honest = _last_value(trial)
-    if sampler_name == "gp" and honest is not None:
-        # GPSampler ignores PRUNED. The last honest value and a broken constraint tell it the truth.
-        study.tell(trial, honest, skip_if_finished=True)
+    last_value = _last_value(trial)
+    if sampler_name == "gp" and last_value is not None:
+        # GPSampler ignores PRUNED trials, so it receives the last reported value and a broken constraint instead.
+        study.tell(trial, last_value, skip_if_finished=True)
         return
     study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
 def reclaim(study: optuna.Study, context: WorkerContext) -> tuple[list[FrozenTrial], int]:
-    """Between two trials: release those whose worker died, and remove what it was writing.
+    """Release trials whose worker died, and remove their unfinished writes. Called between two trials.
 
-    Returns all trials as they are then, and how many run beside this worker.
+    Returns all trials as they are afterwards, and how many of them are run by other workers.
     """
     trials = study.get_trials(deepcopy=False)
-    alive, dead, mine = context.watch.look(trials)
-    for trial in mine:
-        release(study, trial.number, "the database was away when it stopped")
+    alive, dead, own = context.watch.classify(trials)
+    for trial in own:
+        release(study, trial.number, "the database was unreachable when it stopped")
     for trial in dead:
         if release(study, trial.number, "its worker died", died=True) and gone(trial.user_attrs.get("owner", {}), owner()):
             for part in context.folder(trial.number).glob(".*.part"):
                 part.unlink(missing_ok=True)
-    return (study.get_trials(deepcopy=False) if dead or mine else trials), len(alive)
+    return (study.get_trials(deepcopy=False) if dead or own else trials), len(alive)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for each trial: the point depends on the finished trials and the seed, on nothing carried along."""
+    """Return a new sampler for one trial, so that its configuration depends on the finished trials and the seed alone."""
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     if name == "random":
@@ -220,13 +230,14 @@ def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def seed(base: int, k: int, stream: int) -> int:
+    """Return the seed of a random stream (SAMPLER or TRAINER) of trial k in a study with the seed `base`."""
     return int(np.random.SeedSequence([base, k, stream]).generate_state(1)[0])
 
 
-def _origin(known: dict[str, Any]) -> str:
-    origin = str(known.get("origin", "sampled"))
-    changed = f"{origin}: {', '.join(known['changes'])}" if "repair_of" in known else origin
-    return f"{changed}, again after trial {known['again_of']}" if "again_of" in known else changed
+def _origin(attributes: dict[str, Any]) -> str:
+    origin = str(attributes.get("origin", "sampled"))
+    changed = f"{origin}: {', '.join(attributes['changes'])}" if "repair_of" in attributes else origin
+    return f"{changed}, again after trial {attributes['again_of']}" if "again_of" in attributes else changed
 
 
 def _last_value(trial: optuna.Trial) -> float | None:
@@ -259,4 +270,5 @@ def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bo
         folder=context.folder(number),
         last=result.best if result.state == "COMPLETE" else result.last,
         is_best=is_best,
+        severity=result.severity,
     )

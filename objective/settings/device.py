@@ -1,4 +1,4 @@
-"""The device that the settings ask for. Imports torch."""
+"""Choose the torch device of the settings. Imports torch."""
 
 import torch
 
@@ -6,6 +6,7 @@ from objective.settings.schema import SettingsError
 
 
 def device_of(name: str) -> torch.device:
+    """Return the device `name`: auto, cpu or cuda. Raises SettingsError where CUDA is missing."""
     if name == "cuda" and not torch.cuda.is_available():
         raise SettingsError(["device cuda: need a CUDA device, torch finds none: choose --device cpu or auto"])
     if name == "auto":

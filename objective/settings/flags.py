@@ -1,11 +1,13 @@
-"""The flags of the study command: which setting each one fills. Their values are checked with the settings."""
+"""Flags of the study command, and the setting that each of them fills. Values are checked together with the settings."""
 
 from dataclasses import dataclass
+
+from model.text.languages import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag: the dotted name of its setting, the kind of its value, its help, and what it means without a value."""
+    """A flag: the dotted name of its setting, its metavar and help, and its value where none is given (`bare`)."""
 
     key: str
     metavar: str
@@ -22,7 +24,7 @@ FLAGS = {
         "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
     ),
     "--data": Flag("data.path", "PATH", "folder or list of recordings with texts (default: the built-in corpus)"),
-    "--language": Flag("data.language", "en|ru", "en or ru (default en)"),
+    "--language": Flag("data.language", "|".join(LANGUAGES), "language of the texts (default en)"),
     "--space": Flag(
         "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"
     ),
@@ -43,7 +45,7 @@ FLAGS = {
     "--timeout": Flag("study.timeout_s", "SECONDS", "stop the study after this time; the same command continues it"),
     "--until": Flag("study.until", "VALUE", "stop the study once a healthy trial reaches this value"),
     "--migrate": Flag(
-        "study.migrate", "NAME", "copy the trials of --study that fit the present space into this new study, and continue there"
+        "study.migrate", "NAME", "copy the trials of --study that fit the current space into this new study, and continue there"
     ),
     "--with-dashboard": Flag(
         "watch.dashboard", "PORT", "serve optuna-dashboard on this port of this machine (default 8080)", bare="8080"

@@ -1,8 +1,9 @@
-"""From what a person wrote to the settings: defaults < profile < YAML file < `--set` < flags, with every mistake at once."""
+"""Resolve the settings: defaults < profile < YAML file < `--set` < flags. All mistakes are reported at once."""
 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,9 +15,10 @@ from objective.settings.schema import PROFILES, Settings, SettingsError, mask_ur
 from objective.settings.telegram_env import Setup, SetupError
 from search_spaces.space import load
 from search_spaces.validate import SpaceError
-from search_spaces.yaml_reader import nearest, parse, read
+from search_spaces.yaml_reader import parse, read
 
 _FLAG_OF = {flag.key: name for name, flag in FLAGS.items()} | {"quiet": "--quiet"}
+_RENAMED = {"health.vanishing": "health.grad_norm_median"}  # old name of a group or a setting -> its name now
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
 
 
@@ -28,11 +30,11 @@ def resolve(
     gpu: bool,
     check: Callable[[Settings], Iterable[str]] = lambda settings: (),
 ) -> Settings:
-    """The settings of a run. SettingsError with all mistakes.
+    """Return the settings of a run. Raises SettingsError with all mistakes.
 
-    `assignments` are the `key=value` of `--set`; `flags` are values by dotted key, None where a flag was not given; `gpu` says
-    whether there is one: with it and with a corpus of one's own the profile is full, else demo, unless somebody says which.
-    `check` looks for mistakes outside of the tree (`absent`), in what is left of it without those inside.
+    assignments: the `key=value` pairs of `--set`. flags: values by dotted key, None where a flag was not given. gpu: whether
+    there is one; with a GPU and the user's own recordings the default profile is full, else demo. check: finds mistakes outside
+    of the tree, such as `absent`; it runs on the settings without those that were found wrong.
     """
     mistakes: list[str] = []
     given: dict[str, Any] = {}
@@ -42,9 +44,9 @@ def resolve(
         *_from_assignments(assignments, mistakes),
         *((_FLAG_OF.get(key, key), key, value) for key, value in flags.items() if value is not None),
     ):
-        misfit = _misfit(key, value)
-        if misfit:
-            mistakes.append(f"{where}: {key}: {misfit}")
+        mistake = _mistake(key, value)
+        if mistake:
+            mistakes.append(f"{where}: {key}: {mistake}")
         else:
             given[key], origin[key] = value, where
     if given.get("profile", "auto") == "auto":
@@ -56,10 +58,10 @@ def resolve(
             settings = Settings.model_validate(_nest(base | given))
             break
         except ValidationError as error:
-            # What is wrong is taken out and the rest looked at again: no mistake hides behind another.
+            # Wrong values are removed and the rest is validated again, so that no mistake hides another.
             blamed = [(sentence, _blamed(place, sentence, given)) for place, sentence in _sentences(error)]
             if not all(keys for _, keys in blamed):
-                raise  # the defaults contradict each other: nobody's mistake but ours
+                raise  # the defaults contradict each other: a bug
             for sentence, keys in blamed:
                 where = ", ".join(dict.fromkeys(origin[key] for key in keys))
                 mistakes.append(f"{where}: {', '.join(keys)}: {sentence}")
@@ -72,7 +74,7 @@ def resolve(
 
 
 def absent(settings: Settings) -> Iterator[str]:
-    """What the settings name and this machine lacks: recordings, a checkpoint, a search space, a folder to write to, a GPU."""
+    """Yield a sentence for each thing that the settings name and this machine lacks: files, a writable folder, a GPU."""
     path, out = settings.data.path, settings.out
     if path is not None:
         try:
@@ -99,8 +101,8 @@ def absent(settings: Settings) -> Iterator[str]:
         TemporaryFile(dir=out).close()
     except OSError as error:
         yield f"out: need a folder that can be written to, got {out.absolute()}: {_why(error)}"
-    if settings.device == "cuda" and settings.study.ray is None:  # Ray's workers may have what this machine lacks
-        from objective.settings.device import device_of  # imports torch, which takes seconds
+    if settings.device == "cuda" and settings.study.ray is None:  # nodes of a Ray cluster may have what this machine lacks
+        from objective.settings.device import device_of  # here, because it imports torch, which takes seconds
 
         try:
             device_of(settings.device)
@@ -113,7 +115,7 @@ def _why(error: OSError) -> str:
 
 
 def _from_file(path: Path | None, mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
-    """(where, key, value) of a YAML file, whose keys may be nested, dotted or both."""
+    """Yield (where, key, value) from a YAML file, whose keys may be nested, dotted or both."""
     if path is None:
         return
     try:
@@ -126,14 +128,14 @@ def _from_file(path: Path | None, mistakes: list[str]) -> Iterator[tuple[str, st
     seen = set()
     for key, value in _flatten(table):
         if key in seen:
-            mistakes.append(f"{path}: {key}: stands here twice, nested and dotted: keep one")
+            mistakes.append(f"{path}: {key}: is set twice, nested and dotted: keep one")
         seen.add(key)
-        if value is not None or key not in _GROUPS:  # a group whose lines are all commented out says nothing
+        if value is not None or key not in _GROUPS:  # a group whose lines are all commented out sets nothing
             yield str(path), key, value
 
 
 def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
-    """(where, key, value) of each `key=value`; the value is YAML, so that lists, numbers and null can be said."""
+    """Yield (where, key, value) from each `key=value`, whose value is YAML: a list, a number, null."""
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         try:
@@ -145,29 +147,45 @@ def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterat
             mistakes.append(f"--set: {shown}: {error}")
 
 
-def _misfit(key: str, value: Any) -> str | None:
-    """Why this key cannot be set, or not to anything like this value."""
+def _mistake(key: str, value: Any) -> str | None:
+    """The reason why this key cannot be set, or not to this kind of value."""
     if key in _GROUPS:
-        return f"is a group, need one of its knobs: {', '.join(known for known in _DEFAULTS if known.startswith(f'{key}.'))}"
+        return f"is a group, need one of its settings: {', '.join(_in_group(key))}"
     if key not in _DEFAULTS:
-        if _SECRET.search(key):
-            return "secrets come from the environment only: remove it here"
-        close = nearest(key, _DEFAULTS if "." in key else [*_GROUPS, *_DEFAULTS])
-        top = [known for known in dict.fromkeys([*_GROUPS, *_DEFAULTS]) if "." not in known]
-        return f"unknown: did you mean {close}?" if close else f"unknown: need one of {', '.join(top)}, or of their knobs"
+        secret = "secrets come from the environment only: remove it here"
+        return secret if _SECRET.search(key) else f"unknown: {_suggestion(key)}"
     if value == "":
         return "need a value, got nothing: leave it out for the default"
-    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # bytes of the command line that are no UTF-8
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # undecodable bytes of the command line
         return f"need UTF-8, got {value!r}: rename it"
-    # pydantic takes true for 1, and inside of the configuration's dataclasses infinity for a number.
+    # pydantic accepts true as 1, and infinity as a number in the dataclasses of the model.
     numeric = type(_DEFAULTS[key]) in (int, float)
     if numeric and (isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))):
         return f"need a finite number, got {value} (default {_DEFAULTS[key]})"
     return None
 
 
+def _in_group(group: str) -> list[str]:
+    return [key for key in _DEFAULTS if key.startswith(f"{group}.")]
+
+
+def _suggestion(key: str) -> str:
+    """The nearest known setting, by its full name or the last part of it; else the names to choose from."""
+    for old, new in _RENAMED.items():
+        if f"{key}.".startswith(f"{old}."):
+            return f"did you mean {new}{key.removeprefix(old)}?"
+    group, _, last = key.rpartition(".")
+    known = _in_group(group) if group in _GROUPS else [*_GROUPS, *_DEFAULTS]
+    spellings = {name.rpartition(".")[2]: name for name in reversed(known)} | {name: name for name in known}
+    close = get_close_matches(key, spellings, n=1, cutoff=0.7) or get_close_matches(last, spellings, n=1, cutoff=0.7)
+    if close:
+        return f"did you mean {spellings[close[0]]}?"
+    top = dict.fromkeys(name.partition(".")[0] for name in known)
+    return f"need one of {', '.join(known if group in _GROUPS else top)}"
+
+
 def _sentences(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """(dotted place, sentence) of each mistake that pydantic or a rule of the tree found."""
+    """Yield (dotted place, sentence) for each mistake that pydantic or a rule of the tree found."""
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "need")
@@ -180,7 +198,7 @@ def _sentences(error: ValidationError) -> Iterator[tuple[str, str]]:
 
 
 def _blamed(place: str, sentence: str, given: Mapping[str, Any]) -> list[str]:
-    """The given keys that a mistake at `place` is about: itself, or of a group those that the sentence names, else all."""
+    """The given keys that a mistake at `place` is about. In a group: those that the sentence names, else all of the group."""
     inside = [key for key in given if place == "" or key == place or key.startswith(f"{place}.") or place.startswith(f"{key}.")]
     named = [key for key in inside if key.rpartition(".")[2] in re.findall(r"\w+", sentence)]
     return named or inside

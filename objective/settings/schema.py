@@ -1,6 +1,6 @@
-"""The one typed tree of every knob, with its unit and its default. The profile, a YAML file, `--set` and the flags fill it.
+"""All settings of a study as one typed tree, with units and defaults. Profile, YAML file, `--set` and flags fill it.
 
-A knob is named by its dotted path, such as `training.learning_rate`. Nothing here imports torch, Optuna or an audio library.
+A setting is named by its dotted path, such as `training.learning_rate`. Nothing here imports torch, Optuna or an audio library.
 """
 
 import re
@@ -14,7 +14,8 @@ from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
-from pruners.thresholds import Levels, Pruner
+from model.text.languages import find_language
+from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
 from search_spaces.yaml_reader import way_out
@@ -26,14 +27,14 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SettingsError(BadInput):
-    """Every mistake in the settings, one a line."""
+    """All mistakes in the settings, one per line."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = list(mistakes)
         super().__init__("\n".join(mistakes))
 
     def __reduce__(self) -> tuple[type, tuple[list[str]]]:
-        return type(self), (self.mistakes,)  # or a copy in another process would take the message for the mistakes
+        return type(self), (self.mistakes,)  # otherwise a copy in another process would take the message for the list
 
 
 class _Group(BaseModel):
@@ -41,35 +42,35 @@ class _Group(BaseModel):
 
 
 class Study(_Group):
-    """Which study, how long, and who proposes the points."""
+    """The study: its name and storage, its search, its workers and when it ends."""
 
-    name: str = "tacotron2"  # it names the folder under `out`, too
-    trials: Count = 50  # finished ones in the study (complete or pruned)
-    storage: Annotated[str | None, Field(repr=False)] = None  # SQLAlchemy URL; None: a SQLite file under `out`
-    sampler: Literal["tpe", "gp", "random"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
-    migrate: str | None = None  # the study to copy the trials to that the present space still holds, and to go on with
-    workers: Count | None = None  # processes, each with a trial; None: one for each GPU, times `trials_per_gpu`
-    ray: str | None = None  # HOST:PORT of the head of a Ray cluster, or `auto`: the workers are placed there; None: here
-    trials_per_gpu: Count = 1  # side by side on one device, a process each
-    timeout_s: Seconds | None = None  # after so many seconds the running trials are released; None: no limit
-    until: float | None = None  # a healthy trial of this value or less ends the study; None: no such value
-    dead_in_a_row: Annotated[int, Field(ge=0)] = 3  # trials stopped at their first report; one more ends the study; 0: never
-    on_failure: Literal["stop", "wait"] = "stop"  # what a worker does when its machine fails: full disk, database gone
-    database_s: Seconds = 60.0  # for how long an operation is tried again where the database does not answer
-    grace_s: Seconds = 120.0  # after so long without a beat a worker elsewhere is dead
-    hang_s: Seconds = 1_800.0  # after so long without progress in frames a trial is released and its worker ends
-    space: str = "default"  # a shipped search space or a YAML file
-    warm_start: Path | None = None  # checkpoint from which every trial starts; None: from nothing
-    recipes: tuple[str, ...] = ("tacotune", "nvidia", "espnet", "coqui")  # tried before anything is sampled
+    name: str = "tacotron2"  # name of the study and of its folder under `out`
+    trials: Count = 50  # number of finished trials (complete or pruned) in the study
+    storage: Annotated[str | None, Field(repr=False)] = None  # URL of the database; None: a SQLite file under `out`
+    sampler: Literal["tpe", "gp", "random"] = "tpe"  # proposes configurations after the recipes
+    seed: Annotated[int, Field(ge=0)] = 0  # the seeds of all trials are derived from it
+    migrate: str | None = None  # new study: copy the trials that fit the current space into it, and continue there
+    workers: Count | None = None  # worker processes, one trial each; None: `trials_per_gpu` for each GPU, or one on a CPU
+    ray: str | None = None  # place the workers on this Ray cluster: HOST:PORT of its head, or `auto`; None: on this machine
+    trials_per_gpu: Count = 1  # trials that run concurrently on one device, each in its own process
+    timeout_s: Seconds | None = None  # seconds until the study stops and releases its running trials; None: no limit
+    until: float | None = None  # the study ends once a healthy trial has this value or a lower one; None: never
+    dead_in_a_row: Annotated[int, Field(ge=0)] = 3  # consecutive trials stopped at their first report; one more ends the study
+    on_failure: Literal["stop", "wait"] = "stop"  # when the machine fails (disk full, database lost): stop, or wait and retry
+    database_s: Seconds = 60.0  # seconds for which an operation is retried while the database does not answer
+    grace_s: Seconds = 120.0  # seconds without a heartbeat after which a worker on another machine counts as dead
+    hang_s: Seconds = 1_800.0  # seconds without progress after which a trial is released and its worker ends
+    space: str = "default"  # search space: the name of a shipped one or the path of a YAML file
+    warm_start: Path | None = None  # checkpoint from which every trial starts; None: random weights
+    recipes: tuple[str, ...] = ("tacotune", "nvidia", "espnet", "coqui")  # published configurations that are tried first
 
     @field_validator("name", "migrate")
     @classmethod
-    def _name_of_a_folder(cls, name: str | None) -> str | None:
-        # A folder's name has at most 255 bytes, a letter up to 4.
+    def _valid_folder_name(cls, name: str | None) -> str | None:
+        # The name of a folder has at most 255 bytes, and a letter takes up to 4.
         if name is not None and not re.fullmatch(r"\w[\w.-]{0,62}", name):
             rule = f"need a name of letters, digits, '_', '-' and '.', got {name!r}"
-            raise ValueError(f"{rule}: a folder is called by it, so 63 signs at most and no '-' or '.' in front")
+            raise ValueError(f"{rule}: it names a folder, so use at most 63 characters and no '-' or '.' in front")
         return name
 
     @field_validator("recipes")
@@ -89,19 +90,24 @@ class Study(_Group):
 class Data(_Group):
     """The recordings and their texts."""
 
-    path: Path | None = None  # folder or manifest; None: the built-in corpus
-    language: Literal["en", "ru"] = "en"
-    validation_utterances: Count = 32
-    demo_utterances: Count = 288  # of the built-in corpus, those for validation included
-    limits: Limits = Limits()
+    path: Path | None = None  # folder or list of recordings; None: the built-in corpus
+    language: str = "en"  # of the texts: one of model/text/languages.py
+    validation_utterances: Count = 32  # utterances held out for validation
+    demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
+    limits: Limits = Limits()  # which recordings are left out
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, code: str) -> str:
+        return find_language(code).code
 
 
 class Budget(_Group):
-    """What one trial may spend."""
+    """The training budget of one trial, in kframes: thousands of mel frames, padding not counted."""
 
-    kframes: Count = 20_000  # thousands of valid mel frames that a trial may see
-    reports: Count = 24  # validations in a trial, on an even grid of frames
-    snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # from one snapshot to the next; None: one at each report
+    kframes: Count = 20_000  # kframes that a trial trains on
+    reports: Count = 24  # validations in a trial, evenly spaced over its frames
+    snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # kframes between two snapshots; None: one at each report
 
     @model_validator(mode="after")
     def _a_frame_for_each_report(self) -> Self:
@@ -111,32 +117,40 @@ class Budget(_Group):
 
 
 class Objective(_Group):
-    """What a trial is judged by."""
+    """The value of a trial, which the study minimises."""
 
-    score: Literal["loss", "mcd", "composite"] = "loss"  # the weight-free validation loss; mel-cepstral distortion; both
+    score: Literal["loss", "mcd", "composite"] = "loss"  # unweighted validation loss; mel-cepstral distortion in dB; both
 
 
 class Repair(_Group):
-    """What is tried after a sick trial (objective/search/repair.py)."""
+    """Repairs of sick trials: those that a health rule stopped or that miss a target (objective/search/repair.py)."""
 
-    max_per_trial: Annotated[int, Field(ge=0)] = 2  # neighbours one after the other, each a trial of its own; 0: none
+    max_per_trial: Annotated[int, Field(ge=0)] = 2  # successive repairs of one configuration, each its own trial; 0: none
 
 
 class Disk(_Group):
-    """Whose weights are kept once a trial has ended (storage/retention.py)."""
+    """The trials that keep their weights after their end (storage/retention.py)."""
 
-    top_k: Count | None = None  # of the finished trials, so many best ones; None: all
-    quota_gb: Annotated[float | None, Field(gt=0)] = None  # of the study's snapshots together; None: no limit
-    keep_pruned: bool = False  # those of pruned trials, too
+    top_k: Count | None = None  # how many of the best trials keep their weights; None: all
+    quota_gb: Annotated[float | None, Field(gt=0)] = (
+        None  # limit for all snapshots of the study, in GB (1e9 bytes); None: no limit
+    )
+    keep_pruned: bool = False  # keep the weights of pruned trials too
+
+
+class Pictures(_Group):
+    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+
+    dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
 
 
 class Watch(_Group):
-    """Who shows the study, each in a process beside it (objective/views/launcher.py)."""
+    """Views that show the study, each in its own process (objective/views/launcher.py)."""
 
-    dashboard: Annotated[int, Field(ge=1, le=65_535)] | None = None  # port of optuna-dashboard on this machine; None: none
-    mlflow: Annotated[str | None, Field(repr=False)] = None  # tracking URI, or `auto`: SQLite beside the studies; None: none
-    tensorboard: bool = False
-    telegram: bool = False  # its token and chat come from the environment
+    dashboard: Annotated[int, Field(ge=1, le=65_535)] | None = None  # port of optuna-dashboard on this machine; None: off
+    mlflow: Annotated[str | None, Field(repr=False)] = None  # MLflow tracking URI, or `auto`: a SQLite file in `out`; None: off
+    tensorboard: bool = False  # write TensorBoard's files under `out`
+    telegram: bool = False  # report to Telegram; its token and chat come from the environment
 
     @field_serializer("mlflow")
     def _masked(self, mlflow: str | None) -> str | None:
@@ -144,29 +158,30 @@ class Watch(_Group):
 
 
 class Telegram(_Group):
-    """How the reporter speaks."""
+    """The messages to Telegram."""
 
-    language: Literal["en", "ru"] = "en"
+    language: Literal["en", "ru"] = "en"  # of the messages
 
 
 class Settings(_Group):
-    """Every knob of a study."""
+    """All settings of a study."""
 
-    profile: Literal["demo", "full"] = "full"
-    out: Path = Path("runs")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count | None = None  # of the CPU; None: torch's choice
-    quiet: bool = False
+    profile: Literal["demo", "full"] = "full"  # set of defaults: a small study for a CPU, or a full one for a GPU
+    out: Path = Path("runs")  # folder for everything that is written
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: CUDA where there is a GPU
+    threads: Count | None = None  # CPU threads of each worker; None: torch's default
+    quiet: bool = False  # print finished trials and the closing page only
     study: Study = Study()
     data: Data = Data()
     budget: Budget = Budget()
     objective: Objective = Objective()
-    pruner: Pruner = Pruner()
+    pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
     disk: Disk = Disk()
+    pictures: Pictures = Pictures()
     watch: Watch = Watch()
     telegram: Telegram = Telegram()
-    health: Levels = Levels()
+    health: Thresholds = Thresholds()
     audio: Audio = Audio()
     network: Network = Network()
     loss: Loss = Loss()
@@ -174,22 +189,22 @@ class Settings(_Group):
 
     @model_validator(mode="after")
     def _one_unit_for_gp(self) -> Self:
-        # GP is told a pruned trial as complete with its validation loss: next to it a distortion in dB is another unit.
+        # For GP a pruned trial is stored as complete with its validation loss, which has another unit than a distortion in dB.
         if self.study.sampler == "gp" and self.objective.score != "loss":
             raise ValueError(
                 f"study.sampler gp needs objective.score loss, got {self.objective.score}: "
-                "what it is told of a pruned point would be in another unit, use study.sampler tpe"
+                "its values of pruned trials would have another unit, use study.sampler tpe"
             )
         return self
 
     @property
     def folder(self) -> Path:
-        """Where the files of the study lie."""
+        """The folder of the study."""
         return self.out / self.study.name
 
     @property
     def storage_url(self) -> str:
-        """Where the studies are kept, password included: for opening, never for showing."""
+        """The URL of the database, password included: for opening it, never for showing."""
         return url_of(self.study.storage, self.out)
 
     @property
@@ -198,21 +213,21 @@ class Settings(_Group):
         return None if self.study.ray == "auto" else self.study.ray
 
     def migrated(self) -> "Settings":
-        """The same, to go on with the study that `study.migrate` names."""
+        """Return the settings for continuing with the study that `study.migrate` names."""
         study = self.study.model_copy(update={"name": self.study.migrate, "migrate": None})
         return self.model_copy(update={"study": study})
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
-        """The configuration of a trial: these settings with the dotted `overrides` of its search space."""
+        """Return the configuration of a trial: these settings with the `overrides` of its search space, by dotted name."""
         return apply(Config(self.audio, self.network, self.loss, self.training), overrides or {})
 
     def dump(self) -> dict[str, Any]:
-        """The tree as plain JSON-able values, without the password of a storage."""
+        """Return the tree as JSON values, without passwords in URLs."""
         return self.model_dump(mode="json")
 
 
-# What a profile changes against the defaults of the tree. The demo's products are so small that a second thread gains a fifth
-# on an idle machine, and loses a factor of ten where another process wants the core too.
+# What a profile changes in the defaults. The demo's matrix products are so small that a second thread gains a fifth on an idle
+# machine, and loses a factor of ten where another process needs the core.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
     "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "study.space": "demo", "threads": 1},
@@ -220,6 +235,6 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 def mask_url(text: str) -> str:
-    """`text` with the passwords of its URLs replaced by ***: `postgresql://user:***@host/db`."""
+    """Return `text` with the passwords of its URLs replaced by ***: `postgresql://user:***@host/db`."""
     text = re.sub(r"(://[^:/?#\s]*):\S*@", r"\1:***@", text)
     return re.sub(r"(?i)((?:password|passwd|token|secret)=)[^&\s]*", r"\1***", text)

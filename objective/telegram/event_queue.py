@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objective.search.stopping import at_birth
-from pruners.rules import Decision
+from objective.search.stopping import stopped_at_first_report
+from pruners.decision import Decision
 from storage.outcome import is_finished
 
 BACKLOG = 10  # a study with more finished trials than this, when Telegram is first switched on, is reported from then on
@@ -135,7 +135,7 @@ def reported_trials(state: StudyState, position: Position) -> list[FrozenTrial]:
 def dead_in_a_row(trials: Iterable[FrozenTrial]) -> int:
     """Return how many of the newest of these finished trials, without a break, were pruned at their first report."""
     newest = sorted(trials, key=_end_time, reverse=True)
-    return len(list(takewhile(at_birth, newest)))
+    return len(list(takewhile(stopped_at_first_report, newest)))
 
 
 def _pending(trials: Sequence[FrozenTrial], position: Position) -> Iterator[tuple[tuple[datetime, int, int], Event]]:

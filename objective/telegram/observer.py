@@ -11,9 +11,9 @@ from objective.search.control import PAUSED
 from objective.settings.telegram_env import SetupError
 from objective.telegram.event_queue import StudyState
 from objective.views.launcher import Command
-from pruners.combinators import rules
-from pruners.rules import Decision, judge
-from pruners.thresholds import Levels
+from pruners.decision import Decision, judge
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from storage.leases import Watch
 from storage.optuna_private import storage_of, study_id
 
@@ -30,11 +30,12 @@ class Observer:
         self.study, self.command = study, command
         settings = study.user_attrs["settings"]
         try:
-            levels, self._watch = TypeAdapter(Levels).validate_python(settings["health"]), Watch(settings["study"]["grace_s"])
+            thresholds = TypeAdapter(Thresholds).validate_python(settings["health"])
+            self._watch = Watch(settings["study"]["grace_s"])
         except (KeyError, ValidationError) as why:
             way_out = "run the study's own command once more, which writes them anew"
             raise SetupError(f"the settings of study {study.study_name} are of another version: {way_out}") from why
-        self._rules, self._judged = rules(levels), dict[int, tuple[float, tuple[Decision, ...]]]()
+        self._rules, self._judged = shipped_rules(thresholds), dict[int, tuple[float, tuple[Decision, ...]]]()
         self.last_active = time.monotonic()
         self.command_ended_at = 0.0  # when that was noticed; 0 before
 
@@ -65,7 +66,7 @@ class Observer:
 
     def _stopped(self, trials: list[FrozenTrial], paused: bool) -> str | None:
         """Return why no worker is active any more, None while one is. Of several commands the last one ends the study."""
-        now, alive = time.monotonic(), self._watch.look(trials)[0]
+        now, alive = time.monotonic(), self._watch.classify(trials)[0]
         if alive or paused:
             self.last_active = now
         if self.command.ended.is_set():

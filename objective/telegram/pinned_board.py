@@ -10,8 +10,8 @@ from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import Position, StudyState
 from objective.telegram.markup import bar, sparkline
 from objective.telegram.translations import Translator
+from pruners.decision import status
 from pruners.health_record import SIGNALS
-from pruners.rules import status
 from storage.outcome import best_of
 
 MARKS = {"STABLE": "🟢", "ATTENTION": "🟡", "CRITICAL": "🔴"}

@@ -25,7 +25,7 @@ from objective.telegram.pinned_board import board
 from objective.telegram.translations import Translator
 from objective.views.launcher import Command
 from storage.artifacts import artifacts
-from storage.retry import OUTAGES, first_line, passing
+from storage.retry import OUTAGES, first_line, is_transient
 
 POSITION = "telegram"  # attribute of the study
 POLL_S = 2.0  # between two observations of the study
@@ -256,7 +256,7 @@ class Reporter:
             try:
                 result = await self._in_thread(work, *args)
             except OUTAGES as why:
-                if not passing(why):
+                if not is_transient(why):
                     raise
                 if not self._away:
                     self.bot.log(f"the database does not answer ({first_line(why)}): retrying until it does")

@@ -1,4 +1,4 @@
-"""The history of a trial so far: what was reported, and the file from which another trial of the same lineage goes on."""
+"""The history of a trial so far, and the snapshots from which another trial of the same lineage resumes."""
 
 import shutil
 import time
@@ -9,21 +9,22 @@ from typing import Any
 
 from model.report import Report
 from model.snapshot import Snapshot
-from pruners.health_record import Record, extended
-from pruners.health_record import point as measured
+from pruners.health_record import Record, extended, measurements
 from storage import checkpoints
 from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
+
+EARLIER = "resuming from an earlier one"
 
 
 @dataclass(slots=True)
 class TrialHistory:
     """All that a worker knows of its trial, apart from the trainer."""
 
-    point: dict[str, Any]  # parameters and seed: a snapshot of another point is of no use
+    configuration: dict[str, Any]  # parameters and seed: a snapshot of another configuration is of no use
     record: Record  # the health record
     reports: list[Report] = field(default_factory=list)
-    best: int | None = None  # of the reports, the one whose weights are kept in best.pt
-    earlier: float = 0.0  # seconds that workers before this one spent
+    best: int | None = None  # place of the report whose weights are kept in best.pt
+    earlier: float = 0.0  # seconds that earlier workers spent
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -40,23 +41,28 @@ class TrialHistory:
 
     def add(self, report: Report) -> None:
         self.reports.append(report)
-        self.record = extended(self.record, measured(report))
+        self.record = extended(self.record, measurements(report))
 
     def save(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
-        """Write last.pt whole, with `more` for other readers of it; what was the newest becomes the one before."""
-        told = [report.as_dict() for report in self.reports]
-        said = {"point": self.point, "record": self.record, "reports": told, "best": self.best, "seconds": self.seconds}
-        checkpoints.save(folder / LAST, snapshot.as_dict() | {"course": said} | more, before=folder / BEFORE)
+        """Write last.pt atomically, with the entries of `more`; the snapshot that was the newest becomes before.pt."""
+        history = {
+            "point": self.configuration,
+            "record": self.record,
+            "reports": [report.as_dict() for report in self.reports],
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+        checkpoints.save(folder / LAST, snapshot.as_dict() | {"course": history} | more, before=folder / BEFORE)
 
     def save_best(self, folder: Path, weights: dict[str, Any], more: dict[str, Any]) -> None:
-        """Write best.pt: after last.pt, so that the best of a snapshot is in the one file or in the other."""
+        """Write best.pt; after last.pt, so that the best weights of a snapshot are in one of the two files."""
         assert self.kept is not None
         checkpoints.save(folder / BEST, {"weights": weights, "kframes": self.kept.kframes} | more)
 
-    def bring_best(self, old: Path, new: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
-        """Of the folder of `snapshot` the best weights; where the newest report was the best, the snapshot itself has them.
+    def copy_best(self, old: Path, new: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
+        """Copy the best weights from `old`, the folder of `snapshot`; take the snapshot's own if its newest report is the best.
 
-        Where neither does, since the file before the newest had to be taken, the best is sought among the reports to come.
+        Where neither holds them, because the newest file was damaged, only reports to come can be the best.
         """
         if self.kept is None:
             return
@@ -73,31 +79,32 @@ class TrialHistory:
 
 
 def newest(
-    folders: Sequence[Path], point: dict[str, Any], tell: Callable[[str], None]
+    folders: Sequence[Path], configuration: dict[str, Any], warn: Callable[[str], None]
 ) -> tuple[TrialHistory, Snapshot, Path] | None:
-    """The newest good snapshot of `point`, and its folder; `folders` are those of its lineage, the newest first.
+    """Return the newest good snapshot of a configuration, with its history and its folder; None where there is none.
 
-    `tell` hears of one that is damaged or another point's. None where there is none: the trial begins at its beginning.
+    `folders` are those of its lineage, the newest first. `warn` receives a sentence for each snapshot that is damaged or
+    belongs to another configuration.
     """
     for path in (folder / name for folder in folders for name in (LAST, BEFORE)):
         try:
             values = checkpoints.load(path)
-            said = values["course"]
-            if said["point"] != point:
-                raise ValueError(f"{path} is of another point")
-            reports = [Report.from_dict(report) for report in said["reports"]]
-            history = TrialHistory(said["point"], said["record"], reports, said["best"], said["seconds"])
+            saved = values["course"]
+            if saved["point"] != configuration:
+                raise ValueError(f"{path} is of another configuration")
+            reports = [Report.from_dict(report) for report in saved["reports"]]
+            history = TrialHistory(configuration, saved["record"], reports, saved["best"], saved["seconds"])
             return history, Snapshot.from_dict(values), path.parent
         except FileNotFoundError:
             continue
         except ValueError as why:
-            tell(f"{str(why).partition(': delete')[0]}: going on from an earlier one")
+            warn(f"{str(why).partition(': delete')[0]}: {EARLIER}")
         except (KeyError, TypeError):
-            tell(f"{path} is a snapshot of another version: going on from an earlier one")
+            warn(f"{path} is a snapshot of another version: {EARLIER}")
     return None
 
 
 def forget(folder: Path) -> None:
-    """Remove what an earlier study of this name left of a trial of this number."""
+    """Remove the files that an earlier study of this name left of a trial of this number."""
     for name in (LAST, BEFORE, BEST, "reports.jsonl", *ARTIFACT_FILES):
         (folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What all trials of a worker share, and how it comes from the settings."""
+"""The data and services that all trials of a worker share, made from the settings."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ from objective.runtime.signals import Interruption
 from objective.settings.device import device_of
 from objective.settings.schema import Settings, SettingsError
 from objective.trial.corpus import load_data, load_pretrained, speech_of
-from pruners.combinators import rules
-from pruners.factory import shipped
-from pruners.rules import Rule
+from pruners.decision import Rule
+from pruners.factory import make_pruner
+from pruners.rules import shipped_rules
 from search_spaces.space import Space
 from storage.leases import Watch
 from storage.paths import trial_folder
@@ -30,7 +30,7 @@ from storage.paths import trial_folder
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What is trained on, where, and from what."""
+    """The search space, the corpus, the device, and the checkpoint to start from."""
 
     space: Space
     corpus: Corpus
@@ -39,12 +39,12 @@ class TrainingData:
 
     @classmethod
     def of(cls, settings: Settings, space: Space) -> "TrainingData":
-        """Raises SettingsError for what cannot be trained here, CorpusError for the recordings."""
+        """Load all of it. Raises SettingsError for what cannot be trained here, CorpusError for the recordings."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         device = device_of(settings.device)
-        if device.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a GPU for each rank
+        if device.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun starts a rank for each GPU
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         try:
             precision(settings.config(), device)
@@ -57,30 +57,30 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What all trials of a worker share."""
+    """The settings, data and services that all trials of a worker share."""
 
     settings: Settings
     data: TrainingData
     speech: Speech
-    judges: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
     watch: Watch
     sinks: Sinks
     interruption: Interruption
-    identity: str = ""  # of the study, as a hash: a snapshot of another one is of no use
+    identity: str = ""  # a hash of the study's identity: snapshots of another study are not used
     group: Group | None = None  # the other ranks that train along
-    warned: set[str] = field(default_factory=set)  # what was said already
+    warned: set[str] = field(default_factory=set)  # sentences that were shown already
 
     @classmethod
     def of(
         cls, settings: Settings, data: TrainingData, study: optuna.Study, sinks: Sinks, interruption: Interruption,
         group: Group | None = None,
     ) -> "WorkerContext":  # fmt: skip
-        """Gives the study its pruner, too."""
+        """Create the context, and give the study its pruner."""
         watch = Watch(settings.study.grace_s)
         identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
-        judges = rules(settings.health)
-        context = cls(settings, data, speech_of(data.corpus), judges, watch, sinks, interruption, identity, group)
-        study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health, context.warn)
+        rules = shipped_rules(settings.health)
+        context = cls(settings, data, speech_of(data.corpus), rules, watch, sinks, interruption, identity, group)
+        study.pruner = make_pruner(settings.budget.kframes, settings.pruner, settings.health, context.warn)
         return context
 
     @property

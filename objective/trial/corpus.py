@@ -1,4 +1,4 @@
-"""From settings to what a trainer is given: device, checkpoint, the corpus (spoken first if there is none), and speech."""
+"""Load what a trainer needs, from the settings: the checkpoint, and the corpus, synthesised first if there is none."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.loading import Example
 from model.data.mels import open_mel
+from model.text.languages import find_language
 from model.trainer import Speech
 from model.warmstart import Pretrained, read
 from objective.settings.schema import Settings, SettingsError
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
-CORPUS_SEED = 0  # of the built-in corpus and of random splits: every study of some data has the same data
+CORPUS_SEED = 0  # of the built-in corpus and of random splits, so that all studies of a corpus have the same data
 
 
 def load_pretrained(settings: Settings) -> Pretrained | None:
-    """The checkpoint from which every trial starts, if any. SettingsError for another file."""
+    """Return the checkpoint from which every trial starts, if any. Raises SettingsError for a file that is none."""
     path = settings.study.warm_start
     try:
         return None if path is None else read(path)
@@ -33,11 +34,11 @@ def load_pretrained(settings: Settings) -> Pretrained | None:
 
 
 def load_data(settings: Settings) -> Corpus:
-    """The corpus of the settings, checked and analysed, with progress bars where there is a terminal."""
+    """Return the corpus of the settings, checked and analysed, with progress bars on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
-    data = settings.data
+    data, language = settings.data, find_language(settings.data.language)
     terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive) as bars:
 
@@ -47,13 +48,13 @@ def load_data(settings: Settings) -> Corpus:
         path = data.path
         if path is None:
             try:
-                corpora, told = settings.out / "corpora", bar("free_running the built-in corpus")
-                path = speak_corpus(corpora, data.language, CORPUS_SEED, data.demo_utterances, told)
+                corpora, progress = settings.out / "corpora", bar("synthesising the built-in corpus")
+                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, progress)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(
             path,
-            data.language,
+            language,
             settings.audio,
             settings.out / "cache" / "mels",
             data.limits,
@@ -74,7 +75,7 @@ class Bar:
 
 
 class Recordings(Sequence[Example]):
-    """Utterances whose mels are mapped from their files when a batch asks for them: an open file each would be too many."""
+    """Utterances whose mels are mapped from their files when a batch needs them: an open file for each would be too many."""
 
     def __init__(self, utterances: Sequence[Utterance]) -> None:
         self.utterances = utterances
@@ -94,17 +95,17 @@ class Recordings(Sequence[Example]):
 
 
 def speech_of(corpus: Corpus) -> Speech:
-    """What the trainer is given: a small corpus in memory, a large one read as it goes."""
+    """Return the examples to train on: a small corpus in memory, a large one read batch by batch."""
     train: Sequence[Example] = Recordings(corpus.train)
     validation: Sequence[Example] = Recordings(corpus.validation)
     frames = sum(utterance.sound.frames for utterance in (*corpus.train, *corpus.validation))
     if frames <= FRAMES_IN_MEMORY:
-        train, validation = ([Example(known.ids, np.array(known.mel)) for known in part] for part in (train, validation))
-    return Speech(train, validation, corpus.symbols, corpus.mel_mean, corpus.mel_std)
+        train, validation = ([Example(example.ids, np.array(example.mel)) for example in part] for part in (train, validation))
+    return Speech(train, validation, corpus.language.symbols, corpus.mel_mean, corpus.mel_std)
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """Tells corpora apart by what the network sees: texts, mels, and which are for validation."""
+    """Return a hash of what the network sees of a corpus: texts, mels, and which are for validation."""
     rows = [
         [utterance.id, utterance.ids, Path(utterance.sound.mel_path).stem] for utterance in (*corpus.train, *corpus.validation)
     ]

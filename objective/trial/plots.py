@@ -1,31 +1,36 @@
-"""PNG pictures of a trial: its alignment, its mels, its learning curves.
+"""PNG pictures of a trial: its alignment, its mels, its stop token (gate), its learning curves.
 
 matplotlib is imported when a picture is drawn, and used without pyplot, so that nothing global is left behind. A picture
-appears under its name whole or not at all.
+appears under its name whole or not at all. Sizes are inches; `dpi` is how many pixels one has.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.files import whole
 from model.health import BAND
 from model.report import Report
+from objective.trial.panels import Array, Panel, figure, limits, round_ticks, save
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-DPI = 120
+DPI = 100  # unless the setting pictures.dpi says otherwise
 LABELLED_SYMBOLS = 80  # more would not be legible
 TRAIN, VALIDATION, NEUTRAL = "#1f77b4", "#d95f02", "#555555"
 WARN, CRITICAL = "#f2b134", "#d1495b"
-
-Array = NDArray[np.floating[Any]]
+LEFT, BOTTOM, RIGHT = 0.75, 0.6, 0.15  # margins of the panels; where the colours are explained, COLOURS to the right
+COLOURS, BAR = 1.15, 0.2  # room for the bar of colours with its labels, and the bar's width
+# What is drawn from 0 to 1 over the training.
+SHARES = {
+    "diagonality": "diagonality",
+    "alignment_score": "alignment score",
+    "gate_accuracy": "stop token (gate) accuracy",
+}
 
 
 def alignment(
@@ -34,12 +39,13 @@ def alignment(
     symbols: Sequence[str] | None,
     measured: Mapping[str, float | None],
     title: str,
+    dpi: int = DPI,
 ) -> Path:
-    """Attention of one utterance without its padding.
+    """Draw the attention of one utterance without its padding.
 
     attention: (T decoder steps, N symbols), rows sum to 1. The colour is its square root, on a scale from 0 to 1 that is the
     same for every picture: two trials can be compared by eye, and a blurred diagonal is still seen.
-    symbols: what stands on the y axis, N of them; shown up to 80. measured: name -> value, under the title.
+    symbols: the labels of the y axis, N of them; shown up to 80. measured: name -> value, under the title.
     """
     from matplotlib.colors import PowerNorm
 
@@ -47,167 +53,152 @@ def alignment(
     if symbols is not None and len(symbols) != N:
         raise ValueError(f"need one symbol per column of the attention, got {len(symbols)} for {N}: pass the unpadded ones")
     labelled = symbols is not None and N <= LABELLED_SYMBOLS
-    figure = _figure(9, max(4.5, 1.2 + 0.12 * N) if labelled else 6)
-    axes = figure.add_subplot()
-    # cell n covers n to n + 1, so that its centre is the centred position of the definition
-    norm = PowerNorm(0.5, vmin=0, vmax=1)
-    extent = (0, T, 0, N)
-    image = axes.imshow(
-        attention.T, norm=norm, cmap="magma", origin="lower", aspect="auto", interpolation="nearest", extent=extent
-    )
-    for side in (-BAND, BAND):
-        axes.plot([0, T], [side * N, N + side * N], color="white", linewidth=1, linestyle=(0, (6, 4)), alpha=0.8)
-    axes.set(xlim=(0, T), ylim=(0, N), xlabel="decoder step", ylabel="symbol")
-    if symbols is not None and labelled:
-        names = ["␣" if symbol == " " else symbol for symbol in symbols]
-        axes.set_yticks(np.arange(N) + 0.5, names, fontsize=7 if N > 40 else 9)
-        axes.tick_params(axis="y", length=0)
-    figure.colorbar(image, ax=axes, label="attention", ticks=[0, 0.05, 0.2, 0.5, 1], pad=0.02)
+    width, height = 9.0, max(3.4, 0.125 * N) if labelled else 4.8
     values = (f"{name.replace('_', ' ')} {'-' if value is None else f'{value:.2f}'}" for name, value in measured.items())
-    _headline(figure, title, ", ".join(values))
-    return _save(figure, path)
+    made = figure(width, BOTTOM + height + 0.1, [title, ", ".join(values)], dpi)
+    # cell n covers n to n + 1, so that its centre is the centred position of the definition
+    panel = Panel(made, (LEFT, BOTTOM, width - LEFT - COLOURS, height), x=(0, T), y=(0, N))
+    norm = PowerNorm(0.5, vmin=0, vmax=1)
+    panel.image(attention.T, norm, "magma")
+    for side in (-BAND, BAND):
+        panel.line((0, T), (side * N, N + side * N), color="white", linewidth=1, linestyle=(0, (6, 4)), alpha=0.8)
+    panel.scale("bottom", label="decoder step")
+    if symbols is not None and labelled:
+        names = {place + 0.5: "␣" if symbol == " " else symbol for place, symbol in enumerate(symbols)}
+        panel.scale("left", names, "symbol", marks=False, size=7 if N > 40 else 9)
+    else:
+        panel.scale("left", label="symbol")
+    _colours(made, height, "magma", norm, {value: f"{value:.2f}" for value in (0, 0.05, 0.2, 0.5, 1)}, "attention")
+    return save(made, path)
 
 
 def mels(
     path: Path,
     predicted: Array,
-    target: Array | None,
+    recorded: Array | None,
     title: str,
     hop_seconds: float = 256 / 22_050,
+    dpi: int = DPI,
 ) -> Path:
-    """Predicted over true log-mel on one colour scale and one time axis.
+    """Draw the predicted over the recorded log-mel on one colour scale and one time axis.
 
-    predicted: (T1 frames, bands). target: (T2, bands) or None where no recording exists (free synthesis).
+    predicted: (T1 frames, bands). recorded: (T2, bands), or None where no recording exists (free synthesis).
     """
-    named = [("predicted", predicted)] + ([] if target is None else [("true", target)])
-    figure = _figure(10, 1.0 + 2.4 * len(named))
-    rows = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
+    from matplotlib.colors import Normalize
+
+    named = [("predicted", predicted)] + ([] if recorded is None else [("recorded", recorded)])
+    width, height, gap = 10.0, 2.2, 0.35
+    made = figure(width, BOTTOM + (height + gap) * len(named), [title], dpi)
     finite = np.concatenate([mel[np.isfinite(mel)] for _, mel in named])
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    true_end = None if target is None else len(target) * hop_seconds
-    for axes, (name, mel) in zip(rows, named, strict=True):
-        frames, bands = mel.shape
-        extent = (0, frames * hop_seconds, 0, bands)
-        image = axes.imshow(mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis", extent=extent)
-        axes.set(ylabel="mel band", facecolor="#eeeeee")
-        axes.set_title(name, loc="left", fontsize=10)
-        if true_end is not None and name == "predicted":
-            axes.axvline(true_end, color=CRITICAL, linewidth=1.5, linestyle="--")
-    figure.colorbar(image, ax=list(rows), label="log magnitude", pad=0.015, aspect=30)
-    rows[-1].set(xlabel="time, s", xlim=(0, max(len(mel) for _, mel in named) * hop_seconds))
-    _headline(figure, title)
-    return _save(figure, path)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    norm = Normalize(low, high)
+    end = max(len(mel) for _, mel in named) * hop_seconds
+    for row, (name, mel) in enumerate(reversed(named)):
+        place = (LEFT, BOTTOM + (height + gap) * row, width - LEFT - COLOURS, height)
+        panel = Panel(made, place, x=(0, end), y=(0, mel.shape[1]), title=name, background="#eeeeee")
+        panel.image(mel.T, norm, "viridis", right=len(mel) * hop_seconds)
+        panel.scale("left", label="mel band")
+        if row == 0:
+            panel.scale("bottom", label="time, s")
+        if recorded is not None and name == "predicted":
+            panel.moment(len(recorded) * hop_seconds, color=CRITICAL, linewidth=1.5, linestyle="--")
+    tall = (height + gap) * len(named) - gap
+    _colours(made, tall, "viridis", norm, round_ticks((low, high), tall), "log magnitude")
+    return save(made, path)
 
 
-def gate(path: Path, probability: Array, true_end: float | None, title: str, step_seconds: float) -> Path:
-    """The probability that speech has ended, step by step; above 0.5 it is said to.
+def gate(path: Path, probability: Array, recorded_end: float | None, title: str, step_seconds: float, dpi: int = DPI) -> Path:
+    """Draw the stop token (gate) step by step: the probability that speech has ended. Synthesis stops above 0.5.
 
-    probability: (T decoder steps,), each of `step_seconds`. true_end: of the recording in seconds, or None where there is none.
+    probability: (T decoder steps,), each of `step_seconds`. recorded_end: seconds, or None where there is no recording.
     """
-    figure = _figure(10, 3)
-    axes = figure.add_subplot()
+    width, height = 10.0, 2.0
+    made = figure(width, BOTTOM + height + 0.3, [title], dpi)
     seconds = len(probability) * step_seconds
-    steps = [*probability, *probability[-1:]]
-    axes.step(np.linspace(0, seconds, len(steps)), steps, where="post", color=TRAIN, linewidth=1.5, label="gate")
-    axes.axhline(0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
-    axes.axvline(seconds, color=TRAIN, linewidth=1.5, linestyle="--", label="its end")
-    if true_end is not None:
-        axes.axvline(true_end, color=CRITICAL, linewidth=1.5, linestyle="--", label="true end")
-    axes.set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1], ylabel="probability of the end", xlabel="time, s")
-    axes.set_xlim(0, 1.05 * max(seconds, true_end or 0))
-    axes.grid(color="#dddddd", linewidth=0.6)
-    _legend(axes)
-    _headline(figure, title)
-    return _save(figure, path)
+    end = 1.05 * max(seconds, recorded_end or 0)
+    panel = Panel(made, (LEFT, BOTTOM, width - LEFT - RIGHT, height), x=(0, end), y=(-0.05, 1.05))
+    steps = np.append(probability, probability[-1:])
+    style = {"color": TRAIN, "linewidth": 1.5}
+    lines = {
+        "stop token (gate)": panel.line(np.linspace(0, seconds, len(steps)), steps, drawstyle="steps-post", **style),
+        "end of the synthesis": panel.moment(seconds, linestyle="--", **style),
+    }
+    panel.level(0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
+    if recorded_end is not None:
+        lines["end of the recording"] = panel.moment(recorded_end, color=CRITICAL, linewidth=1.5, linestyle="--")
+    panel.scale("left", {0.0: "0", 0.5: "0.5", 1.0: "1"}, "stop probability", grid=True)
+    panel.scale("bottom", label="time, s", grid=True)
+    panel.legend(lines)
+    return save(made, path)
 
 
-def curves(path: Path, reports: Sequence[Report], levels: Mapping[str, tuple[float, float]], title: str) -> Path:
-    """Learning curves over the frames seen: loss, gradient norm, diagonality, alignment score, gate accuracy.
+def curves(
+    path: Path, reports: Sequence[Report], levels: Mapping[str, tuple[float, float]], title: str, dpi: int = DPI
+) -> Path:
+    """Draw learning curves over the frames seen: loss, gradient norm, diagonality, alignment score, stop token accuracy.
 
     levels: signal -> (warn, critical) for `grad_norm` (bad above), `diagonality`, `alignment_score` and `gate_accuracy` (bad
     below); a signal without levels is drawn without zones. A missing measurement is a gap in its curve.
     """
     if not reports:
         raise ValueError("need at least one report to draw curves, got none: draw them once the trial has reported")
-    figure = _figure(12, 7)
-    grid = figure.add_gridspec(2, 6)
-    x = [report.kframes for report in reports]
-    loss = figure.add_subplot(grid[0, :3])
-    _draw(loss, x, [report.train.score for report in reports], TRAIN, "train")
-    _draw(loss, x, [report.val_loss for report in reports], VALIDATION, "validation")
-    _decades(loss, ratio=20)
-    loss.set_title("loss", loc="left", fontsize=11)
-    gradient = figure.add_subplot(grid[0, 3:], sharex=loss)
-    _draw(gradient, x, [report.gradients.median for report in reports], TRAIN, "median")
-    _draw(gradient, x, [report.gradients.p95 for report in reports], VALIDATION, "95th percentile")
-    _decades(gradient, ratio=0)
-    gradient.set_title("gradient norm", loc="left", fontsize=11)
-    _zones(gradient, levels.get("grad_norm"), bad_above=True)
-    for place, name in enumerate(("diagonality", "alignment_score", "gate_accuracy")):
-        axes = figure.add_subplot(grid[1, 2 * place : 2 * place + 2], sharex=loss)
-        _draw(axes, x, [getattr(report.health, name) for report in reports], TRAIN, None)
-        axes.set(ylim=(-0.03, 1.03), xlabel="thousand frames")
-        axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
-        _zones(axes, levels.get(name), bad_above=False)
-    loss.set_xlim(0, 1.03 * max(*x, 1.0))
-    for axes in (loss, gradient):
-        _legend(axes)
-    _headline(figure, title)
-    return _save(figure, path)
+    width, height, gap = 12.0, 2.55, 0.75
+    made = figure(width, BOTTOM + 2 * height + gap + 0.35, [title], dpi)
+    upper, room = BOTTOM + height + gap, width - LEFT - RIGHT
+    half, third = (room - LEFT) / 2, (room - 2 * LEFT) / 3
+    chart = partial(_chart, made, [report.kframes for report in reports])
+    losses = {"train": [report.train.score for report in reports], "validation": [report.val_loss for report in reports]}
+    chart((LEFT, upper, half, height), "loss", losses, decades=20.0)
+    gradients = [report.gradients for report in reports]
+    norms = {"median": [known.median for known in gradients], "95th percentile": [known.p95 for known in gradients]}
+    chart((LEFT + half + LEFT, upper, half, height), "gradient norm", norms, decades=0.0, zones=levels.get("grad_norm"))
+    for column, (name, shown) in enumerate(SHARES.items()):
+        values = {"": [getattr(report.health, name) for report in reports]}
+        chart((LEFT + (third + LEFT) * column, BOTTOM, third, height), shown, values, zones=levels.get(name))
+    return save(made, path)
 
 
-def _draw(axes: "Axes", x: Sequence[float], values: Sequence[float | None], colour: str, label: str | None) -> None:
-    y = np.array(values, dtype=float)  # None becomes nan, a gap
-    axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker="o", markersize=3)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+def _chart(
+    made: "Figure",
+    kframes: Sequence[float],
+    place: tuple[float, float, float, float],
+    title: str,
+    series: Mapping[str, Sequence[float | None]],
+    decades: float | None = None,
+    zones: tuple[float, float] | None = None,
+) -> None:
+    """Draw `series` over the frames seen, each with its name in the legend.
+
+    decades: the y axis is logarithmic where positive values span more than this, as one divergence must not flatten the rest;
+    zones are bad above their levels. None: values are shares from 0 to 1, and zones are bad below.
+    """
+    values = {name: np.array(known, dtype=float) for name, known in series.items()}  # None becomes nan, a gap
+    everything = np.concatenate(list(values.values()))
+    positive = everything[np.isfinite(everything) & (everything > 0)]
+    logarithmic = decades is not None and bool(positive.size) and bool(positive.max() > decades * positive.min())
+    low, high = (-0.03, 1.03) if decades is None else limits(everything, logarithmic)
+    if zones is not None and decades is not None:
+        high = max(high, 2 * zones[1])
+    panel = Panel(made, place, x=(0, 1.03 * max(*kframes, 1.0)), y=(low, high), title=title, decades=logarithmic)
+    lines = {}
+    for colour, (name, known) in zip((TRAIN, VALIDATION), values.items(), strict=False):
+        lines[name] = panel.line(kframes, known, color=colour, linewidth=1.6, marker="o", markersize=3)
+    if zones is not None:
+        warn, critical = zones
+        panel.band(warn, critical, WARN)
+        panel.band(critical, low if decades is None else high, CRITICAL)
+        lines["warn"] = panel.level(warn, color=WARN, linewidth=1.2, linestyle="--")
+        lines["critical"] = panel.level(critical, color=CRITICAL, linewidth=1.2, linestyle="--")
+    panel.scale("left", grid=True)
+    panel.scale("bottom", label="thousand frames" if place[1] == BOTTOM else "", grid=True)
+    if decades is not None:
+        panel.legend(lines)
 
 
-def _decades(axes: "Axes", ratio: float) -> None:
-    """A logarithmic y axis where the positive values span more than `ratio`: one diverged point must not flatten the rest."""
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
-    positive = drawn[np.isfinite(drawn) & (drawn > 0)]
-    if positive.size and positive.max() > ratio * positive.min():
-        axes.set_yscale("log")
+def _colours(made: "Figure", height: float, cmap: str, norm: "Normalize", ticks: Mapping[float, str], label: str) -> None:
+    """Explain the colours of an image in a bar at the right side."""
+    from matplotlib.colors import Normalize
 
-
-def _zones(axes: "Axes", levels: tuple[float, float] | None, bad_above: bool) -> None:
-    if levels is None:
-        return
-    warn, critical = levels
-    low, high = axes.get_ylim()
-    end = max(high, 2 * critical) if bad_above else low
-    axes.set_ylim(low, max(high, end))
-    axes.axhspan(*sorted((warn, critical)), color=WARN, alpha=0.15, linewidth=0)
-    axes.axhspan(*sorted((critical, end)), color=CRITICAL, alpha=0.15, linewidth=0)
-    axes.axhline(warn, color=WARN, linewidth=1.2, linestyle="--", label="warn")
-    axes.axhline(critical, color=CRITICAL, linewidth=1.2, linestyle="--", label="critical")
-
-
-def _legend(axes: "Axes") -> None:
-    # on the title's line, where it can hide no curve
-    style = {"ncols": 4, "frameon": False, "fontsize": 9, "handlelength": 1.5, "columnspacing": 1.2, "borderaxespad": 0.1}
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), **style)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _headline(figure: "Figure", *paragraphs: str) -> None:
-    columns = int(11 * figure.get_figwidth())
-    lines = [line for paragraph in paragraphs for line in wrap(paragraph, columns)]
-    # a text may contain dollar signs, which matplotlib would read as mathematics
-    figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        figure.savefig(part, format="png")
-    return path
+    bar = Panel(made, (made.get_figwidth() - COLOURS + 0.15, BOTTOM, BAR, height), x=(0, 1), y=(0, 1))
+    bar.image(np.linspace(0, 1, 256)[:, None], Normalize(0, 1), cmap)
+    bar.scale("right", {float(norm(value)): name for value, name in ticks.items()}, label)

@@ -1,4 +1,4 @@
-"""One trial: the only place where Optuna meets training. It follows the trainer's reports and says how the trial ended."""
+"""Run one trial, the only place where Optuna meets training: follow the trainer's reports, then evaluate the network."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,21 +9,21 @@ import optuna
 import yaml
 
 from model.config import Config
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
-from objective.trial.evaluation import sentences, show, speak
+from objective.trial.evaluation import evaluate, middle, sentences, show
+from objective.trial.phases import Phases
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
-from objective.trial.torchrun import Task, built, led
+from objective.trial.torchrun import Task, build_trainer, leading
+from pruners.decision import judge, status
 from pruners.health_record import empty
-from pruners.rules import judge, status
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
@@ -32,9 +32,9 @@ from storage.paths import BEST
 
 @dataclass(slots=True)
 class TrialResult:
-    """How a trial ended, before the study is told."""
+    """How a trial ended, before it is stored in the study."""
 
-    state: str = "COMPLETE"  # or PRUNED: a fact about this point
+    state: str = "COMPLETE"  # or PRUNED: a fact about this configuration
     value: float | None = None
     reason: str | None = None
     pruned_by: str | None = None
@@ -43,55 +43,56 @@ class TrialResult:
     last: Report | None = None
     best: Report | None = None
     free_running: FreeRunning | None = None
-    seconds: float = 0.0  # of all workers that this point had
+    seconds: float = 0.0  # by all workers that ran this configuration
 
 
 def run_trial(
     trial: optuna.Trial, config: Config, context: WorkerContext, seed: int, lease: Lease, line: Sequence[int]
 ) -> TrialResult:
-    """Train `config` within the budget, or until a pruner says why not.
+    """Train `config` within the budget, or until it is pruned, and evaluate the result.
 
-    `line` are the trials whose point this one is again, the newest first: it goes on from the newest good snapshot of theirs.
+    `line` are the earlier trials of this configuration, the newest first: training resumes from their newest good snapshot.
     Raises Interrupted, UpdateFinishedTrialError where somebody else ended the trial, and whatever the machine does.
     """
     folder = context.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(symbols(context.corpus.language))}  # a file of weights says what they are for
-    history, start = _taken_up(
-        trial, context, {"params": dict(trial.params), "seed": seed, "study": context.identity}, line, alphabet
-    )
+    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
+    configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
+    history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
-    try:
-        trainer = built(Task(config, budget, seed, start), context.data, context.speech, context.group)
-        _follow(trainer, trial, context, result, lease, history, alphabet)
-        result.last, result.best = history.last, history.kept
-        curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}")
-        if result.last is not None and result.last.val_loss is not None:  # a network that says NaN says nothing
-            _finish(trainer, trial.number, context, result)
-    except (RuntimeError, MemoryError) as why:
-        if not out_of_memory(why):
-            raise
-        result.state, result.pruned_by, result.severity = "PRUNED", "out_of_memory", 1.0
-        r = config.network.reduction
-        result.reason = f"out of memory on {context.device.type} at r = {r}, even with the batch in parts"
+    with Phases(trial.number, context.sinks, context.interruption) as phases:
+        try:
+            trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
+            _train(trainer, trial, context, result, lease, history, alphabet)
+            result.last, result.best = history.last, history.kept
+            dpi = context.settings.pictures.dpi
+            curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
+            if result.last is not None and result.last.val_loss is not None:  # else there is no speech to evaluate
+                _evaluate(trainer, trial.number, context, result, phases)
+        except (RuntimeError, MemoryError) as why:
+            if not out_of_memory(why):
+                raise
+            result.state, result.pruned_by, result.severity = "PRUNED", "out_of_memory", 1.0
+            r = config.network.reduction
+            result.reason = f"out of memory on {context.device.type} at r = {r}, even with the batch in parts"
     result.seconds = history.seconds
     return result
 
 
-def _taken_up(
-    trial: optuna.Trial, context: WorkerContext, point: dict[str, Any], line: Sequence[int], alphabet: dict[str, Any]
+def _history(
+    trial: optuna.Trial, context: WorkerContext, configuration: dict[str, Any], line: Sequence[int], alphabet: dict[str, Any]
 ) -> tuple[TrialHistory, Snapshot | None]:
-    """The trial's history so far, empty for a new one. Reports of an earlier attempt are reported to the study again."""
-    found = newest([context.folder(number) for number in line], point, context.warn)
+    """Return the history so far, empty for a new trial. Reports of an earlier attempt are reported to the study again."""
+    found = newest([context.folder(number) for number in line], configuration, context.warn)
     if found is None:
-        return TrialHistory(point, empty(context.settings.budget.kframes)), None
+        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
-    history.bring_best(folder, context.folder(trial.number), snapshot, alphabet)
+    history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
-        context.warn(f"trial {trial.number} begins again: the weights of its best report are damaged, and no report is to come")
-        return TrialHistory(point, empty(context.settings.budget.kframes)), None
+        context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
+        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     trial.set_user_attr("from_kframes", snapshot.cursor.frames / 1_000)
     for report in history.reports:
         if report.val_loss is not None:
@@ -101,7 +102,7 @@ def _taken_up(
     return history, snapshot
 
 
-def _follow(
+def _train(
     trainer: Trainer,
     trial: optuna.Trial,
     context: WorkerContext,
@@ -110,85 +111,95 @@ def _follow(
     history: TrialHistory,
     alphabet: dict[str, Any],
 ) -> None:
-    """Consume the trainer's reports: record, show, keep snapshots, ask the pruner."""
+    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with led(trainer, context.group) as steps:
+    with leading(trainer, context.group) as steps:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
-            return  # it was stopped here before, and its worker died before it could say so
+            return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
             kframes = trainer.cursor.frames / 1_000
-            lease.moved(kframes)
-            better_one = False
+            lease.progressed(kframes)
+            is_best = False
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
             else:
-                better_one = better(report, history.kept, context.settings.health.targets)
+                is_best = better(report, history.kept, context.settings.health.targets)
                 history.add(report)
-                if better_one:
+                if is_best:
                     history.best = len(history.reports) - 1
-                _tell(trial, report, history, context)
+                _report(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
-            if due or better_one or context.interruption.why is not None:
+            if due or is_best or context.interruption.reason is not None:
                 history.save(folder, trainer.snapshot(), alphabet)
                 kept = kframes
-            if better_one:
+            if is_best:
                 history.save_best(folder, trainer.network.state_dict(), alphabet)
             if report is not None and _stopped(trial, report, history, context, result):
                 return
             context.interruption.check()
 
 
-def _tell(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
-    """A report to the study and to whoever watches."""
+def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
+    """Report to the study and to the displays."""
     trial.set_user_attr("health", history.record)
     if report.val_loss is not None:
         trial.report(report.val_loss, round(report.kframes))
-    found = judge(history.record, context.judges)
+    found = judge(history.record, context.rules)
     context.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
 
 
 def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
-    """Whether the trial ends here, and in `result` why."""
+    """Return whether the trial ends at this report; the reason is put into `result`."""
     if trial.should_prune():
         attributes = stored(trial).user_attrs
         result.pruned_by, result.reason = attributes["pruned_by"], attributes["pruned_reason"]
         result.severity = attributes["pruned_severity"]
         if result.pruned_by == "nonfinite" and report.gradients.culprit:
             result.reason += f"; the first term that was not: {report.gradients.culprit}"
-    elif report.val_loss is None:  # whoever prunes, or nobody: there is nothing to go on with
-        worst = judge(history.record, context.judges)[0]
+    elif report.val_loss is None:  # with any pruner, or none: there is nothing to continue with
+        worst = judge(history.record, context.rules)[0]
         result.pruned_by, result.reason, result.severity = worst.rule, worst.evidence, worst.severity
     if result.pruned_by is not None:
         result.state = "PRUNED"
     return result.pruned_by is not None
 
 
-def _finish(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult) -> None:
-    """Let the network speak: a complete trial's best snapshot, which gives its value; a pruned one as it stood."""
+def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult, phases: Phases) -> None:
+    """Evaluate the network free-running: a complete trial's best snapshot, which gives its value; a pruned one as it is."""
     folder = context.folder(number)
     targets = context.settings.health.targets
     if result.state == "COMPLETE":
         assert result.best is not None
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
-    asked = sentences(context.corpus, context.speech)
-    spoken, result.free_running = speak(trainer.network, asked, context.device)
+    requested = sentences(context.corpus, context.speech)
+    phases.evaluating(f"synthesising {len(requested)} sentences")
+    output, result.free_running = evaluate(trainer.network, requested, context.device)
     if result.free_running is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
-        result.reason = result.reason or "what the network says when it speaks freely is not finite"
+        result.reason = result.reason or "the free-running synthesis is not finite"
         return
     if result.state == "COMPLETE" and result.best is not None:
         result.value = value(context.settings.objective.score, result.best, result.free_running)
         result.violations = violations(result.best, targets)
         result.violations["free_failures"] = result.free_running.failures - targets.free_failures
         result.reason = misses(result.violations, result.best, result.free_running, targets) or None
-    middle = 1  # neither the shortest nor the longest
-    title = f"trial {number}"
-    show(folder, spoken, middle, asked[middle], context.corpus.language, context.settings.audio, title)
+    phases.evaluating("drawing and writing the samples")
+    row, settings = middle(context.corpus, requested), context.settings
+    show(
+        folder,
+        output,
+        row,
+        requested[row],
+        language=context.corpus.language,
+        audio=settings.audio,
+        title=f"trial {number}",
+        dpi=settings.pictures.dpi,
+    )
 
 
-def _levels(levels: Levels) -> dict[str, tuple[float, float]]:
-    """What the learning curves are drawn against."""
+def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:
+    """Return the levels that are drawn into the learning curves."""
     drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
 
@@ -198,7 +209,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "trial": trial.number,
         "study": context.settings.study.name,
         "seed": seed,
-        "language": context.corpus.language,
+        "language": context.corpus.language.code,
         "budget_kframes": context.settings.budget.kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
@@ -208,5 +219,5 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "params": dict(trial.params),
         **asdict(config),
     }
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -1,7 +1,8 @@
-"""What a trial is worth, and whether it is well. Loads without torch.
+"""The value of a trial, and the targets that it must meet to be healthy. Loads without torch.
 
-The value is weight-free: masked mel error before and after the postnet plus gate cross-entropy on the validation set. Loss
-alone crowns broken voices, so alignment, gate and a free-running stop are constraints: a trial that breaks one is never best.
+The value is weight-free: masked mel error before and after the postnet plus the cross-entropy of the stop token (gate), on the
+validation set. The smallest loss can be a broken voice, so alignment, gate and free-running stops are constraints: a trial that
+runs to its end but misses one is sick, and never the best.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ COEFFICIENTS = 13  # mel-cepstral, the energy left out
 
 @dataclass(frozen=True, slots=True)
 class FreeRunning:
-    """How the fixed validation sentences came out, free running."""
+    """How the fixed validation sentences came out, free-running."""
 
     premature_rate: float  # shorter than half of the recording
     overrun_rate: float  # not stopped before the limit
@@ -31,7 +32,7 @@ class FreeRunning:
 
 
 def value(kind: str, report: Report, free_running: FreeRunning) -> float:
-    """The value of a trial from its best snapshot, smaller is better.
+    """Return the value of a trial from its best snapshot, smaller is better.
 
     `loss` is the validation loss; `mcd` the free-running distortion in dB; `composite` their sum with the distortion at a
     tenth (10 dB weigh like one unit of loss) and the share of the sentences that fail to stop as they should.
@@ -46,7 +47,7 @@ def value(kind: str, report: Report, free_running: FreeRunning) -> float:
 
 
 def violations(report: Report, targets: Targets) -> dict[str, float]:
-    """How far a report misses each target on validation: > 0 is missed. What could not be measured is missed by 1."""
+    """Return how far a report misses each target on validation: > 0 is missed. What could not be measured is missed by 1."""
     return targets.missed(asdict(report.health))
 
 
@@ -55,7 +56,7 @@ def sick(report: Report, targets: Targets) -> bool:
 
 
 def better(new: Report, old: Report | None, targets: Targets) -> bool:
-    """Whether a report's snapshot is the one to keep: a healthy one beats any sick one, then the smaller loss wins."""
+    """Return whether a report's snapshot is the one to keep: a healthy one beats any sick one, then the smaller loss wins."""
     if new.val_loss is None:
         return False
     if old is None or old.val_loss is None:
@@ -64,14 +65,14 @@ def better(new: Report, old: Report | None, targets: Targets) -> bool:
 
 
 def misses(broken: dict[str, float], report: Report, free_running: FreeRunning | None, targets: Targets) -> str:
-    """The sentence of a finished trial that is sick: each measure with its target. Empty for a healthy one."""
+    """Return the sentence of a sick trial: each measure that misses its target, with the target. Empty for a healthy one."""
     parts = []
     for name, amount in broken.items():
         if amount <= 0:
             continue
         if name == "free_failures" and free_running is not None:
             parts.append(
-                f"speaking freely, {free_running.premature_rate:.0%} of the sentences end too early and "
+                f"in free-running synthesis, {free_running.premature_rate:.0%} of the sentences end too early and "
                 f"{free_running.overrun_rate:.0%} never, target at most {targets.free_failures:.0%}"
             )
             continue
@@ -82,8 +83,8 @@ def misses(broken: dict[str, float], report: Report, free_running: FreeRunning |
     return "; ".join(parts)
 
 
-def mcd(spoken: NDArray[np.float32], true: NDArray[np.float32]) -> float:
-    """Mel-cepstral distortion in dB between two log-mels (T, M), along the path of dynamic time warping (Kubichek 1993).
+def mcd(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> float:
+    """Return the mel-cepstral distortion in dB (Kubichek 1993) between two log-mels (T, M) along the path of time warping.
 
     Cepstra c_m describe a frame of M bands as sum_m c_m cos(m w), so that 10 / ln 10 sqrt(2 sum (difference)^2) is the root
     mean square, in dB, by which two smoothed spectra differ. Coefficients 1 to 13: a change of loudness costs nothing.
@@ -93,7 +94,7 @@ def mcd(spoken: NDArray[np.float32], true: NDArray[np.float32]) -> float:
 
     cepstra: Sequence[NDArray[np.float32]] = [
         dct(mel, axis=1)[:, 1 : COEFFICIENTS + 1] / mel.shape[1]
-        for mel in (spoken, true)  # scipy's DCT is 2 sum x cos
+        for mel in (synthesised, recorded)  # scipy's DCT is 2 sum x cos
     ]
     cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
     _, path = librosa.sequence.dtw(C=cost)

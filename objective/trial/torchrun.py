@@ -1,6 +1,7 @@
-"""One trial on several GPUs, started by torchrun: rank 0 asks, reports and decides, the others train along.
+"""Train one trial on several GPUs with torchrun: rank 0 proposes, reports and decides, the other ranks train with it.
 
-Rank 0 is the worker; what it tells the others is a task for each trial, before each update that it comes, and at last None.
+Rank 0 is the worker. It sends the others a task for each trial, True before each update and False after the last, and None at
+the end.
 """
 
 import os
@@ -16,7 +17,6 @@ from model.config import Config
 from model.distributed import Group, RankLost
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Speech, Trainer
 from model.warmstart import warm_start
 from objective.settings.schema import Budget, Settings
@@ -26,7 +26,7 @@ from objective.trial.corpus import speech_of
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that a trainer needs, apart from the data, which each rank reads itself."""
+    """All that a trainer needs apart from the data, which each rank reads itself."""
 
     config: Config
     budget: Budget
@@ -34,19 +34,19 @@ class Task:
     start: Snapshot | None
 
 
-def ranked() -> int | None:
-    """This process's rank where torchrun started several, else None."""
+def torchrun_rank() -> int | None:
+    """Return this process's rank where torchrun started several, else None."""
     return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
 
 
 @contextmanager
-def joined(data: TrainingData) -> Iterator[Group | None]:
-    """The group of this process; None where it is alone.
+def process_group(data: TrainingData) -> Iterator[Group | None]:
+    """Join the group of this process; None where it is alone.
 
-    torchrun hands a signal on to every rank, after a terminal has done the same. Rank 0 hears torchrun's alone, and the others
-    none: they end when rank 0 says so, or when it is gone.
+    A terminal sends Ctrl-C to every rank, and torchrun then sends a signal as well. Rank 0 handles torchrun's alone, and the
+    others neither: they end when rank 0 tells them to, or when it is gone.
     """
-    rank = ranked()
+    rank = torchrun_rank()
     if rank is None:
         yield None
         return
@@ -61,28 +61,28 @@ def joined(data: TrainingData) -> Iterator[Group | None]:
                 group.agree(None)
 
 
-def built(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
-    """The trainer of a task: rank 0's, with all the others', where there is a group."""
+def build_trainer(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
+    """Build the trainer of a task on rank 0, and where there is a group on all other ranks, too."""
     if group is None:
-        return _built(task, data, speech, None)
+        return _build(task, data, speech, None)
     task = group.agree(task)
     with group.together():
-        return _built(task, data, speech, group)
+        return _build(task, data, speech, group)
 
 
-def _built(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
+def _build(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
     budget = task.budget
     trainer = Trainer(task.config, speech, budget.kframes, budget.reports, data.device, task.seed, task.start, group)
     if data.pretrained is not None and task.start is None:
-        warm_start(trainer.network, symbols(data.corpus.language), data.pretrained)
+        warm_start(trainer.network, speech.symbols, data.pretrained)
     return trainer
 
 
 @contextmanager
-def led(trainer: Trainer, group: Group | None) -> Iterator[Iterator[Report | None]]:
-    """The trainer's steps. The others of a group are told before each that it comes, and in the end that none does."""
+def leading(trainer: Trainer, group: Group | None) -> Iterator[Iterator[Report | None]]:
+    """Yield the trainer's steps. The other ranks of a group are told of each before it runs, and after the last one."""
 
-    def told(steps: Iterator[Report | None]) -> Iterator[Report | None]:
+    def announced(steps: Iterator[Report | None]) -> Iterator[Report | None]:
         while group is None or group.agree(True):
             try:
                 step = next(steps)
@@ -92,18 +92,18 @@ def led(trainer: Trainer, group: Group | None) -> Iterator[Iterator[Report | Non
 
     with closing(trainer.steps()) as steps:
         try:
-            yield told(steps)
+            yield announced(steps)
         finally:
             if group is not None:
                 group.agree(False)
 
 
 def follow(settings: Settings, data: TrainingData, group: Group) -> int:
-    """The whole life of a rank that does not lead; returns the exit code."""
+    """Train with rank 0 until it ends; return the exit code."""
     speech = speech_of(data.corpus)
     try:
         while (task := group.agree(None)) is not None:
-            _train_along(task, data, speech, group)
+            _train_one(task, data, speech, group)
             if data.device.type == "cuda":
                 torch.cuda.empty_cache()
     except RankLost as why:
@@ -112,12 +112,12 @@ def follow(settings: Settings, data: TrainingData, group: Group) -> int:
     return 0
 
 
-def _train_along(task: Task, data: TrainingData, speech: Speech, group: Group) -> None:
-    """One trial. What is raised here all ranks raise, and rank 0 knows what to do."""
+def _train_one(task: Task, data: TrainingData, speech: Speech, group: Group) -> None:
+    """Train one trial. An exception is raised on all ranks alike, and rank 0 handles it."""
     failures = (RuntimeError, MemoryError, OSError, ValueError)
     try:
         with group.together():
-            trainer = _built(task, data, speech, group)
+            trainer = _build(task, data, speech, group)
     except RankLost:
         raise
     except failures:

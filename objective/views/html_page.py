@@ -51,7 +51,7 @@ figure {{ margin: .5rem 0; }} audio {{ width: 100%; max-width: 30rem; display: b
 
 def page(study_log: StudyLog) -> Iterator[str]:
     """The page, piece by piece: a study's pictures may be larger than the memory."""
-    trials = sorted(study_log.trials.values(), key=_rank)
+    trials = sorted(study_log.trials.values(), key=lambda trial: trial.rank)
     name = escape(study_log.folder.name)
     yield TOP.format(title=f"{name}: tacotune")
     yield f"<h1>{name}</h1>\n" + _board(study_log, trials)
@@ -68,11 +68,6 @@ def page(study_log: StudyLog) -> Iterator[str]:
 
 def _word(trial: Trial) -> str:
     return "running" if trial.state == "RUNNING" else verdict(trial.state, trial.healthy).word
-
-
-def _rank(trial: Trial) -> tuple[int, float, int]:
-    value = (trial.end or {}).get("value")
-    return ORDER[_word(trial)], float("inf") if value is None else value, trial.number
 
 
 def _board(study_log: StudyLog, trials: list[Trial]) -> str:

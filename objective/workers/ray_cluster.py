@@ -1,7 +1,7 @@
-"""Workers on a Ray cluster: Ray finds each one its node and its share of a GPU; the study's storage is all that they share.
+"""Run workers on a Ray cluster: Ray places each one on a node with its share of a GPU. They share only the study's storage.
 
-A worker is an actor. It is asked for its news again and again, and at last says why it stopped. One that crashes, or whose node
-is lost, is placed again, wherever there is room.
+A worker is an actor. The command polls its messages, of which the last one is the reason why it stopped. A worker that crashes,
+or whose node is lost, is placed again wherever there is room.
 """
 
 import logging
@@ -19,51 +19,54 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
+from sqlalchemy.engine import make_url
+
 from objective.events.fanout import Sinks
 from objective.events.types import Event, Warned
 from objective.runtime.signals import Interruption
 from objective.search.stopping import StopReason
 from objective.settings.schema import Settings, SettingsError
-from objective.workers.processes import join
-from objective.workers.supervision import PATIENCE_S, ProgressThrottle, SupervisedWorker, outcome
+from objective.workers.processes import join_study
+from objective.workers.supervision import RELEASE_S, ProgressThrottle, SupervisedWorker, outcome
 
-ANSWER_S = 5.0  # that the head of a cluster has to answer
+ANSWER_S = 5.0  # for the head of a cluster to answer
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-HERE = ("localhost", "127.0.0.1", "::1")  # each machine calls itself so
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 WAY_OUT = "on a machine of the cluster, give HOST:PORT of its head (ray start --head starts one)"
-TOKEN = "it wants a token, which Ray sends where RAY_AUTH_MODE=token is set"
-UNSHARED = (
-    "other machines of the Ray cluster cannot use this one's storage: use postgresql://user@host/name or grpc://HOST:PORT"
-)
+TOKEN = "it requires a token, which Ray sends where RAY_AUTH_MODE=token is set"
+UNSHARED = "other machines of the Ray cluster cannot reach the storage of this one: use postgresql://user@host/name or grpc://HOST:PORT"
 
 
-def place(settings: Settings, count: int | None, address: str | None, sinks: Sinks, interruption: Interruption) -> StopReason:
-    """Runs `count` workers, or as many as there is room for, until they have all stopped; returns why.
+def place_workers(
+    settings: Settings, count: int | None, address: str | None, sinks: Sinks, interruption: Interruption
+) -> StopReason:
+    """Run `count` workers, or as many as there is room for, until all have stopped; return why.
 
-    `address` is HOST:PORT of the head of a cluster to which this machine belongs. None: the cluster that `ray start` started
-    here, or else one of this machine alone, for as long as the study runs. Raises SettingsError where Ray is missing, no
-    cluster answers, or its machines cannot share the storage.
+    address: HOST:PORT of the head of a cluster that this machine belongs to. None: the cluster that `ray start` started here,
+    or else one of this machine alone for as long as the study runs. Raises SettingsError where Ray is missing, no cluster
+    answers, or its machines cannot share the storage.
     """
-    with _joined(address):
+    with _connected(address):
         others = {node["NodeManagerAddress"] for node in _nodes()} - {_ray().util.get_node_ip_address()}
-        if others and local(settings.storage_url):
+        if others and is_local(settings.storage_url):
             raise SettingsError([UNSHARED])
         device = settings.device
         if device == "auto":
             device = "cuda" if any("GPU" in node["Resources"] for node in _nodes()) else "cpu"
         threads = settings.threads or (1 if device == "cpu" else None)
         settings = settings.model_copy(update={"device": device, "threads": threads})
-        what, amount = share(settings)
-        room = sum(int(node["Resources"].get(what, 0.0) / amount) for node in _nodes())
+        resource, amount = resources_of_worker(settings)
+        room = sum(int(node["Resources"].get(resource, 0.0) / amount) for node in _nodes())
         count = count or max(1, room)
         if count > room:
-            each = f"each needs {amount:g} {what}"
-            sinks.emit(Warned(f"the Ray cluster has room for {room} of {count} workers, {each}: the others wait for it"))
+            each = f"each needs {amount:g} {resource}"
+            sinks.emit(Warned(f"the Ray cluster has room for {room} of {count} workers, {each}: the others wait for room"))
         return _run([_Worker(number, settings) for number in range(count)], sinks, interruption)
 
 
-def check(address: str | None) -> None:
-    """Raises SettingsError where Ray is missing or no cluster answers at `address`; Ray itself would try for a long time."""
+def check_cluster(address: str | None) -> None:
+    """Raise SettingsError where Ray is missing or no cluster answers at `address`. Ray itself would try for a long time."""
     try:
         if address and "://" in address:
             raise ValueError(f"need HOST:PORT of a cluster, got {address}")
@@ -71,48 +74,47 @@ def check(address: str | None) -> None:
     except (ValueError, OSError) as why:
         raise SettingsError([f"--ray: {str(why).partition('. ')[0]}: {WAY_OUT}"]) from why
     if found is None:
-        return  # one of this machine alone will do
-    silent = _silent(found)
-    if silent == TOKEN and (address or os.environ.get("RAY_ADDRESS") or "auto") == "auto":
-        return  # to a cluster that it found itself, Ray gives the token
-    if silent is not None:
-        raise SettingsError([f"--ray: cannot reach a cluster at {found}: {silent}: {WAY_OUT}"])
+        return  # without an address, a cluster of this machine alone is started
+    failure = _connection_failure(found)
+    if failure == TOKEN and (address or os.environ.get("RAY_ADDRESS") or "auto") == "auto":
+        return  # Ray sends the token to a cluster that it found itself
+    if failure is not None:
+        raise SettingsError([f"--ray: cannot reach a cluster at {found}: {failure}: {WAY_OUT}"])
 
 
-def local(url: str) -> bool:
-    """Whether a storage is one machine's: a file, whose locks a network's file system may not keep, or a server at home."""
-    from sqlalchemy.engine import make_url
-
+def is_local(url: str) -> bool:
+    """Return whether only this machine can use a storage: a local server, or a file, whose locks may fail on a network disk."""
     if url.partition(":")[0] == "postgres-local":
         return True
     parsed = make_url(url)
     hosts = [host for host in (parsed.host, *parsed.normalized_query.get("host", ())) if host]
-    return parsed.get_backend_name() == "sqlite" or all(host in HERE or host.startswith("/") for host in hosts)
+    return parsed.get_backend_name() == "sqlite" or all(host in LOOPBACK or host.startswith("/") for host in hosts)
 
 
-def share(settings: Settings) -> tuple[str, float]:
-    """What a worker needs of a node: a part of a GPU, rounded down to the 0.0001 that Ray counts in, or a core a thread."""
+def resources_of_worker(settings: Settings) -> tuple[str, float]:
+    """Return the resource of a node that a worker needs, and how much of it.
+
+    A share of a GPU, rounded down to a multiple of Ray's unit 0.0001, or one CPU core for each thread.
+    """
     if settings.device == "cuda":
         return "GPU", 10_000 // settings.study.trials_per_gpu / 10_000
     return "CPU", float(settings.threads or 1)
 
 
 def _ray(part: str = "") -> Any:
-    """The library, which is loaded when it is needed."""
+    """Import Ray, or a part of it, when it is needed: it is optional."""
     try:
         return import_module(f"ray.{part}" if part else "ray")
     except ImportError as why:
-        raise SettingsError([f"--ray needs Ray, which is not here ({why}): pip install 'tacotune[ray]'"]) from why
+        raise SettingsError([f"--ray needs Ray, which is not installed ({why}): pip install 'tacotune[ray]'"]) from why
 
 
 def _nodes() -> list[dict[str, Any]]:
     return [node for node in _ray().nodes() if node["Alive"]]
 
 
-def _silent(address: str) -> str | None:
-    """Why no head of a cluster answers at HOST:PORT; None where one does."""
-    import grpc  # type: ignore[import-untyped]
-
+def _connection_failure(address: str) -> str | None:
+    """The reason why no head of a cluster answers at HOST:PORT; None where one does."""
     with _ray("_private.grpc_utils").init_grpc_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
         try:
             channel.unary_unary(ALIVE)(b"", timeout=ANSWER_S)
@@ -124,18 +126,18 @@ def _silent(address: str) -> str | None:
 
 
 @contextmanager
-def _joined(address: str | None) -> Iterator[None]:
-    """This process as a part of a cluster."""
+def _connected(address: str | None) -> Iterator[None]:
+    """Connect this process to a cluster."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    check(address)
+    check_cluster(address)
     ray = _ray()
     ours = signal.getsignal(signal.SIGTERM)
-    _ray("_private.worker")._worker_logs_enabled = False  # what its daemons say in between would tear up the display
+    _ray("_private.worker")._worker_logs_enabled = False  # its daemons' messages would disturb the display
     try:
         ray.init(address or None, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as why:
-        said = " ".join(str(why.__cause__ or why).split())
-        raise SettingsError([f"--ray: cannot join the cluster: {said}: type the command on one of its machines"]) from why
+        message = " ".join(str(why.__cause__ or why).split())
+        raise SettingsError([f"--ray: cannot join the cluster: {message}: type the command on one of its machines"]) from why
     finally:
         signal.signal(signal.SIGTERM, ours)  # Ray's own handler ends the process at once
     try:
@@ -144,141 +146,146 @@ def _joined(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _run(crew: Sequence["_Worker"], sinks: Sinks, interruption: Interruption) -> StopReason:
+def _run(workers: Sequence["_Worker"], sinks: Sinks, interruption: Interruption) -> StopReason:
     deadline = None
     try:
-        while any(worker.end is None for worker in crew):
-            over = interruption.why is not None
-            if over and deadline is None:
-                deadline = time.monotonic() + PATIENCE_S
-                for worker in crew:
+        while any(worker.end is None for worker in workers):
+            stopping = interruption.reason is not None
+            if stopping and deadline is None:
+                deadline = time.monotonic() + RELEASE_S
+                for worker in workers:
                     worker.stop()
             if deadline is not None and time.monotonic() > deadline:
                 break
-            if over or any(worker.end is not None and worker.end.code == 0 for worker in crew):
-                for worker in crew:
-                    worker.dismiss()
-            for worker in crew:
+            if stopping or any(worker.end is not None and worker.end.code == 0 for worker in workers):
+                for worker in workers:
+                    worker.cancel_unplaced()
+            for worker in workers:
                 worker.start_if_due()
-            asked = {worker.news: worker for worker in crew if worker.news is not None}
-            if not asked:
+            polled = {worker.messages: worker for worker in workers if worker.messages is not None}
+            if not polled:
                 interruption.wait(0.5)
                 continue
-            for ready in _ray().wait(list(asked), timeout=0.5)[0]:
-                asked[ready].read(sinks)
+            for ready in _ray().wait(list(polled), timeout=0.5)[0]:
+                polled[ready].read(sinks)
     finally:
-        for worker in crew:
-            worker.leave()
-    return outcome(crew, interruption)
+        for worker in workers:
+            worker.remove()
+    return outcome(workers, interruption)
 
 
 class _Worker(SupervisedWorker):
-    """An actor."""
+    """A worker in an actor of Ray."""
 
     def __init__(self, number: int, settings: Settings) -> None:
         super().__init__(number, settings)
         self.actor: Any = None
-        self.news: Any = None  # what it will say next
-        self.host: str | None = None  # known once it has a place
+        self.messages: Any = None  # a reference to its next messages
+        self.host: str | None = None  # set once it is placed
 
     def start_if_due(self) -> None:
         if self.end is not None or self.actor is not None or time.monotonic() < self.due:
             return
-        what, amount = share(self.settings)
-        needs = {"num_cpus": 0.0, f"num_{what.lower()}s": amount}
-        kind = _ray().remote(_Actor).options(max_concurrency=2, **needs)  # two calls at once: for news, and to stop
-        self.actor = kind.remote(self.settings, self.number, Path.cwd(), _ray().util.get_node_ip_address())
-        self.news = self.actor.news.remote()
+        resource, amount = resources_of_worker(self.settings)
+        resources = {"num_cpus": 0.0, f"num_{resource.lower()}s": amount}
+        actor = _ray().remote(_Actor).options(max_concurrency=2, **resources)  # two calls at once: `messages` and `stop`
+        self.actor = actor.remote(self.settings, self.number, Path.cwd(), _ray().util.get_node_ip_address())
+        self.messages = self.actor.next_messages.remote()
 
     def read(self, sinks: Sinks) -> None:
         try:
-            news = _ray().get(self.news)
+            messages = _ray().get(self.messages)
         except _ray().exceptions.RayError as why:
             self._gone(_reason(why), sinks)
             return
-        self.news = self.actor.news.remote()
-        for said in news:
-            if isinstance(said, str):
-                self.host = said
-            elif isinstance(said, StopReason):
-                self.end = said
-                self.leave()
-            elif isinstance(said, Exception):
-                self._gone(str(said), sinks)
+        self.messages = self.actor.next_messages.remote()
+        for message in messages:
+            if isinstance(message, str):
+                self.host = message
+            elif isinstance(message, StopReason):
+                self.end = message
+                self.remove()
+            elif isinstance(message, Exception):
+                self._gone(str(message), sinks)
             else:
-                self.hear(said, sinks)
+                self.receive(message, sinks)
 
     def stop(self) -> None:
-        """Ask it to release its trial and end."""
+        """Request it to release its trial and end."""
         if self.host is not None:
             self.actor.stop.remote()
 
-    def dismiss(self) -> None:
-        """Where it has no place yet, it needs none any more."""
+    def cancel_unplaced(self) -> None:
+        """End a worker that has not been placed yet."""
         if self.host is None and self.end is None:
-            self.end = StopReason("it found no place", 1)
-            self.leave()
+            self.end = StopReason("there was no room for it", 1)
+            self.remove()
 
-    def leave(self) -> None:
-        """No process stays behind, whatever happened."""
+    def remove(self) -> None:
+        """Leave no process behind, whatever happened."""
         if self.actor is not None:
             _ray().kill(self.actor)
-        self.actor = self.news = self.host = None
+        self.actor = self.messages = self.host = None
 
     def _gone(self, why: str, sinks: Sinks) -> None:
-        said = f"worker {self.number} ended{f' on {self.host}' if self.host else ''}: {why}"
-        self.leave()
-        self.crashed(said, "is placed again", sinks)
+        message = f"worker {self.number} ended{f' on {self.host}' if self.host else ''}: {why}"
+        self.remove()
+        self.crashed(message, "is placed again", sinks)
 
 
 def _reason(why: Exception) -> str:
-    """Of a page that Ray writes about a lost actor, the part that says something."""
+    """The informative line of the long message that Ray writes about a lost actor."""
     lines = str(why).strip().splitlines() or [type(why).__name__]
     if getattr(why, "actor_init_failed", False):
         return lines[-1]
-    return "its process or its node is gone" if isinstance(why, _ray().exceptions.RayActorError) else lines[0]
+    return "its process or its node was lost" if isinstance(why, _ray().exceptions.RayActorError) else lines[0]
 
 
 class _Actor:
-    """A worker, where Ray has put it. It works in a thread of its own, so that it can be asked for news, and to stop.
+    """A worker in the process where Ray has placed it. It works in a thread, so that `next_messages` and `stop` can be called.
 
-    It is its own sink.
+    It is the sink of its own events.
     """
 
     name = "ray"
 
     def __init__(self, settings: Settings, number: int, folder: Path, home: str) -> None:
-        """`folder` is where the command was typed, and `home` the address of its machine."""
-        self.said: SimpleQueue[str | Event | StopReason | Exception] = SimpleQueue()
-        self.interruption, self.seldom = Interruption(), ProgressThrottle()
-        self.said.put(socket.gethostname())
+        """folder: where the command was typed. home: the address of the command's machine."""
+        self.queue: SimpleQueue[str | Event | StopReason | Exception] = SimpleQueue()
+        self.interruption, self.throttle = Interruption(), ProgressThrottle()
+        self.queue.put(socket.gethostname())
         threading.Thread(target=self._work, args=(settings, number, folder, home), daemon=True).start()
 
-    def news(self) -> list[str | Event | StopReason | Exception]:
-        """All since the last call, waited for where there is nothing: first its host, at last why it stopped or crashed."""
-        first = self.said.get()
-        return [first, *(self.said.get() for _ in range(self.said.qsize()))]
+    def next_messages(self) -> list[str | Event | StopReason | Exception]:
+        """Return all messages since the last call, waiting for at least one.
+
+        The first message ever is the worker's host, the last one the reason why it stopped, or the exception of a crash.
+        """
+        first = self.queue.get()
+        return [first, *(self.queue.get() for _ in range(self.queue.qsize()))]
 
     def stop(self) -> None:
-        self.interruption.ask()
+        self.interruption.request()
 
     def emit(self, event: Event) -> None:
-        if self.seldom.sends(event):
-            self.said.put(event)
+        if self.throttle.sends(event):
+            self.queue.put(event)
 
     def close(self) -> None:
-        """What was said stays until it is asked for."""
+        """Do nothing: the messages stay in the queue until they are polled."""
 
     def _work(self, settings: Settings, number: int, folder: Path, home: str) -> None:
         try:
             os.chdir(folder)  # a relative path means the same everywhere
-            if local(settings.storage_url) and _ray().util.get_node_ip_address() != home:  # it may have joined late
+            if (
+                is_local(settings.storage_url) and _ray().util.get_node_ip_address() != home
+            ):  # this machine may have joined the cluster later
                 raise SettingsError([UNSHARED])
             settings.folder.mkdir(parents=True, exist_ok=True)
             with (settings.folder / f"worker-{number}.log").open("ab", buffering=0) as log:
                 os.dup2(log.fileno(), sys.stderr.fileno())
                 os.dup2(log.fileno(), sys.stdout.fileno())
-            self.said.put(join(settings, Sinks([self]), self.interruption))
-        except BaseException as why:  # whatever it was: somebody waits to hear of it
+            self.queue.put(join_study(settings, Sinks([self]), self.interruption))
+        except BaseException as why:  # any exception at all: the command waits for the last message
             traceback.print_exc()
-            self.said.put(RuntimeError(f"{type(why).__name__}: {' '.join(str(why).split())}"))
+            self.queue.put(RuntimeError(f"{type(why).__name__}: {' '.join(str(why).split())}"))

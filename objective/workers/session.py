@@ -1,4 +1,4 @@
-"""One command's session of a study: settings, corpus and database in, workers at work, the closing page out."""
+"""Run one `study` command: open the study, work on it, and print the closing page."""
 
 import argparse
 import os
@@ -11,10 +11,9 @@ import torch
 
 from model.data.corpus import Corpus
 from model.distributed import Group
-from model.files import sweep
+from model.files import remove_stale_parts
 from model.tacotron2 import Tacotron2
-from model.text.symbols import symbols
-from model.warmstart import told, warm_start
+from model.warmstart import table_lines, warm_start
 from objective.display import notes
 from objective.display.live_console import console
 from objective.display.summary import as_event, ended
@@ -23,7 +22,7 @@ from objective.events.log_writer import JsonLines, complete
 from objective.events.types import StudyStarted, Warned
 from objective.runtime.cli import as_typed, in_this_environment
 from objective.runtime.errors import MACHINE, machine_failure
-from objective.runtime.signals import Interruption
+from objective.runtime.signals import Interruption, StopNotice
 from objective.search.migrate import migrate
 from objective.search.open_study import identity_of, open_study
 from objective.search.stopping import StopReason
@@ -32,10 +31,10 @@ from objective.settings.flags import FLAGS
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
-from objective.trial.torchrun import follow, joined
+from objective.trial.torchrun import follow, process_group
 from objective.views.launcher import Views
 from objective.workers.processes import gpus, how_many, supervise
-from objective.workers.ray_cluster import check, place
+from objective.workers.ray_cluster import check_cluster, place_workers
 from search_spaces.space import load
 from storage.outcome import best_of, best_trial, finished
 from storage.paths import ARTIFACTS
@@ -43,70 +42,71 @@ from storage.studies import open_storage, stop_retrying
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the study of the arguments. Returns the exit code; raises BadInput, KeyboardInterrupt, and what the machine does."""
+    """Run the study of the arguments; return the exit code. Raises BadInput, KeyboardInterrupt and the machine's errors."""
     with Interruption() as interruption:
         settings = _settings(parsed)
         space = load(settings.study.space, settings.config())
         if settings.study.ray is not None:
-            check(settings.head)
+            check_cluster(settings.head)
         data = TrainingData.of(
             settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space
         )
-        with joined(data) as group:
+        with process_group(data) as group:
             if group is not None and group.rank > 0:
                 return follow(settings, data, group)
             return Session(settings, data, group, parsed.typed, interruption).run()
 
 
 class Session:
-    """A study with its database, its displays and its workers, from one command."""
+    """The study of one command, with its database, displays and workers."""
 
     def __init__(
         self, settings: Settings, data: TrainingData, group: Group | None, typed: list[str], interruption: Interruption
     ) -> None:
-        """group: the ranks that train along, where torchrun started several. typed: the arguments, for the closing page."""
+        """group: all ranks, where torchrun started several processes. typed: the arguments, for the closing page."""
         self.began = time.monotonic()
         self.settings, self.data, self.group, self.typed, self.interruption = settings, data, group, typed, interruption
         self.devices = gpus() if data.device.type == "cuda" else []
         self.workers = 1 if group else how_many(settings, self.devices)
 
     def run(self) -> int:
-        """Open the study, work on it, and close. Returns the exit code."""
+        """Open the study, work on it, and close it; return the exit code."""
         study, storage, opening = self._open()
         settings = self.settings
         for folder in ("cache", ARTIFACTS):
-            sweep(settings.out / folder)
+            remove_stale_parts(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
             self._start(study, opening, sinks)
-            self.interruption.patient = True
-            self.interruption.also = lambda: stop_retrying(storage)
-            self.interruption.allow(settings.study.timeout_s)
+            self.interruption.graceful = True
+            self.interruption.on_request = lambda: stop_retrying(storage)
+            self.interruption.stop_after(settings.study.timeout_s)
             with Views(settings, lambda sentence: sinks.emit(Warned(sentence))) as views:
-                end = self._work(study, sinks)
-                views.why = end.why
+                with StopNotice(self.interruption):
+                    end = self._work(study, sinks)
+                views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
             command = self._next_command(study, end.early)
             seconds = time.monotonic() - self.began
-            sinks.emit(ended(study, end.why, settings.study.trials, settings.budget.kframes, seconds, command))
+            sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
-        """The study, created, loaded or migrated; its storage; and what a person should know about that."""
+        """Create, load or migrate the study; return it, its storage, and remarks for the user."""
         settings, data = self.settings, self.data
         storage = open_storage(settings.storage_url, settings.study.database_s)
-        identity, moved = identity_of(settings, data.space, data.corpus, data.pretrained), []
+        identity, remarks = identity_of(settings, data.space, data.corpus, data.pretrained), []
         if settings.study.migrate is not None:
             _, migration = migrate(storage, settings.study.name, settings.study.migrate, data.space, identity)
-            self.settings, moved = settings.migrated(), migration.told()
-        study, opened = open_study(self.settings, data.space, identity, storage)
-        return study, storage, [*moved, *opened]
+            self.settings, remarks = settings.migrated(), migration.summary()
+        study, more_remarks = open_study(self.settings, data.space, identity, storage)
+        return study, storage, [*remarks, *more_remarks]
 
     def _start(self, study: optuna.Study, opening: Sequence[str], sinks: Sinks) -> None:
         """Complete the log of earlier commands, and show the study with notes on corpus, space and device."""
         settings = self.settings
         done = finished(study)
-        ours = [trial for trial in done if "migrated_from" not in trial.user_attrs]
-        complete(settings.folder, [as_event(trial, settings.folder, settings.budget.kframes) for trial in ours])
+        own = [trial for trial in done if "migrated_from" not in trial.user_attrs]
+        complete(settings.folder, [as_event(trial, settings.folder, settings.budget.kframes) for trial in own])
         best = best_of(done)
         sinks.emit(
             StudyStarted(
@@ -130,7 +130,7 @@ class Session:
         """Run the workers: on a Ray cluster, in this process, or in processes of their own."""
         settings, interruption = self.settings, self.interruption
         if settings.study.ray is not None:
-            return place(settings, settings.study.workers, settings.head, sinks, interruption)
+            return place_workers(settings, settings.study.workers, settings.head, sinks, interruption)
         if self.group is not None or (settings.study.workers is None and self.workers == 1):
             return work(study, WorkerContext.of(settings, self.data, study, sinks, interruption, self.group))
         return supervise(settings, self.workers, self.devices, sinks, interruption)
@@ -146,8 +146,8 @@ class Session:
         return f"{ranks}{workers}{name}, {budget}"
 
     def _next_command(self, study: optuna.Study, early: bool) -> str:
-        """What to type next: the same where trials were released, more trials where none is healthy, or a look at the best."""
-        typed, settings = [mask_url(word) for word in self.typed], self.settings
+        """The command to type next: the same after an early stop, more trials where none is healthy, else the dashboard."""
+        typed, settings = [mask_url(argument) for argument in self.typed], self.settings
         ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         command = as_typed("study")
         if ranks > 1:
@@ -170,9 +170,9 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 
 def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
-    """Write the dashboard's notes that are missing. Where the machine prevents it, the next command writes them."""
+    """Write the dashboard's missing notes. Where the machine prevents it, the next command writes them."""
     try:
-        notes.complete(study, settings.study.trials, settings.budget.kframes, in_a_hurry=early)
+        notes.complete(study, settings.study.trials, settings.budget.kframes, study_only=early)
     except MACHINE as why:
         if (sentence := machine_failure(why)) is None:
             raise
@@ -181,18 +181,18 @@ def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks:
 
 def _corpus_notes(corpus: Corpus) -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
-    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+    return [f"{count}, language {corpus.language.code}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
 def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]:
-    """What a network of these settings takes over from the checkpoint of --warm-start."""
+    """Notes on what a network of these settings copies from the checkpoint of --warm-start."""
     if data.pretrained is None:
         return ()
-    table = symbols(data.corpus.language)
+    symbols = data.corpus.language.symbols
     config = settings.config(data.space.fixed)
     with torch.device("meta"):
-        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(data.pretrained, warm_start(network, table, data.pretrained)))
+        network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
+    return tuple(table_lines(data.pretrained, warm_start(network, symbols, data.pretrained)))
 
 
 def _without(arguments: list[str], flag: str) -> list[str]:

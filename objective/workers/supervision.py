@@ -1,7 +1,7 @@
-"""A crew: the workers that one command runs, whether they are processes of this machine or have places in a cluster.
+"""Supervise the workers of one command, whether they are processes of this machine or actors on a cluster.
 
-One that crashes is started again, later each time, and at last no more. What a worker says is followed, so that the trial of
-one that died is known to be over.
+A crashed worker is restarted, after a longer pause each time, and in the end no more. The supervisor follows the events of its
+workers, so that it can report the end of a trial whose worker died.
 """
 
 import time
@@ -15,14 +15,14 @@ from objective.search.stopping import StopReason
 from objective.settings.schema import Settings
 from storage.paths import trial_folder
 
-PATIENCE_S = 30.0  # that a worker has to release its trial after it was asked to stop
-CRASHES = 5  # of a worker with no trial finished in between, after which it stays away
-FIRST_WAIT_S, LAST_WAIT_S = 1.0, 60.0  # before a crashed worker is started again
-PROGRESS_S = 0.2  # between two signs of progress that a worker sends
+RELEASE_S = 30.0  # for a worker to release its trial after a stop was requested
+MAX_CRASHES = 5  # of a worker without a finished trial in between, after which it is not restarted
+FIRST_WAIT_S, LAST_WAIT_S = 1.0, 60.0  # before a crashed worker is restarted, doubling
+PROGRESS_S = 0.2  # between two progress events that a worker sends
 
 
 class SupervisedWorker:
-    """One worker as its command sees it, and those that follow it where it crashes."""
+    """One worker as its command sees it, together with those that replace it after a crash."""
 
     def __init__(self, number: int, settings: Settings) -> None:
         self.number, self.settings = number, settings
@@ -31,55 +31,71 @@ class SupervisedWorker:
         self.running: TrialStarted | None = None
         self.due, self.wait, self.crashes = 0.0, FIRST_WAIT_S, 0
 
-    def hear(self, said: Event, sinks: Sinks) -> None:
-        sinks.emit(said)
-        if isinstance(said, TrialStarted):
-            self.running = said
-        elif isinstance(said, TrialEnded):
+    def receive(self, event: Event, sinks: Sinks) -> None:
+        """Pass on an event of the worker, and note which trial it runs."""
+        sinks.emit(event)
+        if isinstance(event, TrialStarted):
+            self.running = event
+        elif isinstance(event, TrialEnded):
             self.running = None
-            if said.state != "FAIL":
+            if event.state != "FAIL":
                 self.crashes, self.wait = 0, FIRST_WAIT_S
 
-    def crashed(self, said: str, again: str, sinks: Sinks) -> None:
-        """Its trial is over; it is due to be started `again` in a while, or stays away."""
+    def crashed(self, message: str, action: str, sinks: Sinks) -> None:
+        """End its trial, and schedule the next start, unless it has crashed too often.
+
+        message: what happened. action: what follows after a pause, such as "restarts".
+        """
         if self.running is not None:
             sinks.emit(_lost(self.running, self.settings))
             self.running = None
         self.crashes += 1
-        said = f"{said}: see {self.log}"
-        if self.crashes >= CRASHES:
-            self.end = StopReason(f"{said}: it crashed {CRASHES} times without finishing a trial", 1)
-            sinks.emit(Warned(self.end.why))
+        message = f"{message}: see {self.log}"
+        if self.crashes >= MAX_CRASHES:
+            self.end = StopReason(f"{message}: it crashed {MAX_CRASHES} times without finishing a trial", 1)
+            sinks.emit(Warned(self.end.reason))
             return
-        sinks.emit(Warned(f"{said}: it {again} in {duration(self.wait)}"))
+        sinks.emit(Warned(f"{message}: it {action} in {duration(self.wait)}"))
         self.due, self.wait = time.monotonic() + self.wait, min(2 * self.wait, LAST_WAIT_S)
 
 
-def outcome(crew: Sequence[SupervisedWorker], interruption: Interruption) -> StopReason:
-    """Why they have stopped, all together: one that found the study done knows best."""
-    if interruption.why is not None:
-        return StopReason(interruption.why, 130 if interruption.asked else 0, early=True)
-    ends = [member.end for member in crew if member.end is not None]
+def outcome(workers: Sequence[SupervisedWorker], interruption: Interruption) -> StopReason:
+    """Return why all workers have stopped: the reason of one that ended regularly, else that of the first one."""
+    if interruption.reason is not None:
+        return StopReason(interruption.reason, 130 if interruption.requested else 0, early=True)
+    ends = [worker.end for worker in workers if worker.end is not None]
     return next((end for end in ends if end.code == 0), ends[0])
 
 
 class ProgressThrottle:
-    """Which events a worker sends: all, but of the many signs of progress a few each second."""
+    """Selects the events that a worker sends: all of them, except that progress is sent only a few times per second."""
 
     def __init__(self) -> None:
-        self.progressed = 0.0
+        self.last_sent = 0.0
 
     def sends(self, event: Event) -> bool:
         if not isinstance(event, Progressed):
             return True
         now = time.monotonic()
-        if now - self.progressed < PROGRESS_S:
+        if now - self.last_sent < PROGRESS_S:
             return False
-        self.progressed = now
+        self.last_sent = now
         return True
 
 
 def _lost(running: TrialStarted, settings: Settings) -> TrialEnded:
-    """The end of a trial whose worker can no longer say it."""
+    """The end of a trial whose worker died and can no longer report it."""
     folder = trial_folder(settings.folder, running.number)
-    return TrialEnded(running.number, "FAIL", None, "its worker died", None, {}, 0.0, 0.0, 0.0, folder, last=None)
+    return TrialEnded(
+        number=running.number,
+        state="FAIL",
+        value=None,
+        reason="its worker died",
+        pruned_by=None,
+        violations={},
+        seconds=0.0,
+        kframes=0.0,
+        saved_kframes=0.0,
+        folder=folder,
+        last=None,
+    )

@@ -1,10 +1,10 @@
-"""Read an archive of whole learning curves: JSON lines, one trial each, as `objective/record.py` writes them.
+"""Read an archive of whole learning curves: JSON lines, one trial each, as `objective/search/recording.py` writes them.
 
     {"params": {...}, "seconds": s, "points": [{"kframes": k, "val_loss": v, "diagonality": ..., ...}, ...]}
 
-and, where they are known, `k`, `held_out`, `budget_kframes`, `end` and `kept`. A missing signal, a null, NaN and an infinity
-are all None. What a trial is worth and whether it was sick is read from the snapshot that a study would have kept, and from how
-that snapshot spoke; no rule has a say in it. Loads without torch and Optuna.
+and, where they are known, `k`, `held_out`, `budget_kframes`, `end` and `kept`. Each of the points is a report. A missing
+signal, a null, NaN and an infinity are all None. A trial's value and condition (healthy, weak, sick) follow from the snapshot
+that a study would have kept and from its free-running synthesis, independently of any rule. Loads without torch and Optuna.
 """
 
 import json
@@ -18,9 +18,9 @@ from model.errors import BadInput
 from pruners.health_record import SIGNALS, Record, empty, extended
 from pruners.thresholds import Targets
 
-# Below these the network is not a weak speaker but none at all. There is no text order left at an alignment score of 0.3
-# (a blurred or jumping attention), a balanced gate accuracy below 0.8 misses two ends in five, and of the free sentences most
-# come out cut or endless. What lies between these numbers and the targets is weak: neither a success nor a proof of sickness.
+# Sick: below these thresholds a network does not speak at all. At an alignment score of 0.3 no text order is left (a blurred or
+# jumping attention), a balanced gate accuracy below 0.8 misses two stops in five, and most of the free-running sentences are
+# cut short or never stop. A trial between these thresholds and the targets is weak: neither a success nor clearly sick.
 SICK_ALIGNMENT = 0.3
 SICK_GATE = 0.8
 SICK_FAILURES = 0.5
@@ -41,22 +41,22 @@ class Curve:
     params: dict[str, Any]
     seconds: float | None
     budget_kframes: float
-    prefixes: tuple[Record, ...]  # the health record as a live trial has stored it at each report
+    prefixes: tuple[Record, ...]  # the health record as a live trial would have stored it at each report
     val_losses: tuple[float | None, ...]
-    value: float | None  # of the kept snapshot, smaller is better; None where no loss was ever finite
-    violations: dict[str, float]  # of the kept snapshot: > 0 misses its target
+    value: float | None  # of the kept snapshot, smaller is better; None where no loss was finite
+    violations: dict[str, float]  # of the kept snapshot, by target: > 0 is missed
     condition: str  # "healthy", "weak" or "sick"
-    more: dict[str, Any]  # the line's other keys as they stand: points, end, kept, unknown ones
+    more: dict[str, Any]  # the line's other keys unchanged: points, end, kept, unknown ones
 
     @property
     def full_kframes(self) -> float:
-        """Where the trial ends if nobody stops it: at the end of its budget, or at its first loss that is not finite."""
+        """The end of the trial if nothing stops it: the end of its budget, or its first loss that is not finite."""
         ended = self.val_losses.index(None) if None in self.val_losses else -1
         return float(self.prefixes[ended]["kframes"][-1])
 
 
 def read(path: Path, targets: Targets | None = None) -> list[Curve]:
-    """The curves of an archive in its order. Raises ArchiveError with the line's number, OSError where there is no file."""
+    """Return the curves of an archive in its order. Raises ArchiveError with a line's number, OSError without a file."""
     lines = [(number, _line(number, text)) for number, text in enumerate(path.read_bytes().splitlines(), 1) if text.strip()]
     if not lines:
         raise ArchiveError(f"need at least one trial, got none in {path}: record some with python -m objective.record")
@@ -65,15 +65,15 @@ def read(path: Path, targets: Targets | None = None) -> list[Curve]:
 
 
 def _line(number: int, text: bytes) -> dict[str, Any]:
-    """One line, its keys and points of the right kind."""
+    """Return one line with its keys and points checked. Raises ArchiveError."""
     try:
         line: dict[str, Any] = json.loads(text, parse_constant=lambda token: None)
     except ValueError as why:
         raise ArchiveError(f"line {number}: need one JSON object, got {_short(text)}: {why}; record that trial again") from why
     _need(isinstance(line, dict), number, "one JSON object a line", line)
     points: Any = line.get("points")
-    listed = isinstance(points, list) and bool(points) and all(isinstance(point, dict) for point in points)
-    _need(listed, number, "points, a list of one object or more", points)
+    valid = isinstance(points, list) and bool(points) and all(isinstance(point, dict) for point in points)
+    _need(valid, number, "points, a list of one object or more", points)
     last = 0.0
     for point in points:
         for name in SIGNALS:
@@ -121,7 +121,7 @@ def _curve(number: int, index: int, line: dict[str, Any], longest: float, target
 
 
 def _kept(number: int, line: dict[str, Any], targets: Targets) -> dict[str, Any] | None:
-    """The point whose snapshot a study keeps: the one that `kept` names, else the best. None where no loss is finite."""
+    """Return the point whose snapshot a study keeps: the one that `kept` names, else the best. None where no loss is finite."""
     points: list[dict[str, Any]] = [point for point in line["points"] if point["val_loss"] is not None]
     if not points:
         return None
@@ -130,41 +130,42 @@ def _kept(number: int, line: dict[str, Any], targets: Targets) -> dict[str, Any]
         named = [point for point in points if point["kframes"] == wanted]
         _need(bool(named), number, "kept.kframes to be those of a point with a val_loss", wanted)
         return named[0]
-    # as objective/trial/score.py: better; the first of equals
-    best: dict[str, Any] = min(points, key=lambda point: (_broken(targets.missed(point)), point["val_loss"]))
+    # The same order as `better` in objective/trial/score.py; among equals the first.
+    best: dict[str, Any] = min(points, key=lambda point: (_misses(targets.missed(point)), point["val_loss"]))
     return best
 
 
-def _broken(violations: dict[str, float]) -> bool:
+def _misses(violations: dict[str, float]) -> bool:
     return any(amount > 0 for amount in violations.values())
 
 
 def _failures(number: int, line: dict[str, Any]) -> float | None:
-    """The share of the free-running sentences that stop too early or never: of the kept snapshot, else of the last."""
-    spoken = line.get("kept") or line.get("end") or {}
-    rates = [_number(number, name, spoken.get(name)) for name in ("premature_rate", "overrun_rate")]
+    """Return the share of the free-running sentences that stop too early or never, of the kept snapshot, else of the last."""
+    synthesis = line.get("kept") or line.get("end") or {}
+    rates = [_number(number, name, synthesis.get(name)) for name in ("premature_rate", "overrun_rate")]
     return None if rates[0] is None or rates[1] is None else rates[0] + rates[1]
 
 
 def _condition(kept: Mapping[str, Any] | None, violations: dict[str, float], failures: float | None) -> str:
+    """Return "healthy" (meets every target), "sick" (below the thresholds above) or "weak"."""
     if kept is None:
         return "sick"
-    low = ((kept["alignment_score"], SICK_ALIGNMENT), (kept["gate_accuracy"], SICK_GATE))
-    if any(got is not None and got < level for got, level in low) or (failures or 0.0) > SICK_FAILURES:
+    scores = ((kept["alignment_score"], SICK_ALIGNMENT), (kept["gate_accuracy"], SICK_GATE))
+    if any(score is not None and score < limit for score, limit in scores) or (failures or 0.0) > SICK_FAILURES:
         return "sick"
-    return "weak" if _broken(violations) else "healthy"
+    return "weak" if _misses(violations) else "healthy"
 
 
 def _number(number: int, name: str, value: Any) -> float | None:
-    """A finite number or None."""
-    plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    _need(plain, number, f"{name} to be a number or null", value)
+    """Return `value` where it is a finite number, None where it is null or not finite. Raises ArchiveError for another type."""
+    numeric = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    _need(numeric, number, f"{name} to be a number or null", value)
     return value if value is not None and abs(value) <= sys.float_info.max else None
 
 
 def _need(holds: bool, number: int, rule: str, value: Any) -> None:
     if not holds:
-        raise ArchiveError(f"line {number}: need {rule}, got {_short(value)}: mend the line, or leave it out")
+        raise ArchiveError(f"line {number}: need {rule}, got {_short(value)}: fix the line, or remove it")
 
 
 def _short(value: Any) -> str:
@@ -173,5 +174,5 @@ def _short(value: Any) -> str:
 
 
 def half(curves: Sequence[Curve], which: str) -> list[Curve]:
-    """`held-out`, `chosen` (the half on which thresholds may be chosen) or `all` of an archive's curves."""
+    """Return the `held-out`, the `chosen` (on which thresholds may be chosen) or `all` of an archive's curves."""
     return [curve for curve in curves if which == "all" or curve.held_out == (which == "held-out")]

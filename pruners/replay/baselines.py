@@ -1,7 +1,7 @@
-"""The pruners that a replay compares: what we ship, parts of it, and what others have.
+"""The pruners that a replay compares: the shipped one, parts of it, and baselines.
 
-A contender maps curves in the order of their trials to their outcomes. Optuna's pruners and ours go through a study; i-Epoch
-and random kills, which decide about all trials at once, are plain functions of the curves.
+A contender maps curves, in the order of their trials, to their outcomes. Optuna's pruners and ours run in a study; i-Epoch and
+random kills, which decide about all trials at once, are plain functions of the curves.
 """
 
 import random
@@ -21,37 +21,37 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 
-from pruners.combinators import attention
-from pruners.factory import shipped
+from pruners.factory import make_pruner
 from pruners.health_pruner import HealthPruner
 from pruners.peer_pruner import PeerPruner
 from pruners.replay.archive import Curve
-from pruners.replay.simulator import Outcome, replay
-from pruners.thresholds import Levels, Pruner
+from pruners.replay.simulator import ReplayedTrial, replay
+from pruners.rules import shipped_rules
+from pruners.thresholds import PrunerSettings, Thresholds
 
-Contender = Callable[[Sequence[Curve]], list[Outcome]]
+Contender = Callable[[Sequence[Curve]], list[ReplayedTrial]]
 
 OURS = ("default", "with-peers", "attention", "peers")
-QUARTER = 0.25  # of the budget: when the threshold begins and the random kills fall
-STARTUP = 5  # finished trials before a percentile means anything
-WARMUP = 0.2  # of the budget, for the percentiles
+QUARTER = 0.25  # share of the budget at which the threshold starts to count and the random kills happen
+STARTUP = 5  # finished trials before a percentile is meaningful
+WARMUP = 0.2  # share of the budget, for the percentiles
 PATIENCE = 3  # reports without a gain
-RUNGS = 12  # the first rung of successive halving is this part of the budget
-I_EPOCH_TRIALS = 64  # of so many trials i-Epoch keeps 4, 8 or 16; of fewer, in proportion
+RUNGS = 12  # the first rung of successive halving is at 1 / RUNGS of the budget
+I_EPOCH_TRIALS = 64  # out of so many trials i-Epoch keeps 4, 8 or 16; out of fewer, in proportion
 
 
 def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Contender]:
-    """Every contender for the curves to be judged, but random kills, which need the cost of `default`.
+    """Return every contender for `curves` by name, except random kills, which need the cost of `default`.
 
-    The threshold on the loss is read from the `chosen` curves, as whoever uses it would have to.
+    The threshold on the loss is chosen on the `chosen` curves, as one would have to in practice.
     """
     budget = max(curve.budget_kframes for curve in curves)
     sequential = {
-        "default": shipped(budget),
-        "with-peers": shipped(budget, Pruner(name="both")),
-        "attention": HealthPruner(attention(Levels())),
+        "default": make_pruner(budget),
+        "with-peers": make_pruner(budget, PrunerSettings(name="both")),
+        "attention": HealthPruner(shipped_rules(Thresholds(), cause="unaligned")),
         "peers": PeerPruner(budget),
-        **_optunas(budget, _usual_loss(chosen)),
+        **_optuna_pruners(budget, _median_loss(chosen)),
     }
     functions = {
         f"i-epoch-1/{round(1 / share)}-{keep}": partial(i_epoch, share=share, keep=_scaled(keep, len(curves)))
@@ -61,8 +61,8 @@ def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Co
     return {**{name: partial(replay, pruner=pruner) for name, pruner in sequential.items()}, **functions}
 
 
-def _optunas(budget: float, loss: float) -> dict[str, optuna.pruners.BasePruner]:
-    """Optuna's pruners with sensible warm-ups; their steps are thousands of frames."""
+def _optuna_pruners(budget: float, loss: float) -> dict[str, optuna.pruners.BasePruner]:
+    """Return Optuna's pruners with sensible warm-ups; their steps are thousands of frames."""
     warmup, first, last = round(WARMUP * budget), max(1, round(budget / RUNGS)), max(1, round(budget))
     halving = {f"asha-{eta}": SuccessiveHalvingPruner(min_resource=first, reduction_factor=eta) for eta in (2, 3, 4)}
     middle = MedianPruner(STARTUP, warmup)
@@ -81,47 +81,47 @@ def _optunas(budget: float, loss: float) -> dict[str, optuna.pruners.BasePruner]
     }
 
 
-def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[Outcome]:
+def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[ReplayedTrial]:
     """Train every trial for `share` of its budget, then the `keep` with the lowest losses to the end (Egele et al. 2024)."""
-    at = [_point(curve, share) for curve in curves]
-    standing = [(loss, place) for place, (_, loss) in enumerate(at) if loss is not None]
-    kept = {place for _, place in sorted(standing)[:keep]}
+    losses = [_report_at(curve, share)[1] for curve in curves]
+    ranked = sorted((loss, place) for place, loss in enumerate(losses) if loss is not None)
+    kept = {place for _, place in ranked[:keep]}
     return [_outcome(curve, None if place in kept else "i-epoch", share) for place, curve in enumerate(curves)]
 
 
-def random_kills(curves: Sequence[Curve], share: float) -> list[Outcome]:
-    """Each trial is stopped at a quarter of its budget with probability `share`; the same order has the same victims."""
+def random_kills(curves: Sequence[Curve], share: float) -> list[ReplayedTrial]:
+    """Stop each trial at a quarter of its budget with probability `share`; in the same order the same trials are stopped."""
     draw = random.Random(repr([curve.k for curve in curves]))
     return [_outcome(curve, "random" if draw.random() < share else None, QUARTER) for curve in curves]
 
 
 def equal_share(curves: Sequence[Curve], frames_saved: float) -> float:
-    """The share of trials that random kills must stop to save so large a share of the frames; 1 where all do not suffice."""
+    """Return the share of trials that random kills must stop to save `frames_saved` of the frames; 1 where that is too much."""
     full = sum(curve.full_kframes for curve in curves)
     savable = full - sum(_outcome(curve, "random", QUARTER).kframes for curve in curves)
     return min(1.0, max(0.0, frames_saved * full / savable)) if savable else 0.0
 
 
-def _point(curve: Curve, share: float) -> tuple[float, float | None]:
-    """(kframes, validation loss) of the first point at `share` of the budget or later; of the last one of a shorter trial."""
+def _report_at(curve: Curve, share: float) -> tuple[float, float | None]:
+    """Return (kframes, validation loss) of the first report at `share` of the budget or later, else of the last one."""
     last = curve.val_losses.index(None) if None in curve.val_losses else len(curve.val_losses) - 1
     reached = (i for i, record in enumerate(curve.prefixes) if record["kframes"][-1] >= share * curve.budget_kframes)
     i = min(last, next(reached, last))
     return curve.prefixes[i]["kframes"][-1], curve.val_losses[i]
 
 
-def _outcome(curve: Curve, stopped_by: str | None, share: float) -> Outcome:
-    """A curve that is stopped at `share` of its budget, unless it is not finite before that, or never stopped."""
-    kframes, _ = _point(curve, share)
+def _outcome(curve: Curve, stopped_by: str | None, share: float) -> ReplayedTrial:
+    """Return the outcome of a curve that `stopped_by` stops at `share` of its budget; None stops nothing."""
+    kframes, _ = _report_at(curve, share)
     finite = None not in curve.val_losses
     if stopped_by is not None and (finite or kframes < curve.full_kframes):
-        return Outcome(kframes, stopped_by)
-    return Outcome(curve.full_kframes, value=curve.value) if finite else Outcome(curve.full_kframes, "nonfinite")
+        return ReplayedTrial(kframes, stopped_by)
+    return ReplayedTrial(curve.full_kframes, value=curve.value) if finite else ReplayedTrial(curve.full_kframes, "nonfinite")
 
 
-def _usual_loss(curves: Sequence[Curve]) -> float:
-    """The median loss at a quarter of the budget; infinite where no loss is known, which stops nobody."""
-    losses = [loss for curve in curves if (loss := _point(curve, QUARTER)[1]) is not None]
+def _median_loss(curves: Sequence[Curve]) -> float:
+    """Return the median loss at a quarter of the budget; infinity, which stops no trial, where no loss is known."""
+    losses = [loss for curve in curves if (loss := _report_at(curve, QUARTER)[1]) is not None]
     return median(losses) if losses else float("inf")
 
 

@@ -1,4 +1,4 @@
-"""What pruners save and what they cost: figures over many orders of the same recorded trials, with bootstrap intervals."""
+"""Measure what pruners save and what they cost: figures over many orders of the same recorded trials, with intervals."""
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,19 +18,19 @@ from pruners.replay.baselines import QUARTER, Contender, contenders, equal_share
 
 Array = NDArray[np.float64]
 
-ORDERS_AT_ONCE = 5  # a task of a worker: less than a second, so that nobody waits long for an end
+ORDERS_AT_ONCE = 5  # in one task of a worker: less than a second, so that an interrupt is quick
 INTERVAL = (2.5, 97.5)  # per cent
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The outcomes of the same trials in many orders, each row by trial and not by its place in the order."""
+    """Outcomes of the same trials in many orders, each row by trial and not by its place in the order."""
 
     spent: Array  # (orders, trials) kframes
-    pruned_by: NDArray[np.object_]  # (orders, trials) "" where nobody stopped it
+    pruned_by: NDArray[np.object_]  # (orders, trials) "" where nothing stopped it
 
 
-def judge(
+def evaluate(
     curves: Sequence[Curve],
     chosen: Sequence[Curve],
     names: Sequence[str],
@@ -39,22 +39,23 @@ def judge(
     workers: int = 1,
     advance: Callable[[int], None] = lambda orders: None,
 ) -> dict[str, dict[str, Any]]:
-    """Name -> figures of each pruner in `names` (pruners/replay/baselines.py, and `random`), the same orders for all of them.
+    """Return name -> figures of each pruner in `names` (pruners/replay/baselines.py, and `random`), in the same orders.
 
-    `chosen` are the curves on which a baseline may choose a level. `advance` hears how many orders of a pruner are done.
+    `chosen` are the curves on which a baseline may choose its threshold. `advance` is called with the number of orders of a
+    pruner that have just been replayed. Raises BrokenExecutor where a worker process was killed.
     """
-    known = contenders(curves, chosen)
-    wanted = [name for name in known if name in names or (name == "default" and "random" in names)]
-    played = _played(curves, {name: known[name] for name in wanted}, orders, seed, workers, advance)
+    available = contenders(curves, chosen)
+    needed = [name for name in available if name in names or (name == "default" and "random" in names)]
+    played = play_all(curves, {name: available[name] for name in needed}, orders, seed, workers, advance)
     if "random" in names:
         saved = figures(curves, played["default"], seed)["frames_saved"]
         random = partial(random_kills, share=equal_share(curves, saved))
-        played |= _played(curves, {"random": random}, orders, seed, 1, advance)
+        played |= play_all(curves, {"random": random}, orders, seed, 1, advance)
     return {name: figures(curves, played[name], seed) for name in names}
 
 
 def play(curves: Sequence[Curve], contender: Contender, seed: int, orders: Sequence[int]) -> Played:
-    """The outcomes of the curves in the given of the seed's orders."""
+    """Return the outcomes of the curves in `orders`, numbers of the seed's orders."""
     spent = np.zeros((len(orders), len(curves)))
     pruned_by = np.full(spent.shape, "", dtype=object)
     for row, number in enumerate(orders):
@@ -66,7 +67,7 @@ def play(curves: Sequence[Curve], contender: Contender, seed: int, orders: Seque
 
 
 def figures(curves: Sequence[Curve], played: Played, seed: int) -> dict[str, Any]:
-    """The figures of one pruner: means over the orders, each with its 95 % interval as `<name>_interval`.
+    """Return the figures of one pruner: means over the orders, each with its 95 % interval as `<name>_interval`.
 
     frames_saved: share of the frames of all whole curves; a trial that stops being finite is whole where it does.
     regret: the best value of a healthy trial that survived minus the best healthy value of all; if none survived, the worst
@@ -79,22 +80,22 @@ def figures(curves: Sequence[Curve], played: Played, seed: int) -> dict[str, Any
     by_rule: rule -> how many trials it stopped, and what share of all frames that saved.
 
     The intervals are percentiles of a bootstrap that draws as many trials with replacement from each order's outcomes. A figure
-    of trials that are not there, such as sick ones in a healthy archive, is None.
+    about trials that do not exist, such as sick ones in a healthy archive, is None.
     """
     orders, count = played.spent.shape
     drawn = np.stack([_drawn(seed, number, count)[1] for number in range(orders)])
-    points = _measured(curves, played, np.ones_like(drawn))
+    exact = _measured(curves, played, np.ones_like(drawn))
     resampled = _measured(curves, played, drawn)
     result: dict[str, Any] = {}
-    for name, values in points.items():
-        known = resampled[name][np.isfinite(resampled[name])]
+    for name, values in exact.items():
+        finite = resampled[name][np.isfinite(resampled[name])]
         result[name] = _rounded(values.mean()) if np.isfinite(values).all() else None
-        result[f"{name}_interval"] = [_rounded(end) for end in np.percentile(known, INTERVAL)] if known.size else None
+        result[f"{name}_interval"] = [_rounded(end) for end in np.percentile(finite, INTERVAL)] if finite.size else None
     return result | {"by_rule": _by_rule(curves, played)}
 
 
 def _measured(curves: Sequence[Curve], played: Played, weights: Array) -> dict[str, Array]:
-    """name -> (orders,) figures where trial i counts weights[order, i] times; nan where no such trial counts."""
+    """Return name -> (orders,) figures where trial i counts weights[order, i] times; NaN where no such trial counts."""
     full = np.array([curve.full_kframes for curve in curves])
     share = played.spent / np.array([curve.budget_kframes for curve in curves])
     value = np.array([np.inf if curve.value is None else curve.value for curve in curves])
@@ -103,9 +104,9 @@ def _measured(curves: Sequence[Curve], played: Played, weights: Array) -> dict[s
     by_value = np.argsort(np.where(healthy, value, np.inf), kind="stable")
     decile, quarter = (np.isin(np.arange(len(curves)), by_value[: ceil(healthy.sum() / part)]) for part in (10, 4))
 
-    def mean(amounts: NDArray[Any], who: NDArray[np.bool_]) -> Array:
-        counts = (weights * who).sum(1)
-        sums = (weights * who * amounts).sum(1)
+    def mean(amounts: NDArray[Any], group: NDArray[np.bool_]) -> Array:
+        counts = (weights * group).sum(1)
+        sums = (weights * group * amounts).sum(1)
         means: Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         return means
 
@@ -121,11 +122,11 @@ def _measured(curves: Sequence[Curve], played: Played, weights: Array) -> dict[s
     }
 
 
-def _regret(value: Array, there: NDArray[np.bool_], killed: NDArray[np.bool_]) -> Array:
-    """(orders,) how much worse the best survivor is than the best of the healthy trials that are `there` (orders, trials)."""
-    best = np.where(there, value, np.inf).min(1)
-    worst = np.where(there, value, -np.inf).max(1)
-    survivor = np.where(there & ~killed, value, np.inf).min(1)
+def _regret(value: Array, healthy: NDArray[np.bool_], killed: NDArray[np.bool_]) -> Array:
+    """Return (orders,) by how much the best survivor is worse than the best of the `healthy` (orders, trials) trials."""
+    best = np.where(healthy, value, np.inf).min(1)
+    worst = np.where(healthy, value, -np.inf).max(1)
+    survivor = np.where(healthy & ~killed, value, np.inf).min(1)
     found = np.where(np.isfinite(survivor), survivor, worst)
     regret: Array = np.subtract(found, best, out=np.full(len(best), np.nan), where=np.isfinite(best))
     return regret
@@ -136,14 +137,14 @@ def _by_rule(curves: Sequence[Curve], played: Played) -> dict[str, dict[str, flo
     orders = len(played.spent)
     result = {}
     for rule in sorted({*played.pruned_by.ravel().tolist()} - {""}):
-        its = played.pruned_by == rule
-        saved = ((full - played.spent) * its).sum() / (full.sum() * orders)
-        result[rule] = {"killed": _rounded(its.sum() / orders), "frames_saved": _rounded(saved)}
+        stopped = played.pruned_by == rule
+        saved = ((full - played.spent) * stopped).sum() / (full.sum() * orders)
+        result[rule] = {"killed": _rounded(stopped.sum() / orders), "frames_saved": _rounded(saved)}
     return result
 
 
 def _drawn(seed: int, number: int, count: int) -> tuple[NDArray[np.int64], Array]:
-    """Order `number` of so many trials, and how often a bootstrap draws each trial for it."""
+    """Return order `number` of so many trials, and how often a bootstrap draws each trial for it."""
     random = np.random.default_rng([seed, number])
     order = random.permutation(count)
     return order, np.bincount(random.integers(0, count, count), minlength=count).astype(float)
@@ -153,40 +154,40 @@ def _rounded(value: Any) -> float:
     return round(float(value), 6) + 0.0  # no -0.0
 
 
-def _played(
+def play_all(
     curves: Sequence[Curve],
-    some: Mapping[str, Contender],
+    pruners: Mapping[str, Contender],
     orders: int,
     seed: int,
     workers: int,
     advance: Callable[[int], None],
 ) -> dict[str, Played]:
-    """Every contender in every order, by `workers` processes; by this one if it is one."""
+    """Return name -> outcomes of every pruner in every order, computed by `workers` processes; with 1 by this one."""
     chunks = [range(first, min(first + ORDERS_AT_ONCE, orders)) for first in range(0, orders, ORDERS_AT_ONCE)]
-    tasks = [(name, chunk) for chunk in chunks for name in some]
+    tasks = [(name, chunk) for chunk in chunks for name in pruners]
     parts: dict[tuple[str, range], Played] = {}
     if workers == 1:
         for name, chunk in tasks:
-            parts[name, chunk] = play(curves, some[name], seed, chunk)
+            parts[name, chunk] = play(curves, pruners[name], seed, chunk)
             advance(len(chunk))
     else:
         with _processes(curves, workers) as pool:
-            with _interrupts_later():
-                futures = {pool.submit(_task, some[name], seed, chunk): (name, chunk) for name, chunk in tasks}
+            with _delayed_interrupt():
+                futures = {pool.submit(_task, pruners[name], seed, chunk): (name, chunk) for name, chunk in tasks}
             for future in as_completed(futures):
                 parts[futures[future]] = future.result()
                 advance(len(futures[future][1]))
-    joined = {name: [parts[name, chunk] for chunk in chunks] for name in some}
-    return {
-        name: Played(np.concatenate([part.spent for part in of]), np.concatenate([part.pruned_by for part in of]))
-        for name, of in joined.items()
-    }
+    return {name: _joined([parts[name, chunk] for chunk in chunks]) for name in pruners}
 
 
-_curves: list[Curve] = []  # of a worker process, which gets them once
+def _joined(parts: Sequence[Played]) -> Played:
+    return Played(np.concatenate([part.spent for part in parts]), np.concatenate([part.pruned_by for part in parts]))
 
 
-def _hold(curves: list[Curve]) -> None:
+_curves: list[Curve] = []  # in a worker process, which receives them once
+
+
+def _receive(curves: list[Curve]) -> None:
     _curves[:] = curves
 
 
@@ -196,8 +197,8 @@ def _task(contender: Contender, seed: int, orders: Sequence[int]) -> Played:
 
 @contextmanager
 def _processes(curves: Sequence[Curve], workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, because forked ones inherit threads; what is not begun when the block raises is dropped."""
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_hold, initargs=(list(curves),))
+    """Start fresh processes, since forked ones inherit threads; when the block raises, tasks that wait are dropped."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_receive, initargs=(list(curves),))
     try:
         yield pool
     finally:
@@ -205,18 +206,18 @@ def _processes(curves: Sequence[Curve], workers: int) -> Iterator[ProcessPoolExe
 
 
 @contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block, and a process started in it never hears it: whoever started it ends it."""
-    came: list[int] = []
+def _delayed_interrupt() -> Iterator[None]:
+    """Delay Ctrl-C to the end of the block; a process started in it ignores Ctrl-C, because its parent ends it."""
+    received: list[int] = []
     resource_tracker.ensure_running()  # it would unblock the signal where it is started
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    _mask("SIG_BLOCK")  # which a new process inherits, as it does not a handler
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    _mask("SIG_BLOCK")  # a new process inherits the mask, but not a handler
     try:
         yield
     finally:
         _mask("SIG_UNBLOCK")
         signal.signal(signal.SIGINT, before)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 

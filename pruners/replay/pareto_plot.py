@@ -1,6 +1,6 @@
-"""The picture of a replay: what pruners cost against the frames they spend, with the Pareto front of the baselines.
+"""Plot a replay: the costs of each pruner against the frames it spends, with the Pareto front of the baselines.
 
-matplotlib is imported when the picture is drawn, and used without pyplot, so that nothing global is left behind.
+matplotlib is imported only when the plot is drawn, and used without pyplot, which would keep global state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,16 @@ from math import cos, hypot, pi, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.files import whole
+from model.files import atomic_write
 from pruners.replay.baselines import OURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-Point = tuple[float, float]  # what it spends, what it costs; less is better of both
+Point = tuple[float, float]  # frames spent, cost; of both less is better
 
-FAMILIES = {  # the beginnings of names -> colour
+FAMILIES = {  # family -> prefixes of its pruners' names, colour
     "tacotune": (OURS, "#c1272d"),
     "successive halving": (("asha", "hyperband"), "#1f6fb4"),
     "percentiles": (("median", "percentile"), "#2f8f5b"),
@@ -31,42 +31,43 @@ PANELS = {
 }
 DPI = 120
 FRONT, BEYOND = "#9a9a9a", "#f4f1e8"
-BESIDE = (7, 12, 18, 26, 36, 48, 62, 78, 96)  # points between a marker and its name
+DISTANCES = (7, 12, 18, 26, 36, 48, 62, 78, 96)  # typographic points between a marker and its name, in the order of trial
 
 
 def on_front(points: Mapping[str, Point]) -> list[str]:
-    """The names that no other point beats, which is to be no worse in one thing and better in the other; cheapest first."""
-    best = [name for name, point in points.items() if not any(_beats(other, point) for other in points.values())]
+    """Return the names of the points that no other dominates, the cheapest first."""
+    best = [name for name, point in points.items() if not any(_dominates(other, point) for other in points.values())]
     return sorted(best, key=lambda name: points[name])
 
 
 def beyond(front: Sequence[Point], point: Point) -> bool:
-    """Whether a point is past a front: nothing on it costs as little for as little."""
+    """Return whether a point is beyond a front: no point of it spends as little or less at the same cost or less."""
     return not any(spent <= point[0] and cost <= point[1] for spent, cost in front)
 
 
-def verdicts(judged: Mapping[str, Any], name: str) -> dict[str, bool]:
-    """Cost -> whether a pruner is past the front of all baselines, ours left out; only for costs that were measured."""
+def verdicts(replayed: Mapping[str, Any], name: str) -> dict[str, bool]:
+    """Return cost -> whether a pruner is beyond the front of the baselines (without ours), for the costs that were measured."""
     result = {}
     for cost in PANELS:
-        known = points(judged, cost)
-        if name in known:
-            result[cost] = beyond([point for other, point in known.items() if other not in OURS], known[name])
+        measured = points(replayed, cost)
+        if name in measured:
+            result[cost] = beyond([point for other, point in measured.items() if other not in OURS], measured[name])
     return result
 
 
-def _beats(one: Point, other: Point) -> bool:
+def _dominates(one: Point, other: Point) -> bool:
+    """Return whether `one` is no worse in both dimensions and better in one."""
     return one != other and one[0] <= other[0] and one[1] <= other[1]
 
 
-def points(judged: Mapping[str, Any], cost: str) -> dict[str, Point]:
-    """name -> (share of the frames spent, figure `cost`) of the pruners that have one."""
-    pruners = judged["pruners"].items()
+def points(replayed: Mapping[str, Any], cost: str) -> dict[str, Point]:
+    """Return name -> (share of the frames spent, figure `cost`) of the pruners for which it was measured."""
+    pruners = replayed["pruners"].items()
     return {name: (1 - figures["frames_saved"], figures[cost]) for name, figures in pruners if figures[cost] is not None}
 
 
-def draw(path: Path, judged: Mapping[str, Any]) -> Path:
-    """Both panels of the document that `python -m pruners.replay --json` writes."""
+def draw(path: Path, replayed: Mapping[str, Any]) -> Path:
+    """Draw both panels of a replay's document, as `replay --json` writes it, into a PNG; return its path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -75,30 +76,30 @@ def draw(path: Path, judged: Mapping[str, Any]) -> Path:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
     for axes, cost in zip(panels, PANELS, strict=True):
-        _panel(axes, judged, cost)
-    counts = f"{judged['trials']} recorded trials, {judged['healthy']} of them healthy and {judged['sick']} sick"
-    about = f"{counts}; means and 95 % intervals over {judged['orders']} orders; {judged['half']} of {judged['archive']}"
+        _panel(axes, replayed, cost)
+    counts = f"{replayed['trials']} recorded trials, {replayed['healthy']} of them healthy and {replayed['sick']} sick"
+    about = f"{counts}; means and 95 % intervals over {replayed['orders']} orders; {replayed['half']} of {replayed['archive']}"
     figure.suptitle(f"What pruners spend, and what it costs\n{about}", fontsize=11, parse_math=False)
     marks = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, (_, colour) in FAMILIES.items()]
     marks.append(Line2D([], [], color=FRONT, linewidth=1.6, label="front of the baselines"))
     marks.append(Line2D([], [], color=BEYOND, marker="s", markersize=11, linestyle="", label="beyond it"))
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
-    figure.draw_without_rendering()  # names are placed on the final page
+    figure.draw_without_rendering()  # fixes the layout, in which the names are then placed
     figure.set_layout_engine("none")
     for axes, cost in zip(panels, PANELS, strict=True):
-        _name(axes, _scaled(points(judged, cost), cost))
+        _label(axes, _scaled(points(replayed, cost), cost))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png")
     return path
 
 
-def _panel(axes: "Axes", judged: Mapping[str, Any], cost: str) -> None:
-    known = _scaled(points(judged, cost), cost)
-    baselines = {name: point for name, point in known.items() if name not in OURS}
-    top = max((y for _, y in known.values()), default=1.0)
-    for name, (x, y) in known.items():
-        figures = judged["pruners"][name]
+def _panel(axes: "Axes", replayed: Mapping[str, Any], cost: str) -> None:
+    measured = _scaled(points(replayed, cost), cost)
+    baselines = {name: point for name, point in measured.items() if name not in OURS}
+    top = max((y for _, y in measured.values()), default=1.0)
+    for name, (x, y) in measured.items():
+        figures = replayed["pruners"][name]
         spent = [100 * (1 - end) for end in reversed(figures["frames_saved_interval"])]
         costs = [_unit(cost) * end for end in figures[f"{cost}_interval"] or (figures[cost], figures[cost])]
         top = max(top, costs[1])
@@ -123,15 +124,15 @@ def _panel(axes: "Axes", judged: Mapping[str, Any], cost: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _name(axes: "Axes", known: Mapping[str, Point]) -> None:
-    """Each point's name where it hides neither a point nor another name; `default` chooses first."""
+def _label(axes: "Axes", points: Mapping[str, Point]) -> None:
+    """Write each point's name where it hides neither a point nor another name; `default` is placed first."""
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
     halo = [withStroke(linewidth=2.5, foreground="white")]
-    dots = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in map(axes.transData.transform, known.values())]
+    dots = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in map(axes.transData.transform, points.values())]
     taken: list[Bbox] = []
-    for name, point in sorted(known.items(), key=lambda item: (item[0] != "default", item[1])):
+    for name, point in sorted(points.items(), key=lambda item: (item[0] != "default", item[1])):
         size: dict[str, Any] = {"fontsize": 11, "fontweight": "bold"} if name == "default" else {"fontsize": 8}
         centred: dict[str, Any] = {"ha": "center", "va": "center", "path_effects": halo, "zorder": 5}
         text = axes.annotate(name, point, (0, 0), textcoords="offset points", color=_colour(name), **size, **centred)
@@ -139,18 +140,18 @@ def _name(axes: "Axes", known: Mapping[str, Point]) -> None:
         dx, dy, placed = min(_places(box), key=lambda place: _hidden(place, axes.bbox, dots, taken))
         text.set_position((dx, dy))
         taken.append(placed)
-        if hypot(max(0.0, abs(dx) - box.width * 36 / DPI), dy) > BESIDE[1] + 4:
+        if hypot(max(0.0, abs(dx) - box.width * 36 / DPI), dy) > DISTANCES[1] + 4:
             line = {"arrowstyle": "-", "color": _colour(name), "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 3}
             axes.annotate("", point, (dx, dy), textcoords="offset points", arrowprops=line, zorder=2)
 
 
 def _places(box: "Bbox") -> list[tuple[float, float, "Bbox"]]:
-    """(right, up, box) of places for a name, the nearest first; offsets in points, the box in pixels."""
+    """Return (right, up, box) of places for a name, the nearest first; offsets in typographic points, the box in pixels."""
     pixels = DPI / 72
     places = []
-    for radius in BESIDE:
+    for radius in DISTANCES:
         for turn in range(16):
-            angle = pi * (turn + 1) / 8  # above and to the right first, and level last: lines run there
+            angle = pi * (turn + 1) / 8  # above right first, and level last, where the lines run
             dx = cos(angle) * (radius + box.width / pixels / 2)
             dy = sin(angle) * (radius + box.height / pixels / 4)
             places.append((dx, dy, box.translated(dx * pixels, dy * pixels)))
@@ -158,14 +159,14 @@ def _places(box: "Bbox") -> list[tuple[float, float, "Bbox"]]:
 
 
 def _hidden(place: tuple[float, float, "Bbox"], page: "Bbox", dots: Sequence["Bbox"], taken: Sequence["Bbox"]) -> int:
-    """How much a name at this place would hide, and how far it would stick out."""
+    """Return a penalty for what a name at this place would hide, and for sticking out of the panel."""
     box = place[2].padded(1)
     out = box.x0 < page.x0 or box.x1 > page.x1 or box.y0 < page.y0 or box.y1 > page.y1
     return int(box.count_overlaps(taken) * 2 + box.count_overlaps(dots) + 4 * out)
 
 
-def _scaled(known: Mapping[str, Point], cost: str) -> dict[str, Point]:
-    return {name: (100 * spent, _unit(cost) * amount) for name, (spent, amount) in known.items()}
+def _scaled(points: Mapping[str, Point], cost: str) -> dict[str, Point]:
+    return {name: (100 * spent, _unit(cost) * amount) for name, (spent, amount) in points.items()}
 
 
 def _unit(cost: str) -> int:
@@ -173,4 +174,4 @@ def _unit(cost: str) -> int:
 
 
 def _colour(name: str) -> str:
-    return next((colour for beginnings, colour in FAMILIES.values() if name.startswith(beginnings)), "#666666")
+    return next((colour for prefixes, colour in FAMILIES.values() if name.startswith(prefixes)), "#666666")

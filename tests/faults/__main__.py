@@ -1,4 +1,4 @@
-"""`python -m tests.faults`."""
+"""Run the fault suite: `python -m tests.faults`."""
 
 import sys
 

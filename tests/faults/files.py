@@ -1,4 +1,4 @@
-"""The disk is full; snapshots and the mel cache are damaged."""
+"""Faults of files: a full disk, damaged snapshots, a damaged mel cache."""
 
 import resource
 import subprocess
@@ -9,20 +9,20 @@ from random import Random
 
 from tests.faults.harness import INTERVAL, KFRAMES, Bench, Broken, Evidence, Row, Run, Study, measured
 from tests.faults.judge import judge
-from tests.faults.outages import says
+from tests.faults.outages import expect_failure_message
 
 DISK_MB = 24
-ON_DISK = "set:objective.trial.corpus.FRAMES_IN_MEMORY:0"  # a corpus that is too large for the memory
+ON_DISK = "set:objective.trial.corpus.FRAMES_IN_MEMORY:0"  # reads mels from disk, as for a corpus too large for the memory
 
 
 class Disk:
-    """A small disk of its own, where this user may mount one; else a limit on the size of a process's files."""
+    """A small disk, where this user may mount one; else a limit on the file size of a process."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder, self.ballast = folder, folder / "ballast"
-        words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
-        self.mounted = subprocess.run(words, capture_output=True).returncode == 0
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+        self.mounted = subprocess.run(command, capture_output=True).returncode == 0
 
     def fill(self, run: Run) -> None:
         if not self.mounted:
@@ -47,11 +47,11 @@ class Disk:
 
 
 def full_disk(bench: Bench) -> Iterator[Row]:
-    """In the middle of trials; the database on another disk, or on the same one."""
+    """The disk fills up during a trial, with the database on another disk or on the same one."""
     random = Random(f"{bench.seed} full")
     for setting, same in (("stop", False), ("wait", False), ("stop", True)):
-        beside = "with the database on it" if same else "the database elsewhere"
-        row = Row(f"disk full, {beside}, on_failure={setting}", "SQLite" if same else "PostgreSQL")
+        database = "with the database on it" if same else "the database elsewhere"
+        row = Row(f"disk full, {database}, on_failure={setting}", "SQLite" if same else "PostgreSQL")
         name = f"full-{setting}-{same}"
         disk = Disk(bench.root / f"{name}.disk")
         more = ("--set", f"study.on_failure={setting}", "--set", "study.database_s=2")
@@ -69,7 +69,7 @@ def _filled(study: Study, disk: Disk, random: Random, setting: str, same: bool) 
     run.updates(random.randint(3, 40))
     disk.fill(run)
     try:
-        says(run, setting)
+        expect_failure_message(run, setting)
     finally:
         disk.make_room(run)
     if not same:
@@ -84,44 +84,44 @@ def _expect_released(study: Study) -> None:
 
 
 def damaged_snapshots(bench: Bench) -> Iterator[Row]:
-    """Between a kill and the next command the newest snapshot is damaged: it goes on from the one before, and says so."""
+    """The newest snapshot is damaged between a kill and the next command, which resumes from the one before with a warning."""
     row = Row("newest snapshot damaged: a bit, half, empty, another trial's", most=2 * INTERVAL)
     with Study(bench, "damaged", row, 4) as study, measured(row):
         stolen, expected = b"", None
         for damage in ("a bit", "half", "empty", "another's"):
             run = study.start("slow:0.05")
             if expected is not None:
-                _goes_on_at(run, expected)
+                _expect_resumed_at(run, expected)
             newest, saved = _killed_after_two(run, other=damage == "another's")
             row.kills["any moment"] += 1
             expected = saved[-2]
             stolen = stolen or newest.read_bytes()
             _damage(newest, damage, stolen)
-        _goes_on_at(study.finish(), expected or 0.0)
+        _expect_resumed_at(study.finish(), expected or 0.0)
         judge(study)
     yield row
 
 
 def destroyed_snapshots(bench: Bench) -> Iterator[Row]:
-    """None is whole: the trial begins at its beginning."""
+    """No snapshot is left undamaged: the trial restarts from its beginning."""
     row = Row("all snapshots damaged", most=KFRAMES)
     with Study(bench, "destroyed", row, 2) as study, measured(row):
         _killed_after_two(study.start("slow:0.05"))
         row.kills["any moment"] += 1
         for path in study.folder.rglob("*.pt"):
             _damage(path, "half", b"")
-        _goes_on_at(study.finish(), 0.0)
+        _expect_resumed_at(study.finish(), 0.0)
         judge(study)
     yield row
 
 
 def _killed_after_two(run: Run, other: bool = False) -> tuple[Path, list[float]]:
-    """Of a trial that is killed, the newest of two snapshots or more, and the kframes of them all; `other`: not the first."""
+    """Kill a trial once it has two snapshots; return the newest one, and the kframes of all. `other`: not the first trial."""
 
     def two(run: Run) -> bool:
         seen = _of(run, "saved")
-        told = bool(_of(run, "told")) or not other
-        return told and len(seen) > 1 and seen[-1]["folder"] == seen[-2]["folder"]
+        first_ended = bool(_of(run, "stored")) or not other
+        return first_ended and len(seen) > 1 and seen[-1]["folder"] == seen[-2]["folder"]
 
     run.until(two, "a trial had two snapshots")
     run.stop()
@@ -130,14 +130,14 @@ def _killed_after_two(run: Run, other: bool = False) -> tuple[Path, list[float]]
     return Path(folder) / "last.pt", [line["kframes"] for line in seen if line["folder"] == folder]
 
 
-def _goes_on_at(run: Run, kframes: float) -> None:
-    """The point that was killed comes first."""
-    run.until(lambda run: bool(_of(run, "start")), "the trial went on")
+def _expect_resumed_at(run: Run, kframes: float) -> None:
+    """The killed configuration is the first to run."""
+    run.until(lambda run: bool(_of(run, "start")), "the trial resumed")
     began = _of(run, "start")[0]["kframes"]
     if began != kframes:
-        raise Broken(f"of a damaged snapshot it went on at {began}, not at {kframes} kframes")
-    if "going on from an earlier one" not in run.said:
-        raise Broken(f"no warning of a damaged snapshot: {run.said[-400:]}")
+        raise Broken(f"with a damaged snapshot it resumed at {began}, not at {kframes} kframes")
+    if "resuming from an earlier one" not in run.stdout:
+        raise Broken(f"no warning of a damaged snapshot: {run.stdout[-400:]}")
 
 
 def _of(run: Run, what: str) -> list[Evidence]:
@@ -154,7 +154,7 @@ def _damage(path: Path, damage: str, stolen: bytes) -> None:
 
 
 def damaged_mels(bench: Bench) -> Iterator[Row]:
-    """Between two commands: mended without a word. During a run: the trial is released, and the next attempt mends."""
+    """Damage between two commands is repaired silently. During a run, the trial is released and the retry repairs it."""
     random = Random(f"{bench.seed} mels")
     row = Row("mel cache damaged between two commands")
     with Study(bench, "mels-between", row) as study, measured(row):
@@ -162,7 +162,7 @@ def damaged_mels(bench: Bench) -> Iterator[Row]:
         run.updates(random.randint(5, 40))
         run.kill()
         row.kills["any moment"] += 1
-        _spoil(study, ("*.npy", "*.json"), _flipped)
+        _damage_mels(study, ("*.npy", "*.json"), _flipped)
         study.finish()
         judge(study)
     yield row
@@ -171,20 +171,20 @@ def damaged_mels(bench: Bench) -> Iterator[Row]:
         with Study(bench, f"mels-{setting}", row, more=("--set", f"study.on_failure={setting}")) as study, measured(row):
             run = study.start(ON_DISK, "slow:0.05")
             run.updates(random.randint(5, 40))
-            _spoil(study, ("*.npy",), _flipped)
-            says(run, setting)
-            if "the mel cache is damaged" not in run.said + run.complained:
-                row.broken.append(f"it said {run.complained!r}")
+            _damage_mels(study, ("*.npy",), _flipped)
+            expect_failure_message(run, setting)
+            if "the mel cache is damaged" not in run.stdout + run.stderr:
+                row.broken.append(f"its message was {run.stderr!r}")
             _expect_released(study)
             run.ends(0) if setting == "wait" else study.finish(ON_DISK)
             judge(study)
         yield row
 
 
-def _spoil(study: Study, patterns: tuple[str, ...], how: Callable[[bytes], bytes]) -> None:
+def _damage_mels(study: Study, patterns: tuple[str, ...], how: Callable[[bytes], bytes]) -> None:
     for pattern in patterns:
         for path in (study.out / "cache" / "mels").glob(pattern):
-            with path.open("r+b") as file:  # in place: who has it open sees it
+            with path.open("r+b") as file:  # in place, so that a process that has it open sees the change
                 content = how(file.read())
                 file.seek(0)
                 file.write(content)

@@ -1,4 +1,4 @@
-"""What a study has left behind, held against what is promised."""
+"""Compare what a study has left behind with what is promised."""
 
 import json
 import os
@@ -8,16 +8,16 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from model.files import sweep
+from model.files import remove_stale_parts
 from storage.outcome import finished
 from storage.retention import Keep, tidy
-from tests.faults.harness import Evidence, Point, Row, Study, gone, key, point
+from tests.faults.harness import Evidence, Result, Row, Study, end_within, key, result
 
-WAIT_S = 20.0  # for processes that are about to end
+WAIT_S = 20.0  # for processes to end
 
 
 def judge(study: Study) -> Row:
-    """Its row, filled: what was measured, and every promise that is broken."""
+    """Fill and return the row of a study: its measurements, and every broken promise."""
     row, stored = study.row, study.stored()
     trials, ended, evidence = stored.get_trials(deepcopy=False), finished(stored), study.evidence()
     row.finished = len(ended)
@@ -26,15 +26,15 @@ def judge(study: Study) -> Row:
     _expect(row, not left, f"trials {left} are left RUNNING")
     given_up = [trial.number for trial in trials if "given_up" in trial.user_attrs]
     _expect(row, study.poisoned or not given_up, f"trials {given_up} are given up")
-    _expect(row, gone(study.pids, WAIT_S), f"processes {study.pids()} are left behind")
+    _expect(row, end_within(study.pids, WAIT_S), f"processes {study.pids()} are left behind")
     for part in study.out.rglob("*.part"):
-        os.utime(part, (0, 0))  # as if the study had ended long ago
-    tidy(trials, study.folder, Keep(linger_s=0))  # as the next command will
-    sweep(study.out)
+        os.utime(part, (0, 0))  # as old as after a long time
+    tidy(trials, study.folder, Keep(linger_s=0))  # as the next command does
+    remove_stale_parts(study.out)
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")
     missed = sorted({line["fault"] for line in evidence if line["what"] == "missed"})
-    _expect(row, not missed, f"a snapshot was not written beside the old one and moved: {missed} could not meet it")
+    _expect(row, not missed, f"a snapshot was not written to a temporary file and renamed: {missed} could not hit it")
     _once(row, trials, ended, evidence)
     _reports(study, ended)
     _losses(row, trials, evidence)
@@ -44,7 +44,7 @@ def judge(study: Study) -> Row:
 
 
 def _once(row: Row, trials: Sequence[FrozenTrial], ended: Sequence[FrozenTrial], evidence: Sequence[Evidence]) -> None:
-    """No trial in two processes, no point finished twice, no report of a trial once its successor has begun."""
+    """Check that no trial ran in two processes, no configuration finished twice, no trial reported after its retry started."""
     by: dict[int, set[int]] = defaultdict(set)
     replaced = set()
     for line in evidence:
@@ -53,29 +53,31 @@ def _once(row: Row, trials: Sequence[FrozenTrial], ended: Sequence[FrozenTrial],
         by[line["number"]].add(line["pid"])
         if line["what"] == "start":
             replaced.add(trials[line["number"]].user_attrs.get("again_of"))
-        elif line["what"] in ("reported", "told"):
-            _expect(row, line["number"] not in replaced, f"trial {line['number']} went on beside its successor")
+        elif line["what"] in ("reported", "stored"):
+            _expect(row, line["number"] not in replaced, f"trial {line['number']} continued after its retry had started")
     shared = [number for number, pids in by.items() if len(pids) > 1]
     _expect(row, not shared, f"trials {shared} were run by two processes")
-    again = [place for place, count in Counter(map(key, ended)).items() if count > 1]
-    _expect(row, not again, f"points {again} (k, depth of repair) were finished twice")
-    ran = [trial.user_attrs for trial in trials if "dropped" not in trial.user_attrs]  # by a worker that came second
-    followed = Counter(known["again_of"] for known in ran if "again_of" in known)
+    repeated = [place for place, count in Counter(map(key, ended)).items() if count > 1]
+    _expect(row, not repeated, f"configurations {repeated} (k, depth of repair) were finished twice")
+    ran = [
+        trial.user_attrs for trial in trials if "dropped" not in trial.user_attrs
+    ]  # duplicates that a second worker had started
+    followed = Counter(attributes["again_of"] for attributes in ran if "again_of" in attributes)
     doubled = [number for number, count in followed.items() if count > 1]
-    _expect(row, not doubled, f"the points of trials {doubled} came again twice")
-    row.twice = len(shared) + len(again) + len(doubled)
+    _expect(row, not doubled, f"trials {doubled} were retried twice")
+    row.twice = len(shared) + len(repeated) + len(doubled)
 
 
 def _reports(study: Study, ended: Sequence[FrozenTrial]) -> None:
-    """Each once, and in order."""
+    """Check that each report was written once, and in order."""
     for trial in ended:
         file = study.folder / f"trial-{trial.number:05d}" / "reports.jsonl"
-        told = [json.loads(line)["kframes"] for line in file.read_text().splitlines()] if file.exists() else []
-        _expect(study.row, told == sorted(set(told)), f"trial {trial.number} reported at {told} kframes")
+        reported = [json.loads(line)["kframes"] for line in file.read_text().splitlines()] if file.exists() else []
+        _expect(study.row, reported == sorted(set(reported)), f"trial {trial.number} reported at {reported} kframes")
 
 
 def _losses(row: Row, trials: Sequence[FrozenTrial], evidence: Sequence[Evidence]) -> None:
-    """For each trial that took over: how far the one before it had come, and where it went on."""
+    """For each retry, compare how far the trial before it had come with where the retry resumed."""
     began: dict[int, float] = {}
     reached: dict[int, float] = {}
     steps: dict[int, float] = defaultdict(float)
@@ -83,41 +85,41 @@ def _losses(row: Row, trials: Sequence[FrozenTrial], evidence: Sequence[Evidence
         number = line.get("number", -1)
         if line["what"] == "start":
             began[number] = reached[number] = line["kframes"]
-        elif line["what"] == "moved":
+        elif line["what"] == "progressed":
             steps[number] = max(steps[number], line["kframes"] - reached[number])
             reached[number] = line["kframes"]
     for number, start in began.items():
         before: Any = trials[number].user_attrs.get("again_of")
-        while before is not None and before not in began:  # that one died before it had done anything
+        while before is not None and before not in began:  # which died before it had done anything
             before = trials[before].user_attrs.get("again_of")
         if before is None:
             continue
         loss, step = reached[before] - start, max(steps[before], steps[number]) if row.step else 0.0
         row.loss = max(row.loss, loss)
-        sentence = f"trial {before} had come to {reached[before]:.2f} kframes, trial {number} went on at {start:.2f}"
+        sentence = f"trial {before} had reached {reached[before]:.2f} kframes, trial {number} resumed at {start:.2f}"
         _expect(row, loss <= row.most + step, sentence)
 
 
 def _values(study: Study, ended: Sequence[FrozenTrial]) -> None:
-    """The list that the undisturbed study has, or, where the order is not given, the points that both have."""
-    if study.unknown:
+    """Compare with the undisturbed study: the whole list, or, where the order varies, the configurations that both have."""
+    if study.incomparable:
         return
-    known, mine = study.bench.undisturbed(study.kind), {key(trial): point(trial) for trial in ended}
-    places = mine.keys() if study.by_key else list(known)[: study.row.wanted]
-    study.row.equal = mine == {place: known.get(place) for place in places}
-    _expect(study.row, study.row.equal, f"the values are others: {_differences(mine, known)}")
+    expected, found = study.bench.undisturbed(study.kind), {key(trial): result(trial) for trial in ended}
+    keys = found.keys() if study.by_key else list(expected)[: study.row.wanted]
+    study.row.equal = found == {place: expected.get(place) for place in keys}
+    _expect(study.row, study.row.equal, f"the values differ: {_differences(found, expected)}")
 
 
-def _differences(mine: dict[tuple[int, int], Point], known: dict[tuple[int, int], Point]) -> str:
-    places = [place for place in mine if mine[place] != known.get(place)]
-    first = f", the first one {mine[places[0]]} instead of {known.get(places[0])}" if places else ""
-    return f"points {sorted(mine)} (k, depth of repair), of which {places} differ{first}"
+def _differences(found: dict[tuple[int, int], Result], expected: dict[tuple[int, int], Result]) -> str:
+    keys = [place for place in found if found[place] != expected.get(place)]
+    first = f", the first one {found[keys[0]]} instead of {expected.get(keys[0])}" if keys else ""
+    return f"configurations {sorted(found)} (k, depth of repair), of which {keys} differ{first}"
 
 
 def _mels(study: Study) -> None:
     caches = (out / "cache" / "mels" for out in (study.out, study.bench.spoken))
-    ours, theirs = ({path.name: path.read_bytes() for path in cache.glob("[!.]*.*")} for cache in caches)
-    _expect(study.row, ours == theirs, "the mels are others")
+    found, expected = ({path.name: path.read_bytes() for path in cache.glob("[!.]*.*")} for cache in caches)
+    _expect(study.row, found == expected, "the mels differ")
 
 
 def _expect(row: Row, holds: bool, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""SIGKILL at seeded places: at any moment, in the middle of a snapshot, of the mel cache, of an ask, a tell, a release."""
+"""SIGKILL at seeded places: at any moment, while a snapshot or the mel cache is written, in an ask, a tell or a release."""
 
 import os
 import signal
@@ -10,18 +10,18 @@ from tests.faults.harness import RANDOM, TPE, Bench, Broken, Row, Run, Study, me
 from tests.faults.judge import judge
 
 ANY = "any moment"
-COMMIT = ("before", "after")  # it, or before its answer is read
+COMMIT = ("before", "after")  # the commit; after: before its answer is read
 
 
 def one_worker(bench: Bench, name: str, storage: str, trials: int, places: list[str], kind: str = TPE) -> Iterator[Row]:
-    """The command is killed at each of `places` in turn and typed again, and at last left alone."""
+    """Kill the command at each of `places` in turn and run it again, finally to its end."""
     random, row = Random(f"{bench.seed} {name}"), Row("SIGKILL", storage)
     with Study(bench, name, row, trials, kind, cold="mels" in places) as study, measured(row):
-        study.by_key = "ask" in places  # a trial without an owner is nobody's for half a minute, and others go before
+        study.by_key = "ask" in places  # a trial without an owner is released after half a minute, and others run before
         for place in places:
             run = study.start(*_fault(place, random))
             if place == ANY and run.updates(random.randint(1, 45)):
-                time.sleep(random.uniform(0, 1.5))  # what follows the training takes longer than the training
+                time.sleep(random.uniform(0, 1.5))  # what follows the training takes longer than the training itself
                 run.stop()
             if run.ends(-signal.SIGKILL, 0) == 0:
                 row.notes.append(f"done before the kill ({place})")
@@ -33,7 +33,7 @@ def one_worker(bench: Bench, name: str, storage: str, trials: int, places: list[
 
 
 def four_workers(bench: Bench, name: str, storage: str, trials: int = 6) -> Iterator[Row]:
-    """The supervisor dies in the mel cache; workers in a snapshot, a tell, a release, at any moment; at last the supervisor."""
+    """Kill the supervisor in the mel cache, workers in a snapshot, a tell, a release and at any moment, then the supervisor."""
     random, row = Random(f"{bench.seed} {name}"), Row("SIGKILL", storage, 4)
     with Study(bench, name, row, trials, RANDOM, cold=True) as study, measured(row):
         run = study.start(*_fault("mels", random))
@@ -42,7 +42,7 @@ def four_workers(bench: Bench, name: str, storage: str, trials: int = 6) -> Iter
         run = study.start(*_fault("snapshot", random), *_fault("tell", random))
         _a_worker(run, random, row, random.randint(5, 60))
         if run.updates(random.randint(80, 140)):
-            run.stop()  # its workers end by themselves, beside those of the command that is typed next
+            run.stop()  # its workers end by themselves, while those of the next command start
             row.kills["supervisor"] += 1
         _count(run, row)
         run = study.start(*_fault("snapshot", random), *_fault("release", random))
@@ -54,12 +54,12 @@ def four_workers(bench: Bench, name: str, storage: str, trials: int = 6) -> Iter
 
 
 def _a_worker(run: Run, random: Random, row: Row, updates: int) -> None:
-    """Kill one of those that train, after so many updates and a moment."""
+    """Kill one of the training workers, a moment after `updates` updates."""
     if not run.updates(updates):
-        raise Broken(f"the command ended before a worker could be killed: {run.complained.strip()[-400:]}")
+        raise Broken(f"the command ended before a worker could be killed: {run.stderr.strip()[-400:]}")
     time.sleep(random.uniform(0, 0.5))  # at any moment, not only just after an update
     hit = {line["pid"] for line in run.evidence() if line["what"] == "hit"}
-    living = sorted({line["pid"] for line in run.evidence() if line["what"] == "moved"} - hit)
+    living = sorted({line["pid"] for line in run.evidence() if line["what"] == "progressed"} - hit)
     if living:
         os.kill(random.choice(living), signal.SIGKILL)
         row.kills[ANY] += 1
@@ -70,7 +70,7 @@ def _count(run: Run, row: Row) -> None:
 
 
 def _fault(place: str, random: Random) -> list[str]:
-    """Where exactly, in the launcher's words."""
+    """The exact place, as an argument of the launcher."""
     match place:
         case "snapshot":
             return [f"snapshot:{random.randint(1, 7)}:{random.choice(('half', 'written', 'moved'))}"]

@@ -1,17 +1,17 @@
-"""The study's command with faults inside: `python -m tests.faults.launcher LOG [FAULT ...] -- WORDS`.
+"""Run the study command with faults inside: `python -m tests.faults.launcher LOG [FAULT ...] -- ARGUMENT...`.
 
-The program is the real one. Around a few of its functions this module writes down what happens, a line of JSON in LOG for each
-update, report and snapshot, and at the given place it does what a machine may do. A fault is its kind and its arguments:
+The program is the real one. This module wraps a few of its functions: it records what happens, one line of JSON in LOG for each
+update, report and snapshot, and at the given place it simulates a fault of the machine. A fault is its kind and its arguments:
 
-- `snapshot:COUNT:half|written|moved`, `mels:COUNT`: SIGKILL in the COUNT-th write of a snapshot or of the mel cache: half of
-  the bytes are there; all are, and the old file has its name still; all are, and the old file has moved on already.
+- `snapshot:COUNT:half|written|moved`, `mels:COUNT`: SIGKILL in the COUNT-th write of a snapshot or of the mel cache, when half
+  of the bytes are written; when all are, and the old file still has its name; when all are, and the old file has been renamed.
 - `tell:COUNT:before|after`, `ask`, `release`: SIGKILL at the COUNT-th commit there: before it, or before its answer is read.
-- `hang:COUNT`: the COUNT-th update never ends. `slow:SECONDS`: so long a rest after each update.
-- `clock:COUNT:SECONDS`: from the COUNT-th update on the clock is wrong by so much.
-- `host:NAME`: this process seems to be another machine's. `set:MODULE.NAME:VALUE`: another value of a constant.
+- `hang:COUNT`: the COUNT-th update never ends. `slow:SECONDS`: a pause after each update.
+- `clock:COUNT:SECONDS`: from the COUNT-th update on, the clock is wrong by SECONDS.
+- `host:NAME`: this process seems to run on another machine. `set:MODULE.NAME:VALUE`: another value of a constant.
 
-Of all processes of a command each SIGKILL and each hang meets one. Workers, which are spawned, import this module once more, as
-`__mp_main__`, and find their faults in the environment.
+Each SIGKILL and each hang hits one process of a command. Spawned workers import this module again, as `__mp_main__`, and read
+their faults from the environment.
 """
 
 import datetime
@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 VARIABLE = "TACOTUNE_FAULTS"
 LOG = ""
-inside = threading.local()  # `commits`: the kinds of fault that a commit of this thread may meet
+inside = threading.local()  # `commits`: the kinds of fault that may hit a commit of this thread
 
 
 class Fault:
@@ -41,7 +41,7 @@ class Fault:
         self.kind, *self.arguments = text.split(":")
 
     def due(self) -> bool:
-        """Called each time that it could happen: whether it does, here and now."""
+        """Return whether the fault happens now. Called each time that it could happen."""
         self.calls += 1
         if self.calls < int(self.arguments[0]):
             return False
@@ -58,14 +58,14 @@ class Fault:
 
 
 def note(what: str, **more: Any) -> None:
-    """A line of evidence, which survives the death of this process."""
+    """Record a line of evidence, which survives the death of this process."""
     file = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, json.dumps({"what": what, "pid": os.getpid(), "at": time.monotonic(), **more}).encode() + b"\n")
     os.close(file)
 
 
 def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
-    """Let the decorated function be called in place of the one of that name, which is its first argument."""
+    """Replace a function by the decorated one, which receives the original as its first argument."""
 
     def replace(wrapper: Callable[..., Any]) -> None:
         real = getattr(owner, name)
@@ -75,37 +75,37 @@ def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
 
 
 def witness() -> None:
-    """Write down what the workers do."""
+    """Record what the workers do."""
     from objective.search import worker
-    from objective.trial import checkpoint as history
-    from objective.trial import run as trial
+    from objective.trial import checkpoint
+    from objective.trial import run as trial_run
     from storage import leases
 
-    @around(leases.Lease, "moved")
-    def moved(real: Callable[..., None], lease: Any, kframes: float) -> None:
-        note("moved", number=lease.trial.number, kframes=kframes)
+    @around(leases.Lease, "progressed")
+    def progressed(real: Callable[..., None], lease: Any, kframes: float) -> None:
+        note("progressed", number=lease.trial.number, kframes=kframes)
         real(lease, kframes)
 
-    @around(trial, "_taken_up")
-    def taken_up(real: Callable[..., Any], asked: Any, *more: Any) -> Any:
-        found = real(asked, *more)
-        note("start", number=asked.number, kframes=found[1].cursor.frames / 1_000 if found[1] else 0.0)
+    @around(trial_run, "_taken_up")
+    def taken_up(real: Callable[..., Any], trial: Any, *more: Any) -> Any:
+        found = real(trial, *more)
+        note("start", number=trial.number, kframes=found[1].cursor.frames / 1_000 if found[1] else 0.0)
         return found
 
-    @around(trial, "_tell")
-    def reported(real: Callable[..., None], asked: Any, report: Any, *more: Any) -> None:
-        real(asked, report, *more)
-        note("reported", number=asked.number, kframes=report.kframes)
+    @around(trial_run, "_tell")
+    def reported(real: Callable[..., None], trial: Any, report: Any, *more: Any) -> None:
+        real(trial, report, *more)
+        note("reported", number=trial.number, kframes=report.kframes)
 
-    @around(history.TrialHistory, "save")
+    @around(checkpoint.TrialHistory, "save")
     def saved(real: Callable[..., None], self: Any, folder: pathlib.Path, snapshot: Any, more: Any) -> None:
         real(self, folder, snapshot, more)
         note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
 
     @around(worker, "tell")
-    def told(real: Callable[..., None], study: Any, asked: Any, *more: Any) -> None:
-        real(study, asked, *more)
-        note("told", number=asked.number)
+    def result_stored(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:
+        real(study, trial, *more)
+        note("stored", number=trial.number)
 
 
 def killed_in_a_file(fault: Fault, where: str) -> None:
@@ -113,7 +113,7 @@ def killed_in_a_file(fault: Fault, where: str) -> None:
     from storage import checkpoints
 
     class Torn(type(pathlib.Path())):  # type: ignore[misc]
-        """A path to a file that is half written when its process dies."""
+        """A path whose file is half written when its process dies."""
 
         def open(self, *arguments: Any, **named: Any) -> Any:
             file = super().open(*arguments, **named)
@@ -141,12 +141,12 @@ def killed_in_a_file(fault: Fault, where: str) -> None:
         before = fault.calls
         saved = real(*arguments, **named)
         if fault.kind == "snapshot" and fault.calls == before:
-            note("missed", fault=fault.text)  # whatever file it wrote, and however: no kill would ever have met it
+            note("missed", fault=fault.text)  # it was written in another way, so that no kill could hit it
         return saved
 
-    @around(mels if fault.kind == "mels" else checkpoints, "whole")
+    @around(mels if fault.kind == "mels" else checkpoints, "atomic_write")
     @contextmanager
-    def whole(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
+    def atomic_write(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
         with real(path) as part:
             due = fault.due()
             if due and where == "written":
@@ -189,8 +189,8 @@ def killed_at_a_commit(faults: list[Fault]) -> None:
 def at_an_update(happens: Callable[[], None]) -> None:
     from storage import leases
 
-    @around(leases.Lease, "moved")
-    def moved(real: Callable[..., None], lease: Any, kframes: float) -> None:
+    @around(leases.Lease, "progressed")
+    def progressed(real: Callable[..., None], lease: Any, kframes: float) -> None:
         real(lease, kframes)
         happens()
 
@@ -205,7 +205,7 @@ def hanging(fault: Fault) -> None:
 
 
 def wrong_clock(count: int, seconds: float) -> None:
-    """For all who ask for the time of day: the database's columns, the record, the ages of files."""
+    """Shift the time of day: in the database's columns, the event log and the ages of files."""
     from optuna.storages._rdb import storage as tables
 
     from objective.events import log_writer as jsonl
@@ -229,7 +229,7 @@ def wrong_clock(count: int, seconds: float) -> None:
 
 
 def install(log: str, *texts: str) -> None:
-    """Prepare this process for its faults."""
+    """Install the faults in this process."""
     global LOG
     LOG = log
     faults = [Fault(number, text) for number, text in enumerate(texts)]
@@ -257,11 +257,11 @@ def install(log: str, *texts: str) -> None:
 
 
 if __name__ == "__main__":
-    ours, words = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
-    os.environ[VARIABLE] = json.dumps(ours)
+    own, arguments = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
+    os.environ[VARIABLE] = json.dumps(own)
 if __name__ in ("__main__", "__mp_main__"):
     install(*json.loads(os.environ[VARIABLE]))
 if __name__ == "__main__":
     from objective.study import main
 
-    sys.exit(main(words))
+    sys.exit(main(arguments))

@@ -1,4 +1,4 @@
-"""The database goes: a PostgreSQL server that is stopped, killed, or away for long; a SQLite file that somebody locks."""
+"""Outages of the database: a PostgreSQL server that is stopped or killed, a SQLite file locked by another process."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from storage.postgres import start, stop
 from tests.faults.harness import RANDOM, TPE, Bench, Broken, Row, Run, Study, measured
 from tests.faults.judge import judge
 
-BRIEF = ("--set", "study.database_s=2")  # how long it is tried again
+BRIEF = ("--set", "study.database_s=2")  # seconds for which an operation is retried
 WAIT = ("--set", "study.on_failure=wait")
 IMPATIENT = "set:storage.studies.BUSY_SECONDS:1"
 
 
 class Server:
-    """A PostgreSQL of its own, so that no other study suffers."""
+    """A separate PostgreSQL server, so that no other study is affected."""
 
     def __init__(self, bench: Bench, name: str) -> None:
         self.folder = bench.root / name
@@ -36,7 +36,7 @@ class Server:
 
 
 def postgres_restarts(bench: Bench) -> Iterator[Row]:
-    """In the middle of trials, for a few seconds: nobody notices but the log."""
+    """The server is away for a few seconds during a trial: only the log shows it."""
     server, random = Server(bench, "pg-a"), Random(f"{bench.seed} restarts")
     for fault, away, workers in (("stopped", server.stop, 1), ("killed", server.kill, 1), ("stopped", server.stop, 2)):
         row = Row(f"server {fault}, back after 3 to 5 s", "PostgreSQL", workers)
@@ -46,7 +46,7 @@ def postgres_restarts(bench: Bench) -> Iterator[Row]:
             run = study.start("slow:0.05")
             if run.updates(random.randint(3, 25)):
                 away()
-                time.sleep(random.uniform(3, 5))  # the fault's own length, as below
+                time.sleep(random.uniform(3, 5))  # the duration of the fault, as below
                 server.start()
             run.ends(0)
             _undisturbed(study)
@@ -56,22 +56,22 @@ def postgres_restarts(bench: Bench) -> Iterator[Row]:
 
 
 def postgres_away(bench: Bench) -> Iterator[Row]:
-    """For longer than the worker tries: it says so and ends, or waits, by setting."""
+    """The server is away for longer than operations are retried: the worker reports it and ends, or waits."""
     server, random = Server(bench, "pg-b"), Random(f"{bench.seed} away")
     for setting in ("stop", "wait"):
         row = Row(f"server away for longer than database_s, on_failure={setting}", "PostgreSQL")
-        more = (*BRIEF, *(WAIT if setting == "wait" else ()))
+        more = BRIEF + WAIT if setting == "wait" else BRIEF
         with Study(bench, f"away-{setting}", row, url=server.url, more=more) as study, measured(row):
             run = study.start("slow:0.05")
             run.updates(random.randint(3, 25))
             server.stop()
-            _goes_on(study, run, setting, server.start)
+            _continues(study, run, setting, server.start)
         yield row
     server.stop()
 
 
 def sqlite_locked(bench: Bench) -> Iterator[Row]:
-    """By another process, for some seconds, and for longer than the worker tries."""
+    """Another process locks the file for a few seconds, or for longer than operations are retried."""
     random = Random(f"{bench.seed} locked")
     row = Row("file locked for 3 s")
     with Study(bench, "locked", row) as study, measured(row):
@@ -85,12 +85,12 @@ def sqlite_locked(bench: Bench) -> Iterator[Row]:
     yield row
     for setting in ("stop", "wait"):
         row = Row(f"file locked for longer than database_s, on_failure={setting}")
-        more = (*BRIEF, *(WAIT if setting == "wait" else ()))
+        more = BRIEF + WAIT if setting == "wait" else BRIEF
         with Study(bench, f"locked-{setting}", row, more=more) as study, measured(row):
             run = study.start("slow:0.05", IMPATIENT)
             run.updates(random.randint(3, 25))
             holder = _lock(study)
-            _goes_on(study, run, setting, holder.close)
+            _continues(study, run, setting, holder.close)
         yield row
 
 
@@ -100,28 +100,28 @@ def _lock(study: Study) -> sqlite3.Connection:
     return holder
 
 
-def _goes_on(study: Study, run: Run, setting: str, mend: Callable[[], None]) -> None:
-    """The worker says what is the matter. Once that is mended, the same command, or the waiting worker, goes on."""
+def _continues(study: Study, run: Run, setting: str, fix: Callable[[], None]) -> None:
+    """The worker reports the failure. Once it is fixed, the same command or the waiting worker continues."""
     try:
-        says(run, setting)
+        expect_failure_message(run, setting)
     finally:
-        mend()
+        fix()
     run.ends(0) if setting == "wait" else study.finish()
     judge(study)
 
 
-def says(run: Run, setting: str) -> None:
-    """By setting: one sentence and exit code 1, or that it waits."""
+def expect_failure_message(run: Run, setting: str) -> None:
+    """Expect one sentence and exit code 1, or a warning that the worker retries, depending on study.on_failure."""
     if setting == "wait":
-        run.until(lambda run: "tried again in" in run.said, "it said that it waits")
+        run.until(lambda run: "retrying in" in run.stdout, "it reported that it retries")
         return
     run.ends(1)
-    sentence = run.complained.strip().splitlines()[-1]
+    sentence = run.stderr.strip().splitlines()[-1]
     if not sentence.startswith("the machine failed: "):
-        raise Broken(f"it said {sentence!r}")
+        raise Broken(f"its message was {sentence!r}")
 
 
 def _undisturbed(study: Study) -> None:
     trials = study.stored().get_trials(deepcopy=False)
     if any("released" in trial.user_attrs for trial in trials):
-        raise Broken("a trial was released, though the database was away for a moment only")
+        raise Broken("a trial was released, though the database was away only for a moment")

@@ -1,4 +1,4 @@
-"""What people and machines do to a worker: a button, a signal, a clock that jumps, a pause, a step that never ends."""
+"""Faults by people and machines: a button, a signal, a jumping clock, a suspended process, a step that never ends."""
 
 import json
 import os
@@ -16,15 +16,16 @@ import optuna
 import optuna_dashboard
 from optuna.trial import TrialState
 
+from storage.outcome import ENDED_OUTSIDE
 from tests.faults.harness import RANDOM, Bench, Broken, Evidence, Row, Run, Study, measured
 from tests.faults.judge import judge
 
 DAY_S = 86_400
 EXIT_S = 10.0
-GRACE = ("--set", "study.grace_s=12")  # two beats and a little
+GRACE = ("--set", "study.grace_s=12")  # a little more than two heartbeats
 WILD = """
 name: wild
-about: every point diverges
+about: every trial diverges
 fixed: {training.learning_rate: 1.0e+20, training.clip_norm: 1.0e+20, training.warmup_share: 0.0}
 parameters:
   loss.gate_positive_weight: {float: [1.0, 20.0], log: true}
@@ -32,10 +33,10 @@ parameters:
 
 
 def fail_button(bench: Bench) -> Iterator[Row]:
-    """A running trial is failed from outside, by Optuna and by the dashboard's own route: it stops, and the study goes on."""
+    """A running trial is failed from outside, through Optuna and through the dashboard: it stops, and the study continues."""
     row = Row("Fail button (Optuna, and the dashboard over HTTP)")
     with Study(bench, "button", row) as study, measured(row):
-        study.by_key = True  # their points do not come again, others take their places
+        study.by_key = True  # the two configurations are not retried, others take their places
         run = study.start("slow:0.03")
         pressed: list[int] = []
         for press in (_tell, _dashboard):
@@ -44,7 +45,7 @@ def fail_button(bench: Bench) -> Iterator[Row]:
             press(study, number)
             pressed.append(number)
             seen = sum(line["number"] == number for line in _reporting(run, []))
-            run.until(lambda run: run.said.count("ended from outside") == len(pressed), "the trial stopped")
+            run.until(lambda run: run.stdout.count(ENDED_OUTSIDE) == len(pressed), "the trial stopped")
             more = sum(line["number"] == number for line in _reporting(run, [])) - seen
             if more > 1:
                 row.broken.append(f"trial {number} made {more} reports after it was failed")
@@ -64,11 +65,11 @@ def _tell(study: Study, number: int) -> None:
 
 
 def _dashboard(study: Study, number: int) -> None:
-    """As a browser does it."""
+    """Press the button as a browser does."""
 
     class Silent(WSGIRequestHandler):
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Print nothing."""
 
     app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(study.url))
     with make_server("127.0.0.1", 0, app, handler_class=Silent) as server:
@@ -86,7 +87,7 @@ def _dashboard(study: Study, number: int) -> None:
 
 
 def signals(bench: Bench, workers: int, times: int) -> Iterator[Row]:
-    """Ctrl-C, which reaches every process of the terminal, and SIGTERM: a snapshot, released, gone within 10 s."""
+    """Ctrl-C, which reaches all processes, or SIGTERM: the trial has a snapshot and is released, all end within 10 s."""
     random, row = Random(f"{bench.seed} signals {workers}"), Row("Ctrl-C, SIGTERM", "SQLite", workers)
     row.most, row.step = 0.0, False
     with Study(bench, f"signals-{workers}", row, 4, RANDOM) as study, measured(row):
@@ -100,7 +101,7 @@ def signals(bench: Bench, workers: int, times: int) -> Iterator[Row]:
             longest = max(longest, time.monotonic() - began)
             if any(trial.state == TrialState.RUNNING for trial in study.stored().trials):
                 row.broken.append(f"after {number.name} a trial is left RUNNING")
-        row.notes.append(f"gone after {longest:.1f} s at most")
+        row.notes.append(f"ended after {longest:.1f} s at most")
         if longest > EXIT_S:
             row.broken.append(f"it took {longest:.1f} s to end")
         study.finish()
@@ -109,15 +110,15 @@ def signals(bench: Bench, workers: int, times: int) -> Iterator[Row]:
 
 
 def starting(bench: Bench) -> Iterator[Row]:
-    """The same at a bad moment: a worker has crashed, and the next one is there, but does not listen yet."""
-    row = Row("SIGTERM while a worker that crashed starts again", workers=2)
+    """SIGTERM at a bad moment: a crashed worker has been restarted, and does not handle signals yet."""
+    row = Row("SIGTERM while a crashed worker restarts", workers=2)
     with Study(bench, "starting", row, 3, RANDOM) as study, measured(row):
         run = study.start("slow:0.05")
         run.until(lambda run: len(_training(run)) == 2, "two workers trained")
         before = _children(run)
         os.kill(min(_training(run)), signal.SIGKILL)
         row.kills["any moment"] += 1
-        run.until(lambda run: bool(_children(run) - before), "a worker was started again")
+        run.until(lambda run: bool(_children(run) - before), "a worker was restarted")
         began = time.monotonic()
         run.process.terminate()
         run.ends(130)
@@ -129,7 +130,7 @@ def starting(bench: Bench) -> Iterator[Row]:
 
 
 def _training(run: Run) -> set[int]:
-    return {line["pid"] for line in run.evidence() if line["what"] == "moved"}
+    return {line["pid"] for line in run.evidence() if line["what"] == "progressed"}
 
 
 def _children(run: Run) -> set[str]:
@@ -137,21 +138,21 @@ def _children(run: Run) -> set[str]:
 
 
 def wrong_clocks(bench: Bench) -> Iterator[Row]:
-    """Two workers of seemingly two machines, one clock jumps a day ahead and one a day back: nobody's trial is taken."""
-    row = Row("clocks of two machines jump by a day, to and fro")
+    """Two workers seem to run on two machines. One clock jumps a day ahead, the other a day back: no trial is taken away."""
+    row = Row("clocks of two machines jump by a day, back and forth")
     with Study(bench, "clocks", row, 4, RANDOM, more=GRACE) as study, measured(row):
         study.by_key = True
         runs = [study.start("slow:0.3", f"host:{name}", f"clock:10:{shift}") for name, shift in (("a", DAY_S), ("b", -DAY_S))]
         for run in runs:
             run.ends(0)
         if any("released" in trial.user_attrs for trial in study.stored().trials):
-            row.broken.append("a trial was taken from a worker that lives")
+            row.broken.append("a trial was taken from a living worker")
         judge(study)
     yield row
 
 
 def paused(bench: Bench) -> Iterator[Row]:
-    """SIGSTOP for longer than the grace period: another machine takes over, and the sleeper, awake again, lets go."""
+    """After SIGSTOP for longer than the grace period another machine takes over, and the resumed worker gives up the trial."""
     row = Row("worker of another machine stopped for longer than grace_s (SIGSTOP)")
     with Study(bench, "paused", row, 3, RANDOM, more=GRACE) as study, measured(row):
         study.by_key = True
@@ -160,7 +161,7 @@ def paused(bench: Bench) -> Iterator[Row]:
         os.kill(sleeper.pid, signal.SIGSTOP)
         try:
             other = study.start("slow:0.1")
-            other.until(lambda run: "goes on at" in run.said, "it took over")
+            other.until(lambda run: "resumes at" in run.stdout, "it took over")
         finally:
             os.kill(sleeper.pid, signal.SIGCONT)
         sleeper.ends(0)
@@ -169,8 +170,12 @@ def paused(bench: Bench) -> Iterator[Row]:
     yield row
 
 
+def _starts(run: Run) -> list[Evidence]:
+    return [line for line in run.evidence() if line["what"] == "start"]
+
+
 def hanging(bench: Bench) -> Iterator[Row]:
-    """A training step that never ends: the trial is released with the reason, and the worker started again."""
+    """A training step never ends: the trial is released with the reason, and the worker restarted."""
     row = Row("training step that never ends", workers=2)
     with Study(bench, "hanging", row, 3, RANDOM, more=("--set", "study.hang_s=15")) as study, measured(row):
         study.finish("hang:12", "slow:0.03")
@@ -183,10 +188,10 @@ def hanging(bench: Bench) -> Iterator[Row]:
 
 
 def poison(bench: Bench) -> Iterator[Row]:
-    """A point that kills its worker each time, at the same place: given up after five, and the study goes on."""
-    row = Row("a point that kills each of its workers")
+    """A configuration that kills five workers at the same place is given up, and the study continues."""
+    row = Row("a configuration that kills each of its workers")
     with Study(bench, "poison", row, 2, more=("--set", "study.recipes=[]")) as study, measured(row):
-        study.unknown = study.poisoned = True
+        study.incomparable = study.poisoned = True
         for _ in range(5):
             study.start("snapshot:1:half").ends(-signal.SIGKILL)
             row.kills["snapshot"] += 1
@@ -200,15 +205,15 @@ def poison(bench: Bench) -> Iterator[Row]:
 
 
 def dead_in_a_row(bench: Bench) -> Iterator[Row]:
-    """Four trials that diverge before the first report: the study ends with a diagnosis, and asks for no fifth."""
-    row = Row("four trials in a row that die at the first report")
+    """After four trials that diverge before their first report, the study ends with a diagnosis."""
+    row = Row("four consecutive trials that end at their first report")
     with Study(bench, "dead", row, 20) as study, measured(row):
-        study.unknown = True
+        study.incomparable = True
         (study.out / "wild.yaml").write_text(WILD)
         run = study.start(more=("--space", f"{study.out}/wild.yaml", "--set", "study.recipes=[]"))
         run.ends(1)
         row.wanted = 4
-        if "4 trials in a row were stopped at their first report" not in " ".join(run.said.split()):
-            row.broken.append(f"no diagnosis: {run.said[-300:]}")
+        if "4 consecutive trials were stopped at their first report" not in " ".join(run.stdout.split()):
+            row.broken.append(f"no diagnosis: {run.stdout[-300:]}")
         judge(study)
     yield row

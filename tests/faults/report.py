@@ -1,4 +1,4 @@
-"""docs/reliability.md: what is promised, and what the suite has measured."""
+"""Write docs/reliability.md: what is promised, and what the suite has measured."""
 
 import os
 from collections import Counter
@@ -9,53 +9,59 @@ from tests.faults.harness import INTERVAL, KFRAMES, Row
 
 HEAD = """# What survives when machines fail
 
-Written by `python -m tests.faults` (`make faults`), {date}, {cores} CPU cores, {minutes:.0f} minutes, seed {seed}. A part of it
-runs with the tests. The same command with another `--seed` kills at other places and moments; `--only NAME` repeats one study.
+Written by `python -m tests.faults` (`make faults`), {date}, {cores} CPU cores, {minutes:.0f} minutes, seed {seed}. A part of
+it runs with the tests. The same command with another `--seed` kills at other places and moments; `--only NAME` repeats one
+study.
+
+Terms: a *configuration* is one choice of the searched parameters, and a *trial* trains one network with it. *Kframes* are
+thousands of mel frames that a trial has trained on.
 
 ## What is promised
 
-- **Every study ends with exactly the trials that were asked for**, whoever is killed and however often the command is typed.
-- **No trial is run by two, no point is finished twice.** A trial that a machine stopped is released, and its point comes again
-  as a new trial with its parameters, its seed and its reports.
-- **A kill costs at most one snapshot interval** of a trial's frames, and the update that crosses the interval's end; Ctrl-C and
-  SIGTERM cost nothing. A snapshot that is damaged costs one interval more, and is named in a warning.
-- **On a CPU the values are those of an undisturbed study, bit for bit**: parameters, reports and result of each point. With one
-  worker it is the same list. With several, who is quicker decides what the sampler has seen: there the points of a random
-  sampler are compared, which depend on nothing else.
-- **What the machine did is not held against a point.** Disk full, database gone, mel cache damaged: the trial is released, the
-  worker says why in one sentence and exits with 1, or waits and goes on by itself (`study.on_failure`).
+- **Every study ends with exactly the number of trials that was requested**, whatever is killed and however often the command
+  is repeated.
+- **No trial is run by two workers, and no configuration is finished twice.** A trial that a machine stopped is released, and
+  its configuration is retried as a new trial with its parameters, its seed and its reports.
+- **A kill costs at most one snapshot interval** of a trial's frames, and the update that crosses the end of the interval;
+  Ctrl-C and SIGTERM cost nothing. A damaged snapshot costs one more interval, and a warning names it.
+- **On a CPU the values are those of an undisturbed study, bit for bit**: parameters, reports and result of each configuration.
+  With one worker the list of trials is the same. With several, their relative speed decides what the sampler has seen; there
+  the configurations of a random sampler are compared, which depend on nothing else.
+- **A failure of the machine does not count against a configuration.** Disk full, database gone, mel cache damaged: the trial
+  is released, and the worker prints the reason in one sentence and exits with 1, or waits and continues by itself
+  (`study.on_failure`).
 - **Nothing is left behind**: no process, no trial that seems to run, no half-written file.
 
 ## What was measured
 
 Real studies: a tiny network, trials of {kframes} kframes, a snapshot every {interval:g}, a real SQLite file, a real PostgreSQL
-(`postgres-local`), real processes. Each study is held against one that nothing happened to. *Loss*: the most that a trial had
-to train again after one fault. *Values*: whether they are the undisturbed study's.
+(`postgres-local`), real processes. Each study is compared with an undisturbed one. *Loss*: the most frames that a trial had to
+train again after one fault. *Values*: whether they equal those of the undisturbed study.
 """
 PLACES = {
     "any moment": "at any moment",
-    "snapshot": "in the middle of a snapshot: half of it written; written, not yet in place; the old one moved already",
-    "tell": "in the middle of a tell: before or after one of its commits",
-    "mels": "in the middle of a write of the mel cache",
-    "ask": "in the middle of an ask: before or after one of its commits",
-    "release": "while another's trial is released",
+    "snapshot": "during a snapshot: half written; written, not yet renamed; the old one already moved",
+    "tell": "while a result is stored (tell): before or after one of its commits",
+    "mels": "during a write of the mel cache",
+    "ask": "while a configuration is requested (ask): before or after one of its commits",
+    "release": "while another worker's trial is released",
     "supervisor": "the supervisor of four workers, at any moment",
 }
 
 
-def written(rows: Sequence[Row], seconds: float, seed: int) -> str:
+def document(rows: Sequence[Row], seconds: float, seed: int) -> str:
     values = {"date": date.today().isoformat(), "cores": os.cpu_count(), "minutes": seconds / 60, "seed": seed}
-    parts = [HEAD.format(**values, kframes=KFRAMES, interval=INTERVAL), _faults(rows), _kills(rows), _said(rows)]
+    parts = [HEAD.format(**values, kframes=KFRAMES, interval=INTERVAL), _faults(rows), _kills(rows), _broken(rows)]
     return "\n".join(part for part in parts if part)
 
 
 def _faults(rows: Sequence[Row]) -> str:
-    """Studies of one kind in one line."""
+    """The table of faults, with all studies of one kind in one line."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.fault != "SIGKILL", row.fault, row.storage, row.workers)):
         groups.setdefault((row.fault, row.storage, row.workers), []).append(row)
     lines = [
-        "| fault | storage | workers | studies | SIGKILLs | trials finished / asked for | run twice | loss, kframes | values |",
+        "| fault | storage | workers | studies | SIGKILLs | trials finished / requested | run twice | loss, kframes | values |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (fault, storage, workers), some in groups.items():
@@ -70,7 +76,7 @@ def _equal(rows: Sequence[Row]) -> str:
     compared = [row.equal for row in rows if row.equal is not None]
     if not compared:
         return "not comparable"
-    return "equal" if all(compared) else "**others**"
+    return "equal" if all(compared) else "**different**"
 
 
 def _kills(rows: Sequence[Row]) -> str:
@@ -89,6 +95,6 @@ def _kills(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(rows: Sequence[Row]) -> str:
+def _broken(rows: Sequence[Row]) -> str:
     broken = [f"- {row.storage}, {row.workers}: {row.fault}: {sentence}" for row in rows for sentence in row.broken]
     return "\n".join(["## Promises that were broken\n", *broken, ""]) if broken else ""

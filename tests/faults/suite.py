@@ -1,4 +1,4 @@
-"""The fault suite: what happens in which study, side by side, and whether every promise was kept."""
+"""The fault suite: run all studies under faults, several at once, and report whether every promise was kept."""
 
 import argparse
 import signal
@@ -14,9 +14,9 @@ from storage.postgres import stop
 from tests.faults import files, outages, people
 from tests.faults.harness import RANDOM, ROOT, SICK, TPE, Bench, Row
 from tests.faults.kills import ANY, four_workers, one_worker
-from tests.faults.report import written
+from tests.faults.report import document
 
-LANES = 3  # some always wait: for a server, a grace period, a signal
+LANES = 3  # studies that run at once; some always wait for a server, a grace period or a signal
 LEAST_KILLS = 40
 Job = Callable[[Bench], Iterable[Row]]
 
@@ -28,7 +28,7 @@ def _one(name: str, storage: str, trials: int, places: str, kind: str = TPE) -> 
 
 FULL_LENGTHS, QUICK_LENGTHS = {TPE: 12, RANDOM: 10, SICK: 6}, {TPE: 3}
 QUICK: dict[str, Job] = {"kills": _one("kills", "SQLite", 3, "mels snapshot tell any")}
-FULL: dict[str, Job] = {  # long ones first, so that the lanes end together
+FULL: dict[str, Job] = {  # long ones first, so that all lanes end together
     "four-sqlite": partial(four_workers, name="four-sqlite", storage="SQLite"),
     "four-postgres": partial(four_workers, name="four-postgres", storage="PostgreSQL"),
     "one-long": _one("one-long", "SQLite", 12, "any snapshot any tell any any"),
@@ -57,10 +57,10 @@ FULL: dict[str, Job] = {  # long ones first, so that the lanes end together
 
 
 def run(jobs: dict[str, Job], bench: Bench) -> list[Row]:
-    """Every job, as many beside each other as there are lanes; each row is shown when it is there."""
+    """Run every job, LANES at once; print each row as soon as it is complete."""
     with ThreadPoolExecutor(LANES) as lanes:
-        for points in lanes.map(bench.undisturbed, bench.lengths if len(jobs) > 1 else ()):
-            _say(f"undisturbed: {len(points)} trials")
+        for results in lanes.map(bench.undisturbed, bench.lengths if len(jobs) > 1 else ()):
+            _print(f"undisturbed: {len(results)} trials")
         futures = {lanes.submit(_rows, name, job, bench): name for name, job in jobs.items()}
         return [row for future in as_completed(futures) for row in future.result()]
 
@@ -71,7 +71,7 @@ def _rows(name: str, job: Job, bench: Bench) -> list[Row]:
         for row in job(bench):
             rows.append(row)
             _show(row)
-    except Exception:  # one that the suite did not expect: its other studies go on
+    except Exception:  # an unexpected failure of one study must not end the others
         rows.append(Row(name, broken=[traceback.format_exc()]))
         _show(rows[-1])
     return rows
@@ -80,24 +80,28 @@ def _rows(name: str, job: Job, bench: Bench) -> list[Row]:
 def _show(row: Row) -> None:
     workers = "1 worker" if row.workers == 1 else f"{row.workers} workers"
     kills = f", {row.kills.total()} kills" if row.kills else ""
-    _say(f"{'BROKEN' if row.broken else 'ok':6} {row.seconds:4.0f} s  {row.storage}, {workers}{kills}: {row.fault}")
+    _print(f"{'BROKEN' if row.broken else 'ok':6} {row.seconds:4.0f} s  {row.storage}, {workers}{kills}: {row.fault}")
     for sentence in (*row.notes, *row.broken):
-        _say(f"         {sentence}")
+        _print(f"         {sentence}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 every promise was kept, 1 one was broken."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="What happens to a study where machines fail.")
-    parser.add_argument("--seed", type=int, default=0, help="of the places and moments")
+    """Run the suite from the command line. Exit codes: 0 every promise was kept, 1 one was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description="Run studies on failing machines and check what is promised."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the places and moments of the faults")
     parser.add_argument("--quick", action="store_true", help="a few kills on SQLite; writes no document")
-    parser.add_argument("--only", choices=sorted(FULL), help="one study, or a few of a kind; writes no document")
+    parser.add_argument("--only", choices=sorted(FULL), help="one study, or a few of one kind; writes no document")
     parsed = parser.parse_args(arguments)
     jobs = QUICK if parsed.quick else {parsed.only: FULL[parsed.only]} if parsed.only else FULL
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts in the background is deaf to it, and its commands are
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell starts background jobs with SIGINT ignored, and children inherit that
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tacotune-") as folder:
         bench = Bench(Path(folder), parsed.seed, QUICK_LENGTHS if parsed.quick else FULL_LENGTHS)
@@ -107,13 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _stop(bench)
     seconds, kills = time.monotonic() - began, sum(row.kills.total() for row in rows)
     broken = sum(bool(row.broken) for row in rows)
-    whole = jobs is FULL
-    if whole and kills < LEAST_KILLS:
-        _say(f"only {kills} kills, need {LEAST_KILLS}: the studies end too soon")
+    complete = jobs is FULL
+    if complete and kills < LEAST_KILLS:
+        _print(f"only {kills} kills, need {LEAST_KILLS}: the studies end too early")
         broken += 1
-    if whole:
-        (ROOT / "docs" / "reliability.md").write_text(written(rows, seconds, parsed.seed), encoding="utf-8")
-    _say(f"{len(rows)} studies, {kills} SIGKILLs, {broken} with a broken promise, in {seconds:.0f} s")
+    if complete:
+        (ROOT / "docs" / "reliability.md").write_text(document(rows, seconds, parsed.seed), encoding="utf-8")
+    _print(f"{len(rows)} studies, {kills} SIGKILLs, {broken} with a broken promise, in {seconds:.0f} s")
     return 1 if broken else 0
 
 

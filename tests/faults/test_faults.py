@@ -1,4 +1,4 @@
-"""The shorter part of the fault suite: the same code, a few kills on SQLite."""
+"""The short part of the fault suite: the same code with a few kills on SQLite."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One corpus and one undisturbed study for all."""
+    """One corpus and one undisturbed study for all tests."""
     folder = tmp_path_factory.mktemp("faults")
     yield Bench(folder, 0, QUICK_LENGTHS)
     shutil.rmtree(folder)

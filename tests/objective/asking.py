@@ -1,4 +1,4 @@
-"""What tests of the dashboard share: an application on a real port, and one request to it."""
+"""Serve an application on a real port, and send it a request: for the tests of the dashboard."""
 
 import http.client
 import threading
@@ -12,7 +12,7 @@ from objective.dashboard.server import Server
 
 @contextmanager
 def served(app: WSGIApplication) -> Iterator[int]:
-    """Its port on this machine."""
+    """Serve `app` on a free port of this machine, whose number this context manager returns."""
     with Server(app, AF_INET, ("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -26,7 +26,7 @@ def served(app: WSGIApplication) -> Iterator[int]:
 def ask(
     port: int, method: str = "GET", path: str = "/", body: str | bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers in small letters, and body. The underscore of a header's name is a hyphen."""
+    """Send a request with `headers`, written with `_` for `-`; return status, headers by lower-case name, and body."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -1,11 +1,11 @@
-"""Events of a small study, with what a test wants to change given by name."""
+"""Sample events of a small study; a test changes single fields by keyword."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model.report import Gradients, Health, Losses, Report
-from objective.events.types import Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
+from objective.events.types import Phase, Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 
 LOSSES = Losses(mel_before=0.41, mel_after=0.39, gate=0.1, guided=0.02)
 GRADIENTS = Gradients(median=1.2, p95=3.4, nonfinite=0, streak=0, clipped=0.3)
@@ -21,7 +21,7 @@ HEALTH = Health(
     stop_error=3.0,
 )
 NOTHING = Health(**dict.fromkeys(Health.__slots__))
-REASON = "diagonality 0.21 < 0.40 in 3 of 3 validations since 180 kframes, so this point will not learn to align in its budget"
+REASON = "diagonality 0.21 < 0.40 in 3 of 3 validations since 180 kframes, so it will not learn to align in its budget"
 
 
 def report(kframes: float = 120.0, **changes: Any) -> Report:
@@ -109,14 +109,23 @@ def study_ended(**changes: Any) -> StudyEnded:
 
 
 def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
-    """A study with a healthy, a sick, a pruned and a failed trial."""
+    """All events of a study with a healthy, a sick, a pruned and a failed trial."""
     findings = ("alignment_score 0.05 < 0.10 after the warm-up",)
     return [
         study_started(folder),
-        *(trial_started(0), Progressed(0, 60.0, 120), reported(0), trial_ended(0, is_best=True)),
-        *(trial_started(1), reported(1), trial_ended(1, violations={"alignment_score": 0.25, "gate_accuracy": -0.1})),
-        *(trial_started(2), reported(2, status="CRITICAL", findings=findings), pruned(2)),
+        trial_started(0),
+        Progressed(0, 60.0, 120),
+        reported(0),
+        Phase(0, "evaluating: synthesising 5 sentences"),
+        trial_ended(0, is_best=True),
+        trial_started(1),
+        reported(1),
+        trial_ended(1, violations={"alignment_score": 0.25, "gate_accuracy": -0.1}),
+        trial_started(2),
+        reported(2, status="CRITICAL", findings=findings),
+        pruned(2),
         Warned("rule diagonality is disarmed, it would have stopped trial 0, the best"),
-        *(trial_started(3), trial_ended(3, state="FAIL", value=None, reason="OSError: no space left on device", last=None)),
+        trial_started(3),
+        trial_ended(3, state="FAIL", value=None, reason="OSError: no space left on device", last=None),
         study_ended(),
     ]

@@ -64,7 +64,7 @@ CARELESS = {
         ["--trials", "x", "--data", "no/such", "--space", "defualt", "--device", "cuda", "--out", "small.yaml/x"],
         ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
     ),
-    "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets within brackets"]),
+    "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets nested too deeply"]),
     "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
     "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
     "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),
@@ -118,7 +118,7 @@ def test_one_signal_ends_the_command_at_once_before_the_first_trial_and_two_do_l
     with hangup(lambda number, frame: None), Interruption() as interruption:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-        interruption.patient = True
+        interruption.graceful = True
         signal.raise_signal(signal.SIGHUP)
         with pytest.raises(Interrupted):
             interruption.check()
@@ -128,7 +128,7 @@ def test_one_signal_ends_the_command_at_once_before_the_first_trial_and_two_do_l
 
 def test_nohup_keeps_its_meaning() -> None:
     with hangup(signal.SIG_IGN), Interruption() as interruption:
-        interruption.patient = True
+        interruption.graceful = True
         signal.raise_signal(signal.SIGHUP)
         interruption.check()
 
@@ -201,7 +201,7 @@ def test_a_study_that_is_deleted_and_a_database_that_is_locked(tmp_path: Path, m
         deleted.ask()
     assert machine_failure(gone.value) == "the study was deleted from its database"
     assert machine_failure(KeyError("a bug of ours")) is None
-    kept = optuna.create_study(storage=open_storage(url, patience_s=0), study_name="t")
+    kept = optuna.create_study(storage=open_storage(url, retry_s=0), study_name="t")
     holder = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(sqlite3.OperationalError) as locked:

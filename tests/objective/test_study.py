@@ -9,7 +9,7 @@ from objective.study import main
 from storage.artifacts import artifacts
 from storage.outcome import best_trial, finished
 from storage.paths import ARTIFACT_FILES
-from tests.objective.small_study import QUICK, command, reports, study, words
+from tests.objective.small_study import QUICK, command, events, reports, study, words
 
 
 def test_a_trial_leaves_what_a_person_looks_at(undisturbed: Path) -> None:
@@ -41,6 +41,11 @@ def test_a_finished_trial_has_its_loss_its_constraints_and_its_diagnosis(undistu
     assert best_trial(study(undisturbed, "undisturbed")) is None
     assert len(trial.user_attrs["health"]["kframes"]) == 4
     assert trial.user_attrs["origin"] == "recipe tacotune"
+
+
+def test_the_log_holds_what_the_space_changes_of_a_recipe(undisturbed: Path) -> None:
+    (nvidia,) = (event for event in events(undisturbed, "undisturbed", "TrialStarted") if event["origin"] == "recipe nvidia")
+    assert "training.batch_size 64 -> 32 (nearest choice of the space)" in nvidia["changes"]
 
 
 BAD = {

@@ -1,6 +1,9 @@
-"""Recorded trials for tests: healthy, blurred and broken ones, as lines of an archive."""
+"""Recorded trials for tests: healthy ones, some with a blurred attention, and broken ones, as lines of an archive."""
 
 import json
+import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +12,19 @@ from pruners.replay.archive import Curve, read
 WELL = {"diagonality": 0.95, "alignment_score": 0.8, "coverage": 0.97, "gate_accuracy": 0.97, "grad_norm_p95": 1.0}
 BLURRED = {"diagonality": 0.1, "alignment_score": 0.02, "coverage": 0.3, "gate_accuracy": 0.5, "grad_norm_p95": 1.0}
 SPEAKS, MUTE = ({"premature_rate": 0.0, "overrun_rate": rate} for rate in (0.0, 1.0))
-POINTS, STEP = 12, 10.0  # a budget of 120 kframes
+REPORTS, STEP = 12, 10.0  # a budget of 120 kframes
 
 
 Line = dict[str, Any]
 
 
-def trial(end: float, signals: Line = WELL, spoken: Line = SPEAKS, nan_at: int | None = None) -> Line:
-    """A loss that falls as 1 / t towards `end`; from point `nan_at` on it is not a number."""
-    losses = [end + (1 / n - 1 / POINTS) if nan_at is None or n < nan_at else None for n in range(1, POINTS + 1)]
-    return {"points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)], "end": spoken}
+def trial(end: float, signals: Line = WELL, synthesis: Line = SPEAKS, nan_at: int | None = None) -> Line:
+    """Return a trial whose loss falls as 1 / t towards `end`; from report `nan_at` on it is not a number."""
+    losses = [end + (1 / n - 1 / REPORTS) if nan_at is None or n < nan_at else None for n in range(1, REPORTS + 1)]
+    return {
+        "points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)],
+        "end": synthesis,
+    }
 
 
 def curves_of(folder: Path, *lines: dict[str, Any]) -> list[Curve]:
@@ -32,6 +38,11 @@ def written(folder: Path, *lines: dict[str, Any]) -> Path:
 
 
 def mixed(count: int = 12) -> list[dict[str, Any]]:
-    """Two healthy trials, then a blurred one, and so on; one of them breaks down."""
+    """Return `count` trials, of which every third has a blurred attention; the last one ends with a loss that is not finite."""
     lines = [trial(0.5 + 0.03 * n, BLURRED, MUTE) if n % 3 == 2 else trial(0.5 + 0.03 * n) for n in range(count - 1)]
     return [*lines, trial(1.0, WELL, MUTE, nan_at=4)]
+
+
+def kill_this_process(curves: Sequence[Curve]) -> Any:
+    """Stand for a pruner whose worker process the machine kills."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The rules behind Optuna's interface, in studies of nobody's but Optuna's own making."""
+"""The health rules and the comparison with peers behind Optuna's interface, in plain Optuna studies."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ import optuna
 import pytest
 from sqlalchemy import event
 
-from pruners.combinators import rules
+from pruners.decision import Rule
 from pruners.health_pruner import DiagonalityPruner, GateAccuracyPruner, GradientNormPruner, HealthPruner, first_stop
 from pruners.health_record import empty, extended
 from pruners.peer_pruner import PeerPruner
-from pruners.rules import Rule
-from pruners.thresholds import Floor, Levels
+from pruners.rules import shipped_rules
+from pruners.thresholds import Floor, Thresholds
 from storage.studies import open_storage
-from tests.pruners.test_rules import BUDGET, LEVELS, WELL, curve
+from tests.pruners.test_rules import BUDGET, THRESHOLDS, WELL, curve
 
-JUDGES = rules(LEVELS)
+RULES = shipped_rules(THRESHOLDS)
 
 
 def run(
-    study: optuna.Study, values: list[float], broken: dict[str, float] | None = None, **signals: float | list[float]
+    study: optuna.Study, values: list[float], violations: dict[str, float] | None = None, **signals: float | list[float]
 ) -> optuna.trial.FrozenTrial:
-    """One trial that reports `values` at every 10 kframes until it is pruned; it ends with the constraints `broken`."""
+    """Run a trial that reports `values` at every 10 kframes until it is pruned; it ends with the constraints `violations`."""
     trial = study.ask()
     record = empty(BUDGET)
     for i, value in enumerate(values):
@@ -33,7 +33,7 @@ def run(
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             break
     else:
-        for name, amount in (broken or {}).items():
+        for name, amount in (violations or {}).items():
             trial.set_constraint(f"health/{name}", amount)
         study.tell(trial, values[-1])
     return study.trials[trial.number]
@@ -52,7 +52,7 @@ def scaled(factor: float) -> list[float]:
         (GradientNormPruner(patience_share=0.08), {"grad_norm_p95": 300.0}, 30),
         (DiagonalityPruner(patience_share=0.08, warmup_share=0.3), {"diagonality": 0.2}, 100),
         (GateAccuracyPruner(patience_share=0.08, warmup_share=0.6), {"gate_accuracy": 0.5}, 170),
-        (HealthPruner(JUDGES), {"coverage": 0.1}, 100),
+        (HealthPruner(RULES), {"coverage": 0.1}, 100),
     ],
 )
 def test_a_sick_trial_is_pruned_with_its_reason(pruner: HealthPruner, sick: dict[str, float], step: int) -> None:
@@ -61,7 +61,7 @@ def test_a_sick_trial_is_pruned_with_its_reason(pruner: HealthPruner, sick: dict
     assert well.state.name == "COMPLETE"
     ended = run(study, FALLING, **sick)
     assert (ended.state.name, ended.last_step) == ("PRUNED", step)
-    assert ended.value == ended.intermediate_values[step], "the last honest value, which the sampler learns from"
+    assert ended.value == ended.intermediate_values[step], "the last reported value, from which the sampler learns"
     (signal,) = sick
     assert ended.user_attrs["pruned_by"] == {"grad_norm_p95": "grad_norm"}.get(signal, signal)
     assert "3 of 3 validations since" in ended.user_attrs["pruned_reason"]
@@ -69,7 +69,7 @@ def test_a_sick_trial_is_pruned_with_its_reason(pruner: HealthPruner, sick: dict
     assert ended.user_attrs["pruned_severity"] > 0
 
 
-def test_a_trial_without_a_record_is_left_alone() -> None:
+def test_a_trial_without_a_record_is_not_pruned() -> None:
     study = optuna.create_study(pruner=HealthPruner())
     trial = study.ask()
     trial.report(1.0, 10)
@@ -77,7 +77,7 @@ def test_a_trial_without_a_record_is_left_alone() -> None:
 
 
 def peers(**changes: float) -> HealthPruner:
-    return HealthPruner(JUDGES, PeerPruner(BUDGET, **{"margin": 0.5, "slack": 0.1, "min_share": 0.25, "least": 2, **changes}))
+    return HealthPruner(RULES, PeerPruner(BUDGET, **{"margin": 0.5, "slack": 0.1, "min_share": 0.25, "least": 2, **changes}))
 
 
 def test_a_trial_far_behind_the_best_is_stopped_and_the_sentence_is_true() -> None:
@@ -88,21 +88,21 @@ def test_a_trial_far_behind_the_best_is_stopped_and_the_sentence_is_true() -> No
     assert (late.user_attrs["pruned_by"], late.last_step) == ("peers", 60)
     assert late.user_attrs["pruned_reason"] == (
         f"behind its peers: validation loss {1.5 * FALLING[5]:.3f} at 60 kframes is 1.50 times the {FALLING[5]:.3f} "
-        "that trial 0, the best healthy one, had there, at most 1.48 times may catch up"
+        "that trial 0, the best healthy one, had there; more than 1.48 times cannot catch up"
     )
     near = run(study, scaled(1.25))
-    assert (near.user_attrs["pruned_by"], near.last_step) == ("peers", 170), "what may catch up early may not late"
+    assert (near.user_attrs["pruned_by"], near.last_step) == ("peers", 170), "a ratio that is allowed early is not allowed late"
     slow = [(1.4 - 0.02 * i) * value for i, value in enumerate(FALLING)]
     assert run(study, slow).state.name == "COMPLETE", "a slow start is not a bad end"
     assert run(study, scaled(0.9)).state.name == "COMPLETE"
 
 
-def test_the_sick_are_nobodys_peers() -> None:
-    """Broken voices with the lowest losses of all: the healthy ones that come after them are not measured by them."""
+def test_sick_trials_are_not_counted_as_peers() -> None:
+    """Broken voices have the lowest losses of all: the healthy trials after them are not compared with them."""
     study = optuna.create_study(pruner=peers())
     for _ in range(3):
         assert run(study, scaled(0.3), diagonality=0.1).state.name == "PRUNED"
-        assert run(study, scaled(0.3), broken={"alignment_score": 0.5}).state.name == "COMPLETE"
+        assert run(study, scaled(0.3), violations={"alignment_score": 0.5}).state.name == "COMPLETE"
     for factor in (1.0, 1.0, 1.0, 2.0):
         state = run(study, scaled(factor)).state.name
     assert state == "PRUNED"
@@ -122,69 +122,68 @@ def test_trials_that_report_on_other_grids_are_compared_at_the_next_step() -> No
     assert fine.should_prune()
     assert "1.500 at 31 kframes is 1.50 times the 1.000 that trial 0" in study.trials[1].user_attrs["pruned_reason"]
     fine.report(9.0, 80)
-    assert not fine.should_prune(), "nobody healthy came so far"
+    assert not fine.should_prune(), "no healthy trial got that far"
 
 
-SLOW = {"diagonality": [0.2] * 14 + [0.9]}  # critical until 140 of 240 kframes, well in the end
+SLOW = {"diagonality": [0.2] * 14 + [0.9]}  # critical until 140 of 240 kframes, healthy at the end
 
 
-def test_a_slow_start_is_no_reason_before_somebody_ended_well() -> None:
-    early = rules(Levels(diagonality=Floor(0.7, 0.4, warmup_share=0.1)))
+def test_a_slow_start_is_no_reason_before_a_trial_has_ended_healthy() -> None:
+    early = shipped_rules(Thresholds(diagonality=Floor(0.7, 0.4, warmup_share=0.1)))
     study = optuna.create_study(pruner=HealthPruner(early))
     assert run(study, FALLING, diagonality=0.2).last_step == 60, "not before a quarter of the budget"
     assert run(study, FALLING).state.name == "COMPLETE"
     assert run(study, FALLING, diagonality=0.2).last_step == 50
     explosion = optuna.create_study(pruner=HealthPruner(early))
-    assert run(explosion, FALLING, grad_norm_p95=300.0).last_step == 30, "no slow start explains that"
+    assert run(explosion, FALLING, grad_norm_p95=300.0).last_step == 30, "a slow start does not explain an explosion"
 
 
-def test_a_rule_that_would_have_stopped_the_best_is_disarmed_loudly() -> None:
+def test_a_rule_that_would_have_stopped_the_best_is_disarmed_with_a_warning() -> None:
     study = optuna.create_study(pruner=HealthPruner([]))
     run(study, FALLING, **SLOW)
-    heard: list[str] = []
-    study.pruner = HealthPruner(JUDGES, tell=heard.append)
+    warnings: list[str] = []
+    study.pruner = HealthPruner(RULES, warn=warnings.append)
     for _ in range(2):
         assert run(study, scaled(1.2), diagonality=0.2).state.name == "COMPLETE"
-    assert heard == [
+    assert warnings == [
         "rule diagonality is disarmed, it would have stopped trial 0, the best: "
         "diagonality 0.20 < 0.40 in 3 of 3 validations since 80 kframes"
-    ], "said once, not at every report"
-    gone = run(study, FALLING, diagonality=0.2, coverage=0.1)
-    assert gone.user_attrs["pruned_by"] == "coverage", "the other rules are still armed"
+    ], "one warning, not one at every report"
+    skipping = run(study, FALLING, diagonality=0.2, coverage=0.1)
+    assert skipping.user_attrs["pruned_by"] == "coverage", "the other rules are still armed"
     run(study, scaled(0.5))
     assert run(study, scaled(1.2), diagonality=0.2).state.name == "PRUNED", "a better one aligned in time: armed again"
 
 
-def test_the_best_of_their_peers_are_protected_where_a_healthy_one_stood_as_badly() -> None:
+def test_the_best_among_their_peers_are_protected_where_a_healthy_one_was_as_critical() -> None:
     study = optuna.create_study(pruner=HealthPruner([]))
     for factor in (1.0, 1.2, 1.3):
         run(study, scaled(factor))
-    study.pruner = HealthPruner(JUDGES)
-    assert run(study, scaled(0.9), diagonality=0.2).state.name == "PRUNED", "a low loss alone protects nobody"
+    study.pruner = HealthPruner(RULES)
+    assert run(study, scaled(0.9), diagonality=0.2).state.name == "PRUNED", "a low loss alone does not protect a trial"
     study.pruner = HealthPruner([])
-    run(study, scaled(1.4), **SLOW)  # ended well, and is not the best
-    study.pruner = HealthPruner(JUDGES)
+    run(study, scaled(1.4), **SLOW)  # ends healthy, and is not the best
+    study.pruner = HealthPruner(RULES)
     assert run(study, scaled(1.1), **SLOW).state.name == "PRUNED", "not among the best quarter"
     assert run(study, scaled(0.9), **SLOW).state.name == "COMPLETE"
-    unprotected = optuna.create_study(pruner=HealthPruner(JUDGES, protected=0.0))
+    unprotected = optuna.create_study(pruner=HealthPruner(RULES, protected=0.0))
     unprotected.add_trials(study.trials[:3] + study.trials[4:5])
     assert run(unprotected, scaled(0.9), **SLOW).state.name == "PRUNED"
 
 
-def test_what_is_not_finite_is_protected_by_nothing() -> None:
+def test_nothing_protects_a_trial_that_is_not_finite() -> None:
     study = optuna.create_study(pruner=HealthPruner([]))
     for factor in (1.0, 1.2, 1.3):
         run(study, scaled(factor), streak=9)
-    study.pruner = HealthPruner(JUDGES)
+    study.pruner = HealthPruner(RULES)
     assert run(study, scaled(0.5), streak=9).user_attrs["pruned_by"] == "nonfinite"
 
 
-def test_good_then_bad() -> None:
-    """What a median rule cannot see: it compares the best values so far."""
+def test_a_lost_alignment_is_seen_where_a_median_rule_compares_the_best_values_so_far() -> None:
     lost = {"alignment_score": [0.8] * 12 + [0.2]}
     rising = FALLING[:12] + [FALLING[11] * 1.2**i for i in range(12)]
     median = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
-    ours = optuna.create_study(pruner=HealthPruner(JUDGES))
+    ours = optuna.create_study(pruner=HealthPruner(RULES))
     for study in (median, ours):
         for _ in range(3):
             run(study, [1.1 * max(value, FALLING[11]) for value in FALLING])
@@ -194,7 +193,7 @@ def test_good_then_bad() -> None:
 
 
 def test_first_stop_is_where_a_live_trial_ends() -> None:
-    rule: Rule = next(rule for rule in JUDGES if rule.name == "diagonality")
+    rule: Rule = next(rule for rule in RULES if rule.name == "diagonality")
     study = optuna.create_study(pruner=HealthPruner([rule]))
     ended = run(study, FALLING, **SLOW)
     found = first_stop(rule, curve(**SLOW))
@@ -203,7 +202,7 @@ def test_first_stop_is_where_a_live_trial_ends() -> None:
     assert first_stop(rule, curve()) is None
 
 
-def test_any_of_optunas_pruners_may_be_the_peers() -> None:
+def test_any_pruner_of_optuna_can_stand_behind_the_rules() -> None:
     study = optuna.create_study(pruner=HealthPruner(peers=optuna.pruners.MedianPruner(n_startup_trials=2)))
     for _ in range(2):
         run(study, FALLING)
@@ -213,7 +212,7 @@ def test_any_of_optunas_pruners_may_be_the_peers() -> None:
 
 
 def test_a_report_with_health_costs_five_statements(tmp_path: Path) -> None:
-    """Three for the report, two for the record, none for the judgement."""
+    """Three for the report, two for the record, none for the decision."""
     storage = open_storage(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, pruner=HealthPruner())
     trial = study.ask()

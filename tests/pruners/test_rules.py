@@ -1,25 +1,27 @@
-"""Rules as tables: a curve in, the point at which it stops out, and a sentence that is true."""
+"""Rules as tables: for each curve the report at which a rule stops it, and the sentence that gives the reason."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.combinators import After, AllOf, AnyOf, Patient, low, rules
-from pruners.health_record import POINTS, SIGNALS, Record, empty, extended
-from pruners.rules import Below, Decision, Relapse, judge, status
-from pruners.thresholds import Ceiling, Floor, Levels, NoAlignment, Stagnation
+from pruners.combinators import After, AllOf, AnyOf, Patient
+from pruners.decision import Decision, judge, status
+from pruners.health_record import MAX_REPORTS, SIGNALS, Record, empty, extended
+from pruners.rules import SHIPPED_RULES, Below, Relapse, shipped_rules
+from pruners.thresholds import Ceiling, Floor, NoAlignment, Stagnation, Thresholds
 
-BUDGET = 240.0  # kframes: a point every 10
+BUDGET = 240.0  # kframes: a report every 10
 WELL = {
-    **{"val_loss": 1.0, "train_loss": 1.0, "grad_norm_median": 1.0, "grad_norm_p95": 2.0, "nonfinite": 0, "streak": 0},
-    **{"diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "alignment_score": 0.7, "gate_accuracy": 0.95},
+    "val_loss": 1.0, "train_loss": 1.0, "grad_norm_median": 1.0, "grad_norm_p95": 2.0, "nonfinite": 0, "streak": 0,
+    "diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "alignment_score": 0.7, "gate_accuracy": 0.95,
     "stop_f1": 1.0,
-}
-# The tables' own levels, whatever is shipped: attention counts after 72 kframes, the gate after 144.
-LEVELS = Levels(
+}  # fmt: skip
+# The tables' own thresholds, whatever is shipped: attention counts after 72 kframes, the gate after 144.
+THRESHOLDS = Thresholds(
     no_alignment=NoAlignment(0.15, 0.15, warmup_share=0.1, patience_share=0.04),
     diagonality=Floor(0.7, 0.4, warmup_share=0.3),
     alignment_score=Floor(0.3, 0.1, warmup_share=0.3),
@@ -29,11 +31,11 @@ LEVELS = Levels(
     relapse=Ceiling(0.3, 0.6),
     stagnation=Stagnation(0.02, 0.005, window_share=0.4),
 )
-JUDGES = rules(LEVELS)
+RULES = shipped_rules(THRESHOLDS)
 
 
 def curve(count: int = 24, **signals: Sequence[float | None]) -> Record:
-    """A healthy, slowly improving trial with the given signals put over it; the last value of each goes on."""
+    """Return the record of a healthy, slowly improving trial with the given signals instead; the last value of each repeats."""
     record = empty(BUDGET)
     for i in range(count):
         values: dict[str, float | None] = {**WELL, "kframes": 10.0 * (i + 1), "val_loss": 2 * 0.9**i, "train_loss": 2 * 0.9**i}
@@ -44,18 +46,18 @@ def curve(count: int = 24, **signals: Sequence[float | None]) -> Record:
 
 
 def stopped(record: Record) -> tuple[float, Decision] | None:
-    """The first point at which the whole set of rules stops this trial, as a live study would meet it."""
+    """Return the first report, in kframes, at which the whole set of rules stops this trial, as in a live study."""
     growing = empty(record["budget_kframes"])
     for i, kframes in enumerate(record["kframes"]):
         growing = extended(growing, {name: record[name][i] for name in SIGNALS})
-        for decision in judge(growing, JUDGES):
+        for decision in judge(growing, RULES):
             if decision.stop:
                 return kframes, decision
     return None
 
 
 TABLE = {
-    # signals, kframes of the stop, the rule, and words of the sentence
+    # signals, kframes of the stop, the rule, and parts of the sentence
     "healthy": ({}, None, None, ()),
     "no alignment": ({"diagonality": [0.2]}, 100, "diagonality", ("diagonality 0.20 < 0.40", "3 of 3", "since 80 kframes")),
     "no alignment in the warm-up": ({"diagonality": [0.2] * 7 + [0.8]}, None, None, ()),
@@ -63,7 +65,9 @@ TABLE = {
     "comes and goes": ({"diagonality": [0.2, 0.2, 0.8] * 8}, None, None, ()),
     "neither on the diagonal nor in order": (
         {"diagonality": [0.1], "alignment_score": [0.1]},
-        *(40, "no_alignment", ("diagonality 0.10 < 0.15, and alignment score 0.10 < 0.15 in 2 of 2 validations since 30",)),
+        40,
+        "no_alignment",
+        ("diagonality 0.10 < 0.15, and alignment score 0.10 < 0.15 in 2 of 2 validations since 30",),
     ),
     "in order at another pace": ({"diagonality": [0.1] * 7 + [0.9], "alignment_score": [0.3]}, None, None, ()),
     "blurred": ({"alignment_score": [0.05]}, 100, "alignment_score", ("alignment score 0.05 < 0.10",)),
@@ -76,20 +80,24 @@ TABLE = {
     "one spike": ({"grad_norm_p95": [2.0] * 4 + [500.0] + [2.0]}, None, None, ()),
     "restless but small": ({"grad_norm_p95": [0.2] * 4 + [3.0]}, None, None, ()),
     "vanishes": ({"grad_norm_median": [1.0] * 4 + [1e-9]}, 70, "grad_norm_median", ("1e-09 < 1e-08",)),
-    "not finite": ({"streak": [0, 0, 7]}, 30, "nonfinite", ("7 steps running were not finite", "limit 5")),
+    "not finite": ({"streak": [0, 0, 7]}, 30, "nonfinite", ("7 consecutive steps were not finite", "limit 5")),
     "a few steps skipped": ({"nonfinite": [0, 2], "streak": [0, 1]}, None, None, ()),
     "no validation loss": ({"val_loss": [1.0, 1.0, None]}, 30, "nonfinite", ("validation loss is not finite at 30 kframes",)),
     "diverges": ({"val_loss": [1.0] * 9 + [1.5]}, 130, "progress", ("progress", "3 of 3 validations since 110")),
     "stagnates unaligned": (
         {"val_loss": [1.0], "alignment_score": [0.2]},
-        *(110, "stagnation", ("0.0% < 0.5%", "in the last 40% of the budget")),
+        110,
+        "stagnation",
+        ("0.0% < 0.5%", "in the last 40% of the budget"),
     ),
     "loses its alignment": ({"alignment_score": [0.6] * 15 + [0.2]}, 180, "relapse", ("0.60 at 10 kframes: lost 67% > 60%",)),
     "never had one to lose": ({"alignment_score": [0.29] * 15 + [0.11]}, None, None, ()),
     "done": ({"val_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3]}, None, None, ()),
     "overfits": (
         {"val_loss": [1.0] * 8 + [0.8, 0.9, 1.0, 1.1], "train_loss": [1.0] * 8 + [0.5, 0.4, 0.4, 0.4]},
-        *(120, "overfit_gap", ("validation loss 1.10, best 0.80", "3 of 3 validations since 100")),
+        120,
+        "overfit_gap",
+        ("validation loss 1.10, best 0.80", "3 of 3 validations since 100"),
     ),
     "nothing measured": ({name: [None] for name in SIGNALS if name not in ("kframes", "val_loss")}, None, None, ()),
 }
@@ -97,7 +105,7 @@ TABLE = {
 
 @pytest.mark.parametrize("case", TABLE)
 def test_where_a_curve_is_stopped_and_why(case: str) -> None:
-    signals, kframes, rule, words = TABLE[case]
+    signals, kframes, rule, parts = TABLE[case]
     if rule == "progress":
         signals = {**signals, "alignment_score": [0.7]}
     end = stopped(curve(**signals))
@@ -106,18 +114,18 @@ def test_where_a_curve_is_stopped_and_why(case: str) -> None:
         return
     assert end is not None
     assert (end[0], end[1].rule) == (kframes, rule)
-    assert all(word in end[1].evidence for word in words), end[1].evidence
+    assert all(part in end[1].evidence for part in parts), end[1].evidence
     assert end[1].severity > 0
 
 
-def test_status_is_computed() -> None:
-    assert status(judge(curve(), JUDGES)) == "STABLE"
-    assert status(judge(curve(diagonality=[0.6]), JUDGES)) == "ATTENTION"
-    assert status(judge(curve(count=8, diagonality=[0.2]), JUDGES)) == "CRITICAL"
+def test_the_status_follows_from_the_gravest_finding() -> None:
+    assert status(judge(curve(), RULES)) == "STABLE"
+    assert status(judge(curve(diagonality=[0.6]), RULES)) == "ATTENTION"
+    assert status(judge(curve(count=8, diagonality=[0.2]), RULES)) == "CRITICAL"
 
 
 def test_the_gravest_comes_first() -> None:
-    found = judge(curve(diagonality=[0.2], coverage=[0.8], streak=[9]), JUDGES)
+    found = judge(curve(diagonality=[0.2], coverage=[0.8], streak=[9]), RULES)
     assert [decision.rule for decision in found] == ["nonfinite", "diagonality", "coverage"]
     assert [decision.stop for decision in found] == [True, True, False]
 
@@ -126,20 +134,20 @@ values = st.one_of(st.none(), st.floats(0, 1e6, allow_nan=False))
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SIGNALS[1:], values)), max_size=30))
-def test_no_record_is_too_odd_to_judge(points: list[dict[str, float | None]]) -> None:
+def test_every_record_can_be_judged(reports: list[dict[str, float | None]]) -> None:
     record = empty(BUDGET)
-    for i, point in enumerate(points):
-        record = extended(record, {**point, "kframes": 10.0 * (i + 1)})
-    for decision in judge(record, JUDGES):
+    for i, report in enumerate(reports):
+        record = extended(record, {**report, "kframes": 10.0 * (i + 1)})
+    for decision in judge(record, RULES):
         assert decision.evidence
         assert not math.isnan(decision.severity)
 
 
-def test_a_long_record_thins_but_keeps_its_ends() -> None:
+def test_a_long_record_is_thinned_out_but_keeps_both_ends() -> None:
     record = empty(1e6)
     for i in range(2_000):
         record = extended(record, {**WELL, "kframes": float(i)})
-        assert len(record["kframes"]) <= POINTS
+        assert len(record["kframes"]) <= MAX_REPORTS
     assert record["kframes"][0] == 0
     assert record["kframes"][-50:] == [float(i) for i in range(1_950, 2_000)]
     assert record["kframes"] == sorted(record["kframes"])
@@ -149,7 +157,7 @@ def test_a_long_record_thins_but_keeps_its_ends() -> None:
 LOW = Below("diagonality", Floor(0.7, 0.4))
 
 
-def test_after_sees_nothing_of_the_warm_up() -> None:
+def test_after_ignores_the_warm_up() -> None:
     rule = After(LOW, 0.5)
     assert rule(curve(count=12, diagonality=[0.1])) is None
     assert rule(curve(count=13, diagonality=[0.1])) == LOW(curve(count=1, diagonality=[0.1]))
@@ -169,16 +177,16 @@ def test_patience_is_a_share_of_the_budget_whatever_the_grid(share: float, count
 
 
 @pytest.mark.parametrize("missing", [None, 0.5])
-def test_a_better_or_a_missing_value_begins_patience_anew(missing: float | None) -> None:
+def test_a_better_or_a_missing_value_restarts_patience(missing: float | None) -> None:
     found = Patient(LOW, 0.08)(curve(count=9, diagonality=[0.1] * 6 + [missing, 0.1, 0.1]))
     assert found is not None
     assert not found.stop
     assert "2 of 2 validations since 80 kframes" in found.evidence
 
 
-def test_any_of_and_all_of() -> None:
-    rules_ = (low("diagonality", Floor(0.7, 0.4, 0.0, 0.0)), low("coverage", Floor(0.9, 0.6, 0.0, 0.0)))
-    either, both = AnyOf("attention", rules_), AllOf("attention", rules_)
+def test_any_of_is_as_grave_as_the_gravest_and_all_of_as_the_mildest() -> None:
+    rules = (Below("diagonality", Floor(0.7, 0.4)), Below("coverage", Floor(0.9, 0.6)))
+    either, both = AnyOf("attention", rules), AllOf("attention", rules)
     well = curve(count=3)
     assert either(well) is both(well) is None
     one = curve(count=3, diagonality=[0.2])
@@ -198,8 +206,18 @@ def test_any_of_and_all_of() -> None:
     assert "coverage 0.50 < 0.60" in two.evidence
 
 
-def test_relapse_counts_from_the_best() -> None:
+def test_relapse_is_measured_from_the_best_score() -> None:
     rule = Relapse(Ceiling(0.3, 0.6))
     found = rule(curve(count=4, alignment_score=[0.5, 0.8, 0.5, 0.5]))
     assert found is not None
     assert (found.critical, found.evidence) == (False, "alignment score 0.50, 0.80 at 20 kframes: lost 38% > 30%")
+
+
+def test_a_rule_its_thresholds_and_its_setting_have_one_name() -> None:
+    assert [rule.name for rule in RULES] == list(SHIPPED_RULES)
+    assert {field.name for field in fields(Thresholds)} == {*SHIPPED_RULES, "targets"}
+
+
+def test_rules_are_chosen_by_their_cause() -> None:
+    names = [rule.name for rule in shipped_rules(THRESHOLDS, cause="unaligned")]
+    assert names == ["no_alignment", "diagonality", "alignment_score", "coverage"]

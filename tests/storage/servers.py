@@ -1,4 +1,4 @@
-"""Servers that the tests start and stop for themselves: a storage proxy, and a wire to PostgreSQL that loses an answer."""
+"""Servers for the tests: a storage proxy as a process, and a TCP forwarder to PostgreSQL that can lose an answer."""
 
 import socket
 import socketserver
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 class Proxy:
-    """`python -m storage.proxy` as a process."""
+    """The command `python -m storage.proxy` as a process."""
 
     def __init__(self, storage: str) -> None:
         self.storage, self.url = storage, "grpc://127.0.0.1:0"
         self.start()
 
     def start(self) -> None:
-        """Again on the port that it had."""
-        words = ["--storage", self.storage, "--port", self.url.rpartition(":")[2]]
-        self.process = subprocess.Popen([sys.executable, "-m", "storage.proxy", *words], stdout=subprocess.PIPE, text=True)
+        """Start it, after a stop on the port that it had before."""
+        arguments = ["--storage", self.storage, "--port", self.url.rpartition(":")[2]]
+        self.process = subprocess.Popen([sys.executable, "-m", "storage.proxy", *arguments], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
-        self.url = self.said.split()[3]
+        self.first_line = self.process.stdout.readline()
+        self.url = self.first_line.split()[3]
 
     def stop(self, kill: bool = False) -> int:
         (self.process.kill if kill else self.process.terminate)()
@@ -32,8 +32,8 @@ class Proxy:
         return code
 
 
-class Wire(socketserver.ThreadingTCPServer):
-    """A way over TCP to the socket of a PostgreSQL. After `cut` it swallows the next answer of a kind and hangs up."""
+class Forwarder(socketserver.ThreadingTCPServer):
+    """Forwards TCP connections to a PostgreSQL socket. After `cut` it loses the next matching answer and hangs up."""
 
     allow_reuse_address = True
 
@@ -45,16 +45,16 @@ class Wire(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def cut(self, answer: bytes = b"COMMIT\0") -> None:
-        """Lose the next answer that holds these words; unless told otherwise, "committed"."""
+        """Lose the next answer that contains `answer`, by default the confirmation of a commit."""
         self.armed = answer
 
     @property
     def lost(self) -> bool:
-        """Whether it has happened."""
+        """True once the answer has been lost."""
         return not self.armed
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Close all connections."""
         self.shutdown()
         for end in self.ends:
             with suppress(OSError):
@@ -64,7 +64,7 @@ class Wire(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: Wire
+    server: Forwarder
 
     def handle(self) -> None:
         with socket.socket(socket.AF_UNIX) as far:

@@ -1,4 +1,4 @@
-"""A file lies in the store whole before the study is told of it."""
+"""An artifact is complete in the store before the study lists it."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from storage import artifacts as module
 from storage.artifacts import artifact_store, artifacts, publish
 
 
-def asked() -> tuple[optuna.Study, optuna.Trial]:
+def started() -> tuple[optuna.Study, optuna.Trial]:
     study = optuna.create_study()
     return study, study.ask()
 
 
-def test_what_was_published_is_found_by_its_name(tmp_path: Path) -> None:
-    study, trial = asked()
+def test_a_published_file_is_found_by_its_name(tmp_path: Path) -> None:
+    study, trial = started()
     files = [tmp_path / "a.png", tmp_path / "b.ogg", tmp_path / "absent.wav"]
     for file in files[:2]:
         file.write_bytes(file.name.encode())
@@ -30,23 +30,23 @@ def test_what_was_published_is_found_by_its_name(tmp_path: Path) -> None:
         assert file.read() == b"a.png"
 
 
-def test_the_study_hears_of_no_file_that_is_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, trial = asked()
+def test_a_file_that_could_not_be_copied_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, trial = started()
     (tmp_path / "a.png").write_bytes(b"a.png")
 
-    def full(source: Path, target: Path) -> None:
+    def on_a_full_disk(source: Path, target: Path) -> None:
         target.write_bytes(b"a")
         raise OSError(28, "no space left on device")
 
-    monkeypatch.setattr(module.shutil, "copyfile", full)
+    monkeypatch.setattr(module.shutil, "copyfile", on_a_full_disk)
     with pytest.raises(OSError, match="no space"):
         publish(study, trial, [tmp_path / "a.png"], tmp_path)
     assert artifacts(study, study.trials[0], tmp_path) == {}
     assert list((tmp_path / "artifacts").iterdir()) == []
 
 
-def test_what_a_person_deleted_in_the_browser_is_gone(tmp_path: Path) -> None:
-    study, trial = asked()
+def test_a_file_deleted_in_the_browser_is_no_longer_listed(tmp_path: Path) -> None:
+    study, trial = started()
     (tmp_path / "a.png").write_bytes(b"a.png")
     publish(study, trial, [tmp_path / "a.png"], tmp_path)
     (key,) = (name for name in study.trials[0].system_attrs if name.startswith("artifacts:"))

@@ -1,4 +1,4 @@
-"""Whoever runs a trial is known to live or to be dead, and a beat outlives a database that hiccups."""
+"""Dead workers are distinguished from living ones, and heartbeats survive an unreliable database."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from storage.leases import Lease, Watch, owner
 
 
 class Clock:
-    """The module's `time`, moved by hand."""
+    """A replacement for the module's `time`, advanced by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -35,13 +35,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(scope="module")
 def dead() -> dict[str, object]:
-    """The signature of a process of this machine that is gone."""
-    ask = "import json; from storage.leases import owner; print(json.dumps(owner()))"
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    """The signature of a process of this machine that has ended."""
+    code = "import json; from storage.leases import owner; print(json.dumps(owner()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 
-def signed(study: optuna.Study, signatures: dict[str, dict[str, object] | None]) -> dict[int, str]:
+def started(study: optuna.Study, signatures: dict[str, dict[str, object] | None]) -> dict[int, str]:
     names = {}
     for name, signature in signatures.items():
         trial = study.ask()
@@ -51,82 +51,84 @@ def signed(study: optuna.Study, signatures: dict[str, dict[str, object] | None])
     return names
 
 
-def test_the_dead_of_this_machine_are_known_at_once(dead: dict[str, object]) -> None:
+def test_dead_workers_of_this_machine_are_recognised_at_once(dead: dict[str, object]) -> None:
     study = optuna.create_study()
     here = owner()
-    names = signed(
+    names = started(
         study,
         {
             "me": here,
             "dead": dead,
             "before a reboot": {**here, "machine": "m", "boot": "another"},
-            "of a machine of this name": {**dead, "machine": "another"},
+            "of a machine with this name": {**dead, "machine": "another"},
             "in another container": {**dead, "pids": "pid:[1]"},
             "elsewhere": {**dead, "host": "elsewhere"},
             "another process": {**here, "pid": 1, "started": leases._started(1)},
-            "nobody's yet": None,
+            "not signed yet": None,
         },
     )
     watch = Watch(60.0)
     watch_here = {**here, "machine": "m"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "owner", lambda: here)
-        alive, ended, mine = watch.look(study.get_trials(deepcopy=False))
+        alive, ended, mine = watch.classify(study.get_trials(deepcopy=False))
         patch.setattr(leases, "owner", lambda: watch_here)
-        _, after_reboot, _ = watch.look(study.get_trials(deepcopy=False))
+        _, after_reboot, _ = watch.classify(study.get_trials(deepcopy=False))
     assert [names[trial.number] for trial in ended] == ["dead"]
     assert [names[trial.number] for trial in mine] == ["me"]
-    others = ["before a reboot", "of a machine of this name", "in another container", "elsewhere", "another process"]
-    assert [names[trial.number] for trial in alive] == [*others, "nobody's yet"]
+    others = ["before a reboot", "of a machine with this name", "in another container", "elsewhere", "another process"]
+    assert [names[trial.number] for trial in alive] == [*others, "not signed yet"]
     assert "before a reboot" in [names[trial.number] for trial in after_reboot]
 
 
-def looked(watch: Watch, study: optuna.Study, clock: Clock, seconds: float, each: Callable[[], None] = lambda: None) -> int:
-    """Look every five seconds; after how many of them somebody was dead, or 0."""
-    for passed in range(5, int(seconds) + 1, 5):
+def seconds_to_death(
+    watch: Watch, study: optuna.Study, clock: Clock, limit: float, each: Callable[[], None] = lambda: None
+) -> int:
+    """Classify every five seconds; return the seconds after which a worker was dead, or 0 where none was within the limit."""
+    for passed in range(5, int(limit) + 1, 5):
         clock.now += 5
         each()
-        if watch.look(study.get_trials(deepcopy=False))[1]:
+        if watch.classify(study.get_trials(deepcopy=False))[1]:
             return passed
     return 0
 
 
-def test_elsewhere_a_beat_that_stands_still_is_death(clock: Clock) -> None:
+def test_a_worker_of_another_machine_is_dead_when_its_heartbeat_stops(clock: Clock) -> None:
     study = optuna.create_study()
     trial = study.ask()
     trial.set_user_attr("owner", {**owner(), "host": "elsewhere"})
     watch, beats = Watch(60.0), iter(range(1, 10_000))
-    watch.look(study.get_trials(deepcopy=False))
-    assert looked(watch, study, clock, 600, lambda: trial.set_user_attr("beat", next(beats))) == 0
-    assert looked(watch, study, clock, 600) == 60
+    watch.classify(study.get_trials(deepcopy=False))
+    assert seconds_to_death(watch, study, clock, 600, lambda: trial.set_user_attr("beat", next(beats))) == 0
+    assert seconds_to_death(watch, study, clock, 600) == 60
 
 
-def test_who_never_signed_is_dead_after_a_while(clock: Clock) -> None:
+def test_a_worker_that_never_signs_is_dead_after_a_while(clock: Clock) -> None:
     study = optuna.create_study()
     study.ask()
     watch = Watch(600.0)
-    watch.look(study.get_trials(deepcopy=False))
-    assert looked(watch, study, clock, 600) == leases.SIGNED_S
+    watch.classify(study.get_trials(deepcopy=False))
+    assert seconds_to_death(watch, study, clock, 600) == leases.SIGNATURE_S
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
-def test_time_in_which_nobody_looked_kills_nobody(clock: Clock, jump: float) -> None:
-    """A laptop that slept, a database that was away for days: the worker elsewhere may have beaten all the while."""
+def test_unobserved_time_does_not_count_towards_death(clock: Clock, jump: float) -> None:
+    """After a laptop slept or the database was away for days, the other worker may have been alive all the time."""
     study = optuna.create_study()
     trial = study.ask()
     trial.set_user_attr("owner", {**owner(), "host": "elsewhere"})
     watch = Watch(60.0)
-    watch.look(study.get_trials(deepcopy=False))
+    watch.classify(study.get_trials(deepcopy=False))
     clock.now += abs(jump)
-    assert watch.look(study.get_trials(deepcopy=False))[1] == []
+    assert watch.classify(study.get_trials(deepcopy=False))[1] == []
 
 
-class Hiccups:
-    """A storage whose first beats fail."""
+class UnreliableStorage:
+    """A storage whose first heartbeats fail."""
 
     def __init__(self, study: optuna.Study, failures: int) -> None:
         self.storage, self.failures, self.beaten = study._storage, failures, threading.Event()
-        self.first: object = None  # that came through
+        self.first: object = None  # the first heartbeat that was stored
 
     def set_trial_user_attr(self, trial_id: int, name: str, value: object) -> None:
         if name == "beat" and self.failures > 0:
@@ -141,39 +143,39 @@ class Hiccups:
         return getattr(self.storage, name)
 
 
-def nothing(sentence: str) -> None:
+def unexpected(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
-def test_a_beat_survives_a_database_that_hiccups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats_continue_after_the_database_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT_S", 0.01)
     study = optuna.create_study()
     trial = study.ask()
-    storage = Hiccups(study, failures=3)
+    storage = UnreliableStorage(study, failures=3)
     study._storage = storage  # type: ignore[assignment]
-    with Lease(study, trial, Watch(60.0), 60.0, nothing) as lease:
+    with Lease(study, trial, Watch(60.0), 60.0, unexpected) as lease:
         assert storage.beaten.wait(20)
-        lease.moved(1.0)
+        lease.progressed(1.0)
     assert storage.first == 4
 
 
-def test_a_trial_that_somebody_ended_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_lost_when_another_program_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT_S", 0.01)
     study = optuna.create_study()
     trial = study.ask()
-    with Lease(study, trial, Watch(60.0), 60.0, nothing) as lease:
+    with Lease(study, trial, Watch(60.0), 60.0, unexpected) as lease:
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         lease._thread.join(20)
         with pytest.raises(UpdateFinishedTrialError):
-            lease.moved(1.0)
+            lease.progressed(1.0)
 
 
-def test_who_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_worker_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     study = optuna.create_study()
-    said: list[str] = []
-    lease = Lease(study, study.ask(), Watch(60.0), 0.05, said.append)
-    lease.moved(123.4)
+    sentences: list[str] = []
+    lease = Lease(study, study.ask(), Watch(60.0), 0.05, sentences.append)
+    lease.progressed(123.4)
     with lease:
         lease._thread.join(60)
-    assert len(said) == 1
-    assert re.fullmatch(r"no progress for \d+ s at 123 kframes", said[0])
+    assert len(sentences) == 1
+    assert re.fullmatch(r"no progress for \d+ s at 123 kframes", sentences[0])

@@ -1,4 +1,4 @@
-"""The server of `postgres-local:DIR` outlives whoever started it, ends with the last one, and comes back after any killing."""
+"""The server of `postgres-local:DIR` ends with the last process that uses it, and restarts after it was killed."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ sys.stdin.readline()
 
 
 class User:
-    """A process that uses the server until it is told to end."""
+    """A process that uses the server until `end` is called."""
 
     def __init__(self, folder: Path) -> None:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -43,8 +43,8 @@ class User:
 
 
 @pytest.fixture
-def folder(place: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    folder = place / f"db {request.node.name[5:30]}"
+def folder(postgres_root: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    folder = postgres_root / f"db {request.node.name[5:30]}"
     yield folder
     if (folder / "lock").exists():
         postgres.stop(folder)
@@ -64,7 +64,7 @@ def use(folder: Path) -> Iterator[Callable[[], User]]:
             user.end(kill=True)
 
 
-def test_it_ends_with_the_last_of_its_users(folder: Path, use: Callable[[], User]) -> None:
+def test_the_server_ends_with_the_last_of_its_users(folder: Path, use: Callable[[], User]) -> None:
     first, second = use(), use()
     assert (first.trials, second.trials) == (1, 2)
     first.end(kill=True)
@@ -77,7 +77,7 @@ def test_it_ends_with_the_last_of_its_users(folder: Path, use: Callable[[], User
     assert use().trials == 4
 
 
-def test_what_a_killed_user_left_running_is_stopped_by_command(
+def test_a_server_left_by_a_killed_user_is_stopped_by_command(
     folder: Path, use: Callable[[], User], capsys: pytest.CaptureFixture[str]
 ) -> None:
     use().end(kill=True)
@@ -87,8 +87,8 @@ def test_what_a_killed_user_left_running_is_stopped_by_command(
 
 
 @pytest.mark.parametrize("everything", [True, False])
-def test_it_starts_again_after_it_was_killed(folder: Path, opened: Open, everything: bool) -> None:
-    """Also where its number now belongs to another process: here to this one."""
+def test_the_server_restarts_after_it_was_killed(folder: Path, opened: Open, everything: bool) -> None:
+    """Even where its process number now belongs to another process, here to this one."""
     study = optuna.create_study(storage=opened(f"postgres-local:{folder}"))
     number = study.ask().number
     with connected(folder) as connection:
@@ -96,7 +96,7 @@ def test_it_starts_again_after_it_was_killed(folder: Path, opened: Open, everyth
     files = [folder / "data" / name for name in postgres.STALE]
     held = [file.read_text().split("\n") for file in files]
     for pid in [int(held[0][0]), *(backends if everything else [])]:
-        with suppress(ProcessLookupError):  # it saw the first one die
+        with suppress(ProcessLookupError):  # it ended when the first one was killed
             os.kill(pid, signal.SIGKILL)
     if everything:
         for file, lines in zip(files, held, strict=True):
@@ -105,58 +105,58 @@ def test_it_starts_again_after_it_was_killed(folder: Path, opened: Open, everyth
     assert study.ask().number == number + 1
 
 
-def test_a_making_that_was_killed_is_made_anew(folder: Path, use: Callable[[], User]) -> None:
+def test_an_interrupted_initialisation_is_repeated(folder: Path, use: Callable[[], User]) -> None:
     (folder / "data.part").mkdir(parents=True)
     (folder / "data.part" / "PG_VERSION").write_text("18\n")
     (folder / "lock").touch()
     assert use().trials == 1
 
 
-def test_only_the_owner_reaches_it(folder: Path) -> None:
+def test_only_the_owner_reaches_the_server(folder: Path) -> None:
     postgres.start(folder)
     assert (folder / "data").stat().st_mode & 0o077 == 0
     with connected(folder) as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
 
 
-def test_a_folder_that_will_not_do_is_refused(place: Path, opened: Open) -> None:
-    (place / "taken").mkdir(exist_ok=True)
-    (place / "taken" / "voice.wav").touch()
+def test_an_unsuitable_folder_is_refused(postgres_root: Path, opened: Open) -> None:
+    (postgres_root / "taken").mkdir(exist_ok=True)
+    (postgres_root / "taken" / "voice.wav").touch()
     refusals = {
-        place / "taken": "holds something else than a database of postgres-local: choose an empty folder or a new one",
-        place / ("long" * 30): "need a path of at most 10",
-        place / "a,b": "choose another folder, or a short link to this one",
-        place / "taken" / "voice.wav": "File exists: choose a folder that can be written to",
+        postgres_root / "taken": "holds other files than a database of postgres-local: choose an empty folder or a new one",
+        postgres_root / ("long" * 30): "need a path of at most 10",
+        postgres_root / "a,b": "choose another folder, or a short link to this one",
+        postgres_root / "taken" / "voice.wav": "File exists: choose a folder that can be written to",
     }
-    for folder, words in refusals.items():
-        with pytest.raises(StorageError, match=words):
+    for folder, message in refusals.items():
+        with pytest.raises(StorageError, match=message):
             opened(f"postgres-local:{folder}")
     with pytest.raises(StorageError, match="write postgres-local:runs/postgres"):
         opened("postgres-local:")
-    assert sorted(file.name for file in (place / "taken").iterdir()) == ["voice.wav"]
-    assert postgres.main(["stop", str(place / "taken")]) == 2
+    assert sorted(file.name for file in (postgres_root / "taken").iterdir()) == ["voice.wav"]
+    assert postgres.main(["stop", str(postgres_root / "taken")]) == 2
 
 
-def test_a_database_of_another_postgres_is_named(folder: Path, opened: Open) -> None:
+def test_a_database_of_another_postgres_version_is_reported(folder: Path, opened: Open) -> None:
     postgres.start(folder)
     postgres.stop(folder)
     (folder / "data" / "PG_VERSION").write_text("9.6\n")
-    with pytest.raises(StorageError, match="database files are incompatible with server: mend that, or choose another folder"):
+    with pytest.raises(StorageError, match="database files are incompatible with server: fix that, or choose another folder"):
         opened(f"postgres-local:{folder}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_what_the_servers_user_cannot_reach_is_named(place: Path, opened: Open) -> None:
-    (place / "closed").mkdir(mode=0o700)
-    with pytest.raises(StorageError, match="Permission denied: for root it runs as the folder's owner, user"):
-        opened(f"postgres-local:{place / 'closed' / 'db'}")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+def test_a_folder_that_the_servers_user_cannot_reach_is_reported(postgres_root: Path, opened: Open) -> None:
+    (postgres_root / "closed").mkdir(mode=0o700)
+    with pytest.raises(StorageError, match="Permission denied: started by root it runs as the folder's owner, user"):
+        opened(f"postgres-local:{postgres_root / 'closed' / 'db'}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_programs_in_a_place_of_roots_own_are_copied(
-    folder: Path, place: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+def test_programs_that_only_root_can_read_are_copied(
+    folder: Path, postgres_root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = place / "home"
+    home = postgres_root / "home"
     home.mkdir(mode=0o700)
     for source in postgres._wheel().glob(f"{postgres.PACKAGE}*"):
         shutil.copytree(source, home / source.name)

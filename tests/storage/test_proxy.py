@@ -1,8 +1,6 @@
-"""The proxy says where it serves, ends when it is told to, and refuses in one sentence."""
+"""The proxy prints its address, ends on SIGTERM, and reports bad input in one sentence."""
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from tests.storage.servers import Proxy
 Open = Callable[..., BaseStorage]
 
 
-def test_it_says_what_to_type_and_ends_cleanly(tmp_path: Path, opened: Open) -> None:
+def test_the_proxy_prints_its_address_and_ends_cleanly(tmp_path: Path, opened: Open) -> None:
     proxy = Proxy(f"sqlite:///{tmp_path}/x.db")
-    assert proxy.said == f"serving: type --storage {proxy.url} on the workers\n"
+    assert proxy.first_line == f"serving: give --storage {proxy.url} to the workers\n"
     study = optuna.create_study(storage=opened(proxy.url), study_name="s")
     study.tell(study.ask(), 1.0)
     assert proxy.stop() == 0
@@ -28,7 +26,7 @@ def test_it_says_what_to_type_and_ends_cleanly(tmp_path: Path, opened: Open) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (["--storage", "nonsense"], "need a storage URL such as sqlite:///"),
         (["--storage", "postgresql://me:geheim@127.0.0.1:1/x"], "cannot open postgresql://me:***@127.0.0.1:1/x: "),
@@ -37,17 +35,18 @@ def test_it_says_what_to_type_and_ends_cleanly(tmp_path: Path, opened: Open) -> 
         (["--storage", "sqlite:///{}/x.db", "--port", "70000"], "need a port from 0 to 65535, got 70000"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path: Path, words: list[str], sentence: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        filled = [word.format(taken.getsockname()[1] if word == "{}" else tmp_path) for word in words]
-        done = subprocess.run([sys.executable, "-m", "storage.proxy", *filled], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, arguments: list[str], sentence: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
+        assert main([argument.format(port if argument == "{}" else tmp_path) for argument in arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()  # of the process, gRPC's own output included
     assert sentence in line
     assert "geheim" not in line
 
 
-def test_where_no_proxy_answers(opened: Open) -> None:
+def test_a_missing_proxy_is_reported(opened: Open) -> None:
     with pytest.raises(StorageError, match=r"no storage proxy answers at .*: start one there with `tacotune proxy`"):
         opened("grpc://127.0.0.1:1")
     for url in ("grpc://", "grpc://host:port", "grpc://me:geheim@host:1"):

@@ -1,4 +1,4 @@
-"""Opening a database: what is missing is made, what is wrong is said, and no password is shown."""
+"""Opening a database: a missing one is created, mistakes are explained, and no password is shown."""
 
 import sqlite3
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from storage.lookup import existing_study
 from storage.studies import open_storage
 
 
-def test_sqlite_is_made_in_wal_with_a_busy_timeout(tmp_path: Path) -> None:
+def test_sqlite_is_created_in_wal_mode_with_a_busy_timeout(tmp_path: Path) -> None:
     file = tmp_path / "a folder" / "исследование.db"
     storage = open_storage(f"sqlite:///{file}")
     study = optuna.create_study(storage=storage, study_name="s")
@@ -27,32 +27,32 @@ def test_sqlite_is_made_in_wal_with_a_busy_timeout(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 1
         assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() == 30_000
-    again = optuna.load_study(storage=open_storage(f"sqlite:///{file}"), study_name="s")
-    assert again.best_value == 1.0
+    reloaded = optuna.load_study(storage=open_storage(f"sqlite:///{file}"), study_name="s")
+    assert reloaded.best_value == 1.0
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
         ("nonsense", "need a storage URL such as sqlite:///"),
-        ("sqlite://", "need a file for the study to survive in"),
-        ("sqlite:///:memory:", "need a file for the study to survive in"),
+        ("sqlite://", "need a file that keeps the study"),
+        ("sqlite:///:memory:", "need a file that keeps the study"),
         ("postgresql://me:geheim@127.0.0.1:1/x", "cannot open postgresql"),
         ("postgresql://me:geheim@127.0.0.1:1/x", "://me:***@127.0.0.1:1/x"),
         ("postgres://me@127.0.0.1:1/x?password=geheim&sslpassword=geheim", "cannot open postgres://me@127.0.0.1:1/x: "),
         ("postgresql://me:geheim@127.0.0.1:1/x?foo=bar", 'invalid connection option "foo"'),
         ("postgresql://me:{geheim}@127.0.0.1:1/x", "Connection refused"),
-        ("postgresql://me:p@geheim/x@127.0.0.1/x", "write %40 for those of a user's name, a password or an option"),
+        ("postgresql://me:p@geheim/x@127.0.0.1/x", "write %40 for an @ in a user's name, a password or an option"),
         ("postgresql://me:geheim", "need a storage URL such as sqlite:///"),
         ("mysql://me:geheim@127.0.0.1/x", "cannot open mysql://me:***@127.0.0.1/x: "),
         ("foo://bar", "cannot open foo://bar"),
         ("sqlite:////dev/null/x.db", "choose a folder that can be written to"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_password(url: str, words: str) -> None:
+def test_errors_are_explained_without_the_password(url: str, message: str) -> None:
     with pytest.raises(StorageError) as caught:
         open_storage(url)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     why: BaseException | None = caught.value
     assert "\n" not in str(why)
     while why is not None:
@@ -60,8 +60,8 @@ def test_what_is_wrong_is_said_without_the_password(url: str, words: str) -> Non
         why = why.__cause__
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "x.db").write_text("these are not the tables that you look for " * 50)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("this is not a database " * 50)
     with pytest.raises(StorageError, match="file is not a database"):
         open_storage(f"sqlite:///{tmp_path}/x.db")
 
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 AGE = "UPDATE alembic_version SET version_num = 'v0.9.0.a'", "UPDATE version_info SET schema_version = 3"
 
 
-def test_a_database_of_another_version(tmp_path: Path) -> None:
+def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     open_storage(f"sqlite:///{tmp_path}/x.db")
     with sqlite3.connect(tmp_path / "x.db") as connection:
         for statement in AGE:
@@ -78,7 +78,7 @@ def test_a_database_of_another_version(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/x.db")
 
 
-def test_a_postgres_of_another_version_without_rights_or_without_the_database(
+def test_a_postgres_database_that_is_old_missing_or_forbidden_is_refused(
     postgres: Path, psql: psycopg.Connection, opened: Callable[..., BaseStorage]
 ) -> None:
     psql.execute("CREATE DATABASE old")
@@ -88,22 +88,22 @@ def test_a_postgres_of_another_version_without_rights_or_without_the_database(
     with psycopg.connect(host=f"{postgres}/data", port=5432, user="postgres", dbname="old") as connection:
         for statement in AGE:
             connection.execute(statement)
-    for wrong, words in (
+    for wrong, message in (
         (url, "optuna storage upgrade"),
-        (url.replace("/old", "/none"), 'database "none" does not exist: check that it is there'),
-        (url.replace("postgres@", "guest@"), "permission denied for .*: check that it is there and that you may write to it"),
+        (url.replace("/old", "/none"), 'database "none" does not exist: check that it exists'),
+        (url.replace("postgres@", "guest@"), "permission denied for .*: check that it exists and that you may write to it"),
     ):
-        with pytest.raises(StorageError, match=words):
+        with pytest.raises(StorageError, match=message):
             opened(wrong)
 
 
-def test_a_file_may_have_any_name(tmp_path: Path, opened: Callable[..., BaseStorage]) -> None:
+def test_a_database_file_may_have_any_name(tmp_path: Path, opened: Callable[..., BaseStorage]) -> None:
     optuna.create_study(storage=opened(f"sqlite:///{tmp_path}/run{{1}} @home.db"))
     assert (tmp_path / "run{1} @home.db").exists()
 
 
-def test_who_looks_keeps_nobody_from_writing_and_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each in the middle of what the other one does; in a worker reading locks, so that no two take one trial."""
+def test_a_viewer_blocks_no_worker_and_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One reads while the other writes. A worker's reads do lock, so that no two workers take one trial."""
     monkeypatch.setattr(studies, "BUSY_SECONDS", 0.05)
     url = f"sqlite:///{tmp_path}/x.db"
     worker = optuna.create_study(storage=open_storage(url, 0.05), study_name="s")
@@ -114,15 +114,15 @@ def test_who_looks_keeps_nobody_from_writing_and_can_write(tmp_path: Path, monke
             if reader is viewer:
                 writer.set_user_attr("who", "worker")
             else:
-                monkeypatch.setattr(writer._storage, "patience_s", 0.05)
+                monkeypatch.setattr(writer._storage, "retry_s", 0.05)
                 with pytest.raises(StorageInternalError):
                     writer.set_user_attr("who", "viewer")
     viewer.set_user_attr("who", "viewer")
     assert worker.user_attrs == {"who": "viewer"}
 
 
-def test_of_two_who_write_at_one_moment_both_have_written(tmp_path: Path) -> None:
-    """Between what a viewer reads and what it writes a worker writes: SQLite refuses the viewer, who then does it again."""
+def test_two_concurrent_writes_both_take_effect(tmp_path: Path) -> None:
+    """A worker writes between a viewer's read and its write: SQLite refuses the viewer's write, which is then retried."""
     url = f"sqlite:///{tmp_path}/x.db"
     worker = optuna.create_study(storage=open_storage(url), study_name="s")
     viewer = existing_study(url, "s")

@@ -1,4 +1,4 @@
-"""What a trial leaves for the dashboard: its note and its last figures, in a real database after real trials."""
+"""Notes and figures of trials for the dashboard, in a real database after real trials."""
 
 import errno
 import json
@@ -14,10 +14,11 @@ from sqlalchemy.exc import OperationalError
 
 from objective.display.notes import board, complete, note, save
 from objective.display.summary import ended
+from objective.events.log_reader import StudyLog
 from storage.lineage import release
 from storage.studies import open_storage
-from tests.objective.search.test_repair import GUIDED, LEVELS, told
-from tests.objective.small_study import SMALL, command, study
+from tests.objective.search.knobs import GUIDED, LEVELS
+from tests.objective.small_study import SMALL, command, events, study
 
 
 @pytest.fixture(scope="module")
@@ -31,37 +32,44 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def noted(known: optuna.Study, number: int) -> str:
-    return str(get_note(optuna.Trial(known, known.trials[number]._trial_id)))
+def note_of(study: optuna.Study, number: int) -> str:
+    return str(get_note(optuna.Trial(study, study.trials[number]._trial_id)))
 
 
-def test_the_sentence_is_the_same_in_note_attribute_record_and_table(spoken: Path) -> None:
+def test_the_reason_is_the_same_in_note_attribute_log_and_closing_page(spoken: Path) -> None:
     ill = study(spoken, "ill")
-    events = {event["number"]: event for event in told(spoken, "ill", "TrialEnded")}
+    ends = {event["number"]: event for event in events(spoken, "ill", "TrialEnded")}
     rows = {row["number"]: row for row in ended(ill, "finished", 3, 12.0, 1.0, "next").trials}
     for trial, attribute in zip(ill.trials, ("pruned_reason", "pruned_reason", "sick_reason"), strict=True):
         sentence = trial.user_attrs[attribute]
-        assert f"\n> {sentence}\n" in noted(ill, trial.number)
-        assert events[trial.number]["reason"] == rows[trial.number]["reason"] == sentence
+        assert f"\n> {sentence}\n" in note_of(ill, trial.number)
+        assert ends[trial.number]["reason"] == rows[trial.number]["reason"] == sentence
 
 
-def test_a_note_says_what_it_was_how_it_ended_and_what_was_changed(spoken: Path) -> None:
+def test_the_closing_page_and_the_log_rank_the_trials_alike(spoken: Path) -> None:
+    study_log = StudyLog(spoken / "ill")
+    study_log.look()
+    closing = [row["number"] for row in ended(study(spoken, "ill"), "finished", 3, 12.0, 1.0, "next").trials]
+    assert closing == [trial.number for trial in sorted(study_log.trials.values(), key=lambda trial: trial.rank)]
+
+
+def test_a_note_holds_the_parameters_the_end_and_the_changes(spoken: Path) -> None:
     ill = study(spoken, "ill")
-    first, repair, sampled = (noted(ill, number) for number in range(3))
+    first, repair, sampled = (note_of(ill, number) for number in range(3))
     assert first.startswith("**pruned by diagonality**: value ")
     assert "after 6.0 of 12 kframes" in first
     assert "recipe tacotune: learning_rate 0.002" in first
     assert f"diagonality {ill.trials[0].user_attrs['diagonality']:.2f}, " in first
     assert "repair of trial 0: learning_rate 0.002" in repair
-    assert f"- {GUIDED} 1 -> 2\n\nwas changed against trial 0" in repair
+    assert f"- {GUIDED} 1 -> 2\n\nchanged from trial 0" in repair
     assert ill.trials[0].user_attrs["pruned_reason"] in repair
     assert sampled.startswith("**sick**: value ")
     assert "after 12 of 12 kframes" in sampled
     assert "sampled: " in sampled
 
 
-def test_the_last_figures_are_numbers_to_plot(spoken: Path) -> None:
-    known = study(spoken, "ill").trials[0].user_attrs
+def test_the_last_measurements_are_numbers_to_plot(spoken: Path) -> None:
+    attributes = study(spoken, "ill").trials[0].user_attrs
     last = json.loads((spoken / "ill" / "trial-00000" / "reports.jsonl").read_text().splitlines()[-1])
     figures: dict[str, Any] = {name: value for name, value in last["health"].items() if value is not None}
     figures |= {"grad_norm_median": last["gradients"]["median"], "grad_norm_p95": last["gradients"]["p95"]}
@@ -70,8 +78,8 @@ def test_the_last_figures_are_numbers_to_plot(spoken: Path) -> None:
         figures["val_loss" if name == "validation" else "train_loss"] = sum(
             last[name][term] for term in ("mel_before", "mel_after", "gate")
         )
-    assert {name: known[name] for name in figures} == pytest.approx(figures)
-    assert all(isinstance(known[name], int | float) for name in figures)
+    assert {name: attributes[name] for name in figures} == pytest.approx(figures)
+    assert all(isinstance(attributes[name], int | float) for name in figures)
 
 
 def fresh(folder: Path) -> tuple[optuna.Study, optuna.Trial]:
@@ -81,36 +89,36 @@ def fresh(folder: Path) -> tuple[optuna.Study, optuna.Trial]:
     return new, trial
 
 
-def test_a_trial_without_figures_has_dashes_and_a_long_sentence_is_kept_whole(tmp_path: Path) -> None:
+def test_missing_measurements_are_dashes_and_a_long_note_is_not_cut(tmp_path: Path) -> None:
     new, trial = fresh(tmp_path)
     body = note(new.trials[0], 12.0)
     assert "value 1.000 after 0.0 of 12 kframes" in body
     assert "diagonality -" in body
     save(new, body + "ё" * 5_000, trial)
-    assert noted(new, 0) == body + "ё" * 5_000
+    assert note_of(new, 0) == body + "ё" * 5_000
 
 
-def test_the_study_says_how_far_it_is(spoken: Path) -> None:
-    said = str(get_note(study(spoken, "ill")))
-    assert said.startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
+def test_the_study_s_note_counts_trials_and_saved_frames(spoken: Path) -> None:
+    body = str(get_note(study(spoken, "ill")))
+    assert body.startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
     saved = sum(12.0 - trial.user_attrs["kframes"] for trial in study(spoken, "ill").trials[:2])
-    assert f"{saved:.0f} kframes saved by pruning, {saved / 36:.0%} of what these trials might have cost" in said
+    assert f"{saved:.0f} kframes saved by pruning, {saved / 36:.0%} of the budget of these trials" in body
 
 
-def test_the_board_names_the_best_and_the_time_to_go() -> None:
+def test_the_study_s_note_names_the_best_and_the_time_left() -> None:
     new = optuna.create_study()
     for value in (2.0, 1.0):
         trial = new.ask({"training.learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2)})
         trial.set_user_attr("seconds", 600.0)
         new.tell(trial, value)
     new.ask()
-    said = board(new.trials, 10, 400.0)
-    assert "2 healthy; 1 running" in said
-    assert "best: trial 1, value 1.000" in said
-    assert "about 40 min 00 s to go" in said, "eight trials of ten minutes by this worker and another"
+    body = board(new.trials, 10, 400.0)
+    assert "2 healthy; 1 running" in body
+    assert "best: trial 1, value 1.000" in body
+    assert "about 40 min 00 s left" in body, "eight trials of ten minutes by this worker and another"
 
 
-def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
+def test_a_note_does_not_hide_a_failing_database(tmp_path: Path) -> None:
     new, trial = fresh(tmp_path)
     new._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     (tmp_path / "x.db").unlink()
@@ -118,12 +126,12 @@ def test_a_database_that_fails_is_no_matter_of_the_note(tmp_path: Path) -> None:
         save(new, "body", trial)
 
 
-def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Path, tmp_path: Path) -> None:
-    """Notes of trials whose worker was killed or that somebody ended, and the board of the last worker, who did not see all."""
+def test_missing_notes_are_written_at_the_end_of_the_command(spoken: Path, tmp_path: Path) -> None:
+    """Notes of trials whose worker was killed or that a person ended, and the study's note, which is out of date."""
     with sqlite3.connect(spoken / "tacotune.db") as ours, sqlite3.connect(tmp_path / "tacotune.db") as copy:
         ours.backup(copy)
     ill = study(tmp_path, "ill")
-    lost, mine = noted(ill, 0), "a person's own words"
+    lost, mine = note_of(ill, 0), "a person's own note"
     for name in ("note_ver", "note_str:0"):
         with sqlite3.connect(tmp_path / "tacotune.db") as file:
             key = f"dashboard:{ill.trials[0]._trial_id}:{name}"
@@ -132,17 +140,17 @@ def test_what_no_worker_could_note_is_noted_at_the_end_of_the_command(spoken: Pa
     died, ended = ill.ask().number, ill.ask().number
     release(ill, died, "its worker died")
     ill._storage.set_trial_state_values(ill.trials[ended]._trial_id, TrialState.FAIL)
-    save(ill, "**1 of 3 trials finished**: about 40 min 00 s to go")
+    save(ill, "**1 of 3 trials finished**: about 40 min 00 s left")
     complete(study(tmp_path, "ill"), 3, 12.0)
     ill = study(tmp_path, "ill")
-    assert [noted(ill, 0), noted(ill, 1)] == [lost, mine]
-    assert noted(ill, died).startswith("**failed**: value - after 0.0 of 12 kframes\n\n> its worker died")
-    assert "\n\n> ended from outside while it ran" in noted(ill, ended)
+    assert [note_of(ill, 0), note_of(ill, 1)] == [lost, mine]
+    assert note_of(ill, died).startswith("**failed**: value - after 0.0 of 12 kframes\n\n> its worker died")
+    assert "\n\n> ended from outside while it ran" in note_of(ill, ended)
     assert str(get_note(ill)).startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
-    assert "to go" not in str(get_note(ill))
+    assert " left" not in str(get_note(ill))
 
 
-def test_notes_that_a_full_disk_refuses_cost_a_command_neither_its_table_nor_its_exit_code(
+def test_notes_that_a_full_disk_refuses_leave_the_closing_page_and_the_exit_code(
     spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -150,6 +158,6 @@ def test_notes_that_a_full_disk_refuses_cost_a_command_neither_its_table_nor_its
 
     monkeypatch.setattr("objective.display.notes.save", full)
     assert command(spoken, "--study", "ill", "--trials", "3", "--set", "study.recipes=[tacotune]") == 0
-    said = capsys.readouterr().out
-    assert "some notes are missing: " in said
-    assert "finished: 3 of 3 trials" in said
+    output = capsys.readouterr().out
+    assert "some notes are missing: " in output
+    assert "finished: 3 of 3 trials" in output

@@ -1,4 +1,4 @@
-"""The lines as a reader sees them: each whole line once, in order, whenever it looks; a torn one is no record."""
+"""A reader gets each complete line once, in order, whenever it looks; a torn line is no record."""
 
 import json
 import shutil
@@ -24,12 +24,12 @@ def study(tmp_path: Path) -> JsonLines:
 
 
 @given(cuts=st.lists(st.integers(0, len(FILE)), max_size=8).map(sorted))
-def test_each_whole_line_is_read_once_wherever_the_file_ends_meanwhile(
+def test_each_complete_line_is_read_once_wherever_the_file_ends_meanwhile(
     cuts: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
     read, found = Lines(path), []
-    assert list(read.new()) == [], "it is not there yet"
+    assert list(read.new()) == [], "the file does not exist yet"
     for cut in [*cuts, len(FILE)]:
         path.write_bytes(FILE[:cut])
         found += read.new()
@@ -49,7 +49,7 @@ def test_a_torn_line_is_no_record_and_is_counted(tmp_path: Path, rest: bytes) ->
     assert read.torn == 1
 
 
-def test_a_line_that_only_lacked_its_newline_comes_with_it(tmp_path: Path) -> None:
+def test_a_line_is_read_once_its_newline_is_written(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"at": 0}')
     read = Lines(path)
@@ -65,7 +65,7 @@ def test_an_undecodable_name_is_text_that_can_be_written_elsewhere(tmp_path: Pat
     assert record == {"reason": "no such file: ?.wav", "path": "C:\\udcff"}
 
 
-def test_a_look_tells_of_whom_there_is_news(study: JsonLines) -> None:
+def test_a_look_returns_the_trials_with_news(study: JsonLines) -> None:
     study_log = StudyLog(study.folder)
     assert study_log.look() == []
     for event in (samples.study_started(), samples.trial_started(0), samples.trial_started(1)):
@@ -75,7 +75,7 @@ def test_a_look_tells_of_whom_there_is_news(study: JsonLines) -> None:
     study.emit(samples.reported(1))
     assert study_log.look() == [1]
     append(study.folder / "trial-00000" / "reports.jsonl", samples.report(9.0).as_dict())
-    assert study_log.look() == [0], "a report that no event told of, as its worker was killed"
+    assert study_log.look() == [0], "a report without an event, as its worker was killed"
     study.emit(samples.trial_ended(0))
     study.emit(samples.study_ended())
     assert study_log.look() == [0, None]
@@ -83,14 +83,32 @@ def test_a_look_tells_of_whom_there_is_news(study: JsonLines) -> None:
     assert [report.kframes for report in study_log.reports(0)] == [9.0]
 
 
-def test_a_constraint_that_is_no_number_is_broken(study: JsonLines) -> None:
+def test_a_constraint_that_is_no_number_is_missed(study: JsonLines) -> None:
     study.emit(samples.trial_ended(0, violations={"gate_accuracy": float("nan")}))
     study_log = StudyLog(study.folder)
     study_log.look()
     assert not study_log.trials[0].healthy
 
 
-def test_trials_of_one_point_are_a_line(study: JsonLines) -> None:
+def test_trials_are_ranked_by_verdict_then_by_value_misses_or_severity(study: JsonLines) -> None:
+    missing = {"alignment_score": 0.25}
+    ends = {
+        4: samples.pruned(4, severity=0.1),
+        3: samples.pruned(3, pruned_by="peers", value=3.0),
+        7: samples.pruned(7, severity=0.9, value=0.1),
+        0: samples.trial_ended(0, value=0.8),
+        1: samples.trial_ended(1, value=0.2, violations={"alignment_score": 0.5}),
+        2: samples.trial_ended(2, value=0.9, violations=missing),
+        5: samples.trial_ended(5, state="FAIL", value=None),
+        6: samples.trial_ended(6, value=0.7),
+    }
+    for event in (*map(samples.trial_started, [*ends, 8]), *ends.values()):
+        study.emit(event)
+    ranked = sorted(read(study).trials.values(), key=lambda trial: trial.rank)
+    assert [trial.number for trial in ranked] == [6, 0, 2, 1, 3, 4, 7, 8, 5]
+
+
+def test_trials_of_one_configuration_are_attempts(study: JsonLines) -> None:
     for number in (0, 1, 2):
         study.emit(samples.trial_started(number))
     study.emit(samples.trial_ended(1, state="FAIL", value=None, reason="its worker died", last=None))
@@ -100,11 +118,11 @@ def test_trials_of_one_point_are_a_line(study: JsonLines) -> None:
     study.emit(samples.trial_started(5, origin="sampled, again after trial 3"))
     study_log = StudyLog(study.folder)
     study_log.look()
-    assert [[trial.number for trial in study_log.point(number)] for number in range(6)] == [
+    assert [[trial.number for trial in study_log.attempts(number)] for number in range(6)] == [
         *([0], [1, 3, 5], [2, 4]),
         *([1, 3, 5], [2, 4], [1, 3, 5]),
     ]
-    assert study_log.trials[2].state == "FAIL", "nobody is there to run it"
+    assert study_log.trials[2].state == "FAIL", "no worker runs it any more"
     assert [report.kframes for report in study_log.reports(4)] == [30.0, 60.0]
 
 
@@ -114,15 +132,15 @@ def read(study: JsonLines) -> StudyLog:
     return study_log
 
 
-def begun(study: JsonLines) -> StudyLog:
-    """Who watches a study with two trials."""
+def log_of_two(study: JsonLines) -> StudyLog:
+    """The log of a study with two trials."""
     for event in (samples.study_started(), samples.trial_started(0), samples.trial_started(1)):
         study.emit(event)
     return read(study)
 
 
-def test_a_study_that_was_begun_anew_is_another(study: JsonLines) -> None:
-    live = begun(study)
+def test_a_study_that_was_created_again_is_another(study: JsonLines) -> None:
+    live = log_of_two(study)
     first = live.identity
     study.emit(samples.study_started())
     study.emit(samples.trial_started(0, params={"r": 3}))
@@ -133,8 +151,8 @@ def test_a_study_that_was_begun_anew_is_another(study: JsonLines) -> None:
     assert live.identity == later.identity != first
 
 
-def test_a_folder_that_was_deleted_and_made_anew_is_another_study(study: JsonLines) -> None:
-    live = begun(study)
+def test_a_folder_that_was_deleted_and_created_again_is_another_study(study: JsonLines) -> None:
+    live = log_of_two(study)
     first = live.identity
     shutil.rmtree(study.folder)
     assert live.look() == []
@@ -146,10 +164,10 @@ def test_a_folder_that_was_deleted_and_made_anew_is_another_study(study: JsonLin
     assert live.identity != first
 
 
-def test_who_watched_all_along_and_who_comes_later_know_the_same(watched_study: Path, tmp_path: Path) -> None:
+def test_a_reader_from_the_start_and_a_later_one_find_the_same(watched_study: Path, tmp_path: Path) -> None:
     folder = watched_study
     live = StudyLog(tmp_path / folder.name)
-    told = [live.look() for _ in growing(folder, tmp_path / folder.name)]
+    news = [live.look() for _ in growing(folder, tmp_path / folder.name)]
     later = StudyLog(folder)
     later.look()
     assert later.look() == []
@@ -159,15 +177,15 @@ def test_who_watched_all_along_and_who_comes_later_know_the_same(watched_study: 
         assert (live.trials[number].state, live.trials[number].params) == (trial.state, trial.params)
         assert [report.as_dict() for report in live.reports(number)] == reports(folder, number)
     assert [trial.state for trial in later.trials.values()] == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
-    assert [trial.number for trial in later.point(1)] == [1, 2]
-    assert sum(map(len, told)) > len(later.trials)
+    assert [trial.number for trial in later.attempts(1)] == [1, 2]
+    assert sum(map(len, news)) > len(later.trials)
 
 
-def test_a_study_that_is_not_there_is_refused_with_those_that_are(study: JsonLines) -> None:
+def test_an_unknown_study_is_refused_with_the_known_ones(study: JsonLines) -> None:
     out = study.folder.parent
-    with pytest.raises(NoStudyLog, match=r"got other: no folder there has any"):
+    with pytest.raises(NoStudyLog, match=r"got other: no study there has one"):
         open_study_log(out, "other")
     study.emit(samples.study_started())
-    with pytest.raises(NoStudyLog, match=r"got other: say one of some"):
+    with pytest.raises(NoStudyLog, match=r"got other: choose one of some"):
         open_study_log(out, "other")
     assert open_study_log(out, "some").folder == study.folder

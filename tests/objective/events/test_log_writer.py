@@ -1,4 +1,4 @@
-"""The record on disk: complete, append-only, and readable whatever happened while it was written."""
+"""The log on disk is complete, append-only, and readable whatever happened while it was written."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from model.report import Losses, Report
 from objective.events.fanout import Sinks
 from objective.events.log_writer import JsonLines, append, complete, record
-from objective.events.types import Progressed, Warned
+from objective.events.types import Phase, Progressed, Warned
 from tests.objective import samples
 
 
@@ -19,7 +19,7 @@ def records(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_record_holds_every_report_and_every_event_but_progress(tmp_path: Path) -> None:
+def test_the_log_holds_every_report_and_every_event_but_progress_and_phases(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path)
     for event in samples.events(tmp_path):
         sink.emit(event)
@@ -29,14 +29,14 @@ def test_the_record_holds_every_report_and_every_event_but_progress(tmp_path: Pa
     nested = ("train", "validation", "gradients", "health", "train_health")
     parts = {name: type(getattr(report, name))(**kept[name]) for name in nested}
     assert Report(**(kept | parts)) == report
-    kinds = [type(event).__name__ for event in samples.events() if not isinstance(event, Progressed)]
+    kinds = [type(event).__name__ for event in samples.events() if not isinstance(event, Progressed | Phase)]
     events = records(tmp_path / "events.jsonl")
     assert [event["event"] for event in events] == kinds
     assert events[0]["folder"] == str(tmp_path)
     assert events[-1]["trials"][0]["params"] == {"learning_rate": 0.00123456, "r": 2}
 
 
-def test_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     report = samples.report(
         health=samples.NOTHING,
         validation=Losses(float("nan"), float("inf"), float("-inf"), None),
@@ -49,7 +49,7 @@ def test_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
     assert kept["health"]["diagonality"] is None
 
 
-def test_a_record_grows_when_it_is_opened_again(tmp_path: Path) -> None:
+def test_a_log_grows_when_it_is_opened_again(tmp_path: Path) -> None:
     for kframes in (10.0, 20.0):
         JsonLines(tmp_path).emit(samples.reported(kframes=kframes))
     assert [line["kframes"] for line in records(tmp_path / "trial-00003" / "reports.jsonl")] == [10.0, 20.0]
@@ -68,7 +68,7 @@ def test_a_line_that_a_crash_has_torn_spoils_no_other(tmp_path: Path) -> None:
     assert [json.loads(line)["kframes"] for line in (first, *rest)] == [10.0, 30.0, 40.0]
 
 
-def test_words_of_any_script_and_undecodable_names_are_kept(tmp_path: Path) -> None:
+def test_any_script_and_undecodable_names_are_kept(tmp_path: Path) -> None:
     event = replace(samples.pruned(), reason="корпус \udcff.wav\nв строке 3")
     JsonLines(tmp_path).emit(event)
     assert "корпус" in (tmp_path / "events.jsonl").read_text(encoding="utf-8")
@@ -76,15 +76,15 @@ def test_words_of_any_script_and_undecodable_names_are_kept(tmp_path: Path) -> N
     assert kept["reason"] == event.reason
 
 
-def test_what_cannot_be_written_is_written_later_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As where the disk is full for a while, in the middle of a study."""
+def test_lines_that_cannot_be_written_are_written_later_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The disk is full for a while in the middle of a study."""
     folder = tmp_path / "study"
     folder.write_text("no folder")
     with Sinks([JsonLines(folder)]) as sinks:
         for kframes in (10.0, 20.0):
             sinks.emit(samples.reported(kframes=kframes))
-        (said,) = caplog.messages
-        assert said.startswith("the JSON lines wait, the next event tries to write them again: ")
+        (message,) = caplog.messages
+        assert message.startswith("the log cannot be written now, the next event retries: ")
         folder.unlink()
         sinks.emit(samples.reported(kframes=30.0))
         folder.rename(tmp_path / "elsewhere")
@@ -97,7 +97,7 @@ def test_what_cannot_be_written_is_written_later_in_order(tmp_path: Path, caplog
     assert [line["report"]["kframes"] for line in records(folder / "events.jsonl")] == [10.0, 20.0, 30.0, 40.0]
 
 
-def test_an_end_that_is_torn_anywhere_is_written_down_again(tmp_path: Path) -> None:
+def test_an_end_that_is_torn_anywhere_is_written_again(tmp_path: Path) -> None:
     event = samples.trial_ended(5)
     JsonLines(tmp_path / "whole").emit(event)
     (line,) = (tmp_path / "whole" / "events.jsonl").read_bytes().splitlines()
@@ -107,25 +107,25 @@ def test_an_end_that_is_torn_anywhere_is_written_down_again(tmp_path: Path) -> N
         file.write_bytes(line[:cut] + b"\n")
         complete(file.parent, [event])
         complete(file.parent, [event])
-        torn, *known = map(record, file.read_bytes().splitlines())
+        torn, *ends = map(record, file.read_bytes().splitlines())
         assert torn is None
-        assert [end and end["number"] for end in known] == [5]
+        assert [end and end["number"] for end in ends] == [5]
 
 
-def test_who_speaks_in_another_thread_spoils_no_line(tmp_path: Path) -> None:
-    """As who watches the views does, while the trials go on."""
+def test_threads_that_write_at_once_spoil_no_line(tmp_path: Path) -> None:
+    """As the watch over the views does while trials run."""
     sinks = Sinks([JsonLines(tmp_path)])
 
-    def speak(thread: int) -> None:
+    def warn(thread: int) -> None:
         for number in range(100):
             sinks.emit(Warned(f"{thread} {number}"))
 
-    threads = [Thread(target=speak, args=(number,)) for number in range(4)]
+    threads = [Thread(target=warn, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    said = [line["sentence"] for line in records(tmp_path / "events.jsonl")]
+    sentences = [line["sentence"] for line in records(tmp_path / "events.jsonl")]
     for thread in range(4):
-        assert [one for one in said if one.startswith(f"{thread} ")] == [f"{thread} {number}" for number in range(100)]
-    assert len(said) == 400
+        assert [one for one in sentences if one.startswith(f"{thread} ")] == [f"{thread} {number}" for number in range(100)]
+    assert len(sentences) == 400

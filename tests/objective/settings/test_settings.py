@@ -1,4 +1,4 @@
-"""The settings tree: who overrides whom, what a mistake is told, and where a secret must not appear."""
+"""The settings: what overrides what, how mistakes are reported, and where secrets must not appear."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from model.config import Config
 from objective.settings.flags import FLAGS
 from objective.settings.resolve import resolve
 from objective.settings.schema import Settings, SettingsError, mask_url
-from pruners.thresholds import Levels
+from pruners.thresholds import Thresholds
 from search_spaces.knobs import apply
 from search_spaces.space import SHIPPED, load
 
@@ -42,7 +42,7 @@ def mistake(*args: Any, **kwargs: Any) -> str:
     return only
 
 
-def test_without_a_word_it_is_the_demo() -> None:
+def test_the_demo_is_the_default() -> None:
     settings = settled()
     assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 400, "demo")
     assert settings.network.encoder == 128
@@ -53,21 +53,21 @@ def test_without_a_word_it_is_the_demo() -> None:
     ("gpu", "data", "device", "profile"),
     [(True, "clips", None, "full"), (False, "clips", None, "demo"), (True, None, None, "demo"), (True, "clips", "cpu", "demo")],
 )
-def test_full_needs_a_gpu_and_data(gpu: bool, data: str | None, device: str | None, profile: str) -> None:
+def test_the_full_profile_needs_a_gpu_and_data(gpu: bool, data: str | None, device: str | None, profile: str) -> None:
     settings = settled(gpu=gpu, data__path=data, device=device)
     assert settings.profile == profile
     assert settings.config() == (Config() if profile == "full" else settled().config())
     assert settings.study.space == ("default" if profile == "full" else "demo")
 
 
-def test_a_profile_that_somebody_names_holds(tmp_path: Path) -> None:
+def test_a_named_profile_overrides_the_default(tmp_path: Path) -> None:
     assert settled(profile="full").budget.kframes == 20_000
     assert settled("profile: full", folder=tmp_path).profile == "full"
     assert settled("profile: full", folder=tmp_path, profile="demo").profile == "demo"
     assert settled("profile: full", folder=tmp_path, profile="auto").profile == "demo"
 
 
-def test_flags_go_before_set_before_the_file_before_the_profile(tmp_path: Path) -> None:
+def test_flags_override_set_which_overrides_the_file_and_the_profile(tmp_path: Path) -> None:
     file = "budget: {kframes: 100}"
     assert settled().budget.kframes == 400
     assert settled(file, folder=tmp_path).budget.kframes == 100
@@ -77,25 +77,25 @@ def test_flags_go_before_set_before_the_file_before_the_profile(tmp_path: Path) 
     assert settled(None, "budget.kframes=200", "budget.kframes=250").budget.kframes == 250
 
 
-def test_nested_and_dotted_keys_are_one(tmp_path: Path) -> None:
+def test_nested_and_dotted_keys_are_equivalent(tmp_path: Path) -> None:
     nested = "training:\n  learning_rate: 1e-3\nhealth: {diagonality: {warn: 0.6}}\nbudget:\n"
     dotted = "training.learning_rate: 1e-3\nhealth.diagonality: {warn: 0.6}\n"
     assert settled(nested, folder=tmp_path) == settled(dotted, folder=tmp_path)
-    assert settled(nested, folder=tmp_path).health.diagonality.critical == Levels().diagonality.critical
+    assert settled(nested, folder=tmp_path).health.diagonality.critical == Thresholds().diagonality.critical
 
 
 @given(st.floats(1e-9, 1e3), st.sampled_from(["{:e}", "{:.3g}", "{!r}", "{:.0e}"]))
-def test_a_number_is_a_number_however_it_is_written(value: float, form: str) -> None:
+def test_numbers_are_read_in_every_notation(value: float, form: str) -> None:
     text = form.format(value)
     assert settled(None, f"training.learning_rate={text}").training.learning_rate == float(text)
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.0e-3", "+1e-3", "0.001", "1e-03"])
-def test_1e_3_is_a_number_in_a_file_too(tmp_path: Path, text: str) -> None:
+def test_numbers_with_exponents_are_read_from_a_file(tmp_path: Path, text: str) -> None:
     assert settled(f"training.learning_rate: {text}", folder=tmp_path).training.learning_rate == 1e-3
 
 
-def test_set_takes_what_yaml_can_say() -> None:
+def test_set_accepts_yaml_values() -> None:
     settings = settled(None, "study.recipes=[nvidia, safe]", "study.name=2024", "quiet=true", "threads=null", "data.path=a=b")
     assert settings.study.recipes == ("nvidia", "safe")
     assert settings.study.name == "2024"
@@ -105,11 +105,11 @@ def test_set_takes_what_yaml_can_say() -> None:
 
 
 def test_a_mistake_in_a_flag_names_the_flag() -> None:
-    said = mistakes(**{key.replace(".", "__"): ["no", "value"] for key, _ in FLAGS.values()})
-    assert sorted(line.split(": ")[0] for line in said) == sorted(FLAGS)
+    reported = mistakes(**{flag.key.replace(".", "__"): ["no", "value"] for flag in FLAGS.values()})
+    assert sorted(line.split(": ")[0] for line in reported) == sorted(FLAGS)
 
 
-def test_flags_may_be_words_as_a_shell_gives_them() -> None:
+def test_flags_are_read_from_strings() -> None:
     settings = settled(study__trials="7", study__timeout_s="60", out="2024", study__name="1e-3", data__path="clips")
     assert (settings.study.trials, settings.study.timeout_s, settings.out) == (7, 60.0, Path("2024"))
     assert (settings.study.name, settings.data.path) == ("1e-3", Path("clips"))
@@ -121,7 +121,12 @@ def test_flags_may_be_words_as_a_shell_gives_them() -> None:
         ("training.lerning_rate=1", "training.lerning_rate: unknown: did you mean training.learning_rate?"),
         ("learning_rate=1", "learning_rate: unknown: did you mean training.learning_rate?"),
         ("studdy=1", "studdy: unknown: did you mean study?"),
-        ("study=3", "study: is a group, need one of its knobs: study.name, study.trials"),
+        ("health.vanishing.warn=1e-6", "health.vanishing.warn: unknown: did you mean health.grad_norm_median.warn?"),
+        ("trails=3", "trails: unknown: did you mean study.trials?"),
+        ("traning.learning_rate=1", "traning.learning_rate: unknown: did you mean training.learning_rate?"),
+        ("study.quux=1", "study.quux: unknown: need one of study.name, study.trials, "),
+        ("quux=1", "quux: unknown: need one of study, data, "),
+        ("study=3", "study: is a group, need one of its settings: study.name, study.trials"),
         ("budget.kframes=soon", "need a valid integer, unable to parse string as an integer, got 'soon' (default 20000)"),
         ("study.trials=0", "study.trials: need >= 1, got 0 (default 50)"),
         ("study.sampler=tpa", "study.sampler: need 'tpe', 'gp' or 'random', got 'tpa' (default tpe)"),
@@ -144,23 +149,25 @@ def test_flags_may_be_words_as_a_shell_gives_them() -> None:
         ("quiet", "need key=value, got no `=`"),
     ],
 )
-def test_a_mistake_says_where_which_rule_and_the_way_out(assignment: str, sentence: str) -> None:
-    said = mistake(None, assignment, profile="full")
-    assert said.startswith(f"--set: {assignment.partition('=')[0]}")
-    assert sentence in said
+def test_a_mistake_is_reported_with_place_rule_and_way_out(assignment: str, sentence: str) -> None:
+    reported = mistake(None, assignment, profile="full")
+    assert reported.startswith(f"--set: {assignment.partition('=')[0]}")
+    assert sentence in reported
 
 
-def test_gp_and_another_score_do_not_go_together(tmp_path: Path) -> None:
-    said = mistake("objective: {score: mcd}", folder=tmp_path, study__sampler="gp")
-    assert said.startswith(f"{tmp_path / 'settings.yaml'}, --sampler: objective.score, study.sampler: ")
-    assert "needs objective.score loss, got mcd" in said
+def test_gp_accepts_no_other_score_than_the_loss(tmp_path: Path) -> None:
+    reported = mistake("objective: {score: mcd}", folder=tmp_path, study__sampler="gp")
+    assert reported.startswith(f"{tmp_path / 'settings.yaml'}, --sampler: objective.score, study.sampler: ")
+    assert "needs objective.score loss, got mcd" in reported
     assert settled(study__sampler="gp").study.sampler == "gp"
     assert settled(None, "objective.score=mcd").objective.score == "mcd"
 
 
-def test_all_mistakes_are_listed_at_once_and_none_hides_another(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     file = "study: {sampler: gp, trials: many}\nobjective.score: mcd\nnetwork: {encoder: 3, reductoin: 2}\ndata.token: x\n"
-    said = mistakes(file, "training.schedule=warm", "training.clip_norm=x", "budget.kframes=3", folder=tmp_path, study__seed=-1)
+    reported = mistakes(
+        file, "training.schedule=warm", "training.clip_norm=x", "budget.kframes=3", folder=tmp_path, study__seed=-1
+    )
     expected = [
         ("settings.yaml", "network.reductoin: unknown"),
         ("settings.yaml", "data.token: secrets come from the environment only"),
@@ -172,41 +179,41 @@ def test_all_mistakes_are_listed_at_once_and_none_hides_another(tmp_path: Path) 
         ("--set", "budget.kframes: need kframes >= reports"),
         ("--seed", "study.seed: need >= 0, got -1"),
     ]
-    assert len(said) == len(expected)
+    assert len(reported) == len(expected)
     for where, sentence in expected:
-        assert any(where in line and sentence in line for line in said), sentence
+        assert any(where in line and sentence in line for line in reported), sentence
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("study: [\n", "line 2: need valid YAML"),
-        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study stands here twice"),
-        ("study: {trials: 1}\nstudy.trials: 2\n", "study.trials: stands here twice, nested and dotted: keep one"),
+        ("study: {trials: 1}\nstudy: {trials: 2}\n", "line 2: need valid YAML: study is given twice"),
+        ("study: {trials: 1}\nstudy.trials: 2\n", "study.trials: is set twice, nested and dotted: keep one"),
         ("- 1\n", "need `key: value` lines, got list"),
         ("study: 3\n", "study: is a group"),
     ],
 )
-def test_a_file_that_cannot_be_understood_says_where(tmp_path: Path, text: str, sentence: str) -> None:
-    said = mistake(text, folder=tmp_path)
-    assert said.startswith(f"{tmp_path / 'settings.yaml'}: ")
-    assert sentence in said
+def test_a_mistake_in_a_file_is_reported_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    reported = mistake(text, folder=tmp_path)
+    assert reported.startswith(f"{tmp_path / 'settings.yaml'}: ")
+    assert sentence in reported
 
 
-def test_a_missing_file_and_one_that_is_no_text_are_mistakes(tmp_path: Path) -> None:
+def test_an_unreadable_settings_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="need a file that can be read, got No such file"):
         resolve(tmp_path / "no.yaml", [], {}, gpu=False)
     (tmp_path / "latin.yaml").write_bytes("study: {name: é}".encode("latin-1"))
-    with pytest.raises(SettingsError, match="need UTF-8, got byte 14"):
+    with pytest.raises(SettingsError, match="need UTF-8, got an invalid byte at position 14"):
         resolve(tmp_path / "latin.yaml", [], {}, gpu=False)
 
 
 @pytest.mark.parametrize("assignment", ["telegram.token=hunter2", "password=hunter2", "api_key=hunter2", "token:hunter2"])
-def test_a_secret_is_refused_and_not_repeated(tmp_path: Path, assignment: str) -> None:
+def test_a_secret_is_refused_and_not_printed(tmp_path: Path, assignment: str) -> None:
     assert "hunter2" not in mistake(None, assignment)
-    said = mistake(assignment.replace("=", ": ").replace("token:h", "token: h"), folder=tmp_path)
-    assert "secrets come from the environment only" in said
-    assert "hunter2" not in said
+    reported = mistake(assignment.replace("=", ": ").replace("token:h", "token: h"), folder=tmp_path)
+    assert "secrets come from the environment only" in reported
+    assert "hunter2" not in reported
 
 
 @given(st.text(st.characters(exclude_categories=["Z", "C"]), min_size=8), st.sampled_from(["", "user"]))
@@ -233,12 +240,12 @@ def test_only_the_secret_part_of_a_url_is_masked(url: str, shown: str) -> None:
     assert mask_url(url) == shown
 
 
-def test_a_url_in_a_wrong_place_is_masked_in_the_error() -> None:
-    said = mistake(None, "study.storage=[postgresql://me:hunter2@host/db]")
-    assert "hunter2" not in said
+def test_a_misplaced_url_is_masked_in_the_error() -> None:
+    reported = mistake(None, "study.storage=[postgresql://me:hunter2@host/db]")
+    assert "hunter2" not in reported
 
 
-def test_the_storage_is_a_file_under_out_unless_said() -> None:
+def test_the_default_storage_is_a_file_under_out() -> None:
     settings = settled(out="elsewhere", study__name="voice")
     assert settings.storage_url == "sqlite:///elsewhere/tacotune.db"
     assert settings.folder == Path("elsewhere/voice")
@@ -253,7 +260,7 @@ def test_a_dump_is_a_settings_file(tmp_path: Path, profile: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_trial_gets_the_settings_of_its_space(name: str) -> None:
+def test_a_trial_gets_the_values_of_its_space(name: str) -> None:
     settings = settled(None, "loss.gate_weight=2.0")
     chosen = {"training.learning_rate": 3e-4, "loss.guided_weight": 0.5}
     config = settings.config(chosen)
@@ -267,13 +274,13 @@ def test_settings_are_frozen() -> None:
         settled().study.trials = 3
 
 
-def test_reading_settings_loads_nothing_heavy() -> None:
+def test_resolving_settings_imports_nothing_heavy() -> None:
     heavy = ("torch", "optuna", "librosa", "scipy", "soundfile", "matplotlib", "sqlalchemy", "rich")
     code = f"import sys, objective.settings.resolve; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 
-def test_a_norm_that_always_warns_is_refused() -> None:
+def test_a_gradient_norm_level_of_zero_is_refused() -> None:
     with pytest.raises(SettingsError, match="need warn > 0"):
         resolve(None, ["health.grad_norm.warn=0"], {}, gpu=False)

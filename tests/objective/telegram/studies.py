@@ -12,10 +12,10 @@ from objective.search.worker import tell
 from objective.settings.schema import Settings
 from objective.telegram.event_queue import StudyState
 from objective.trial.run import TrialResult
-from pruners.combinators import rules
-from pruners.health_record import empty, extended, point
-from pruners.rules import judge
-from pruners.thresholds import Levels
+from pruners.decision import judge
+from pruners.health_record import empty, extended, measurements
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 from storage.artifacts import publish
 from storage.lineage import release
 from storage.studies import open_storage
@@ -55,7 +55,7 @@ class StudyBuilder:
     def reports(self, trial: optuna.Trial, *reports: Report) -> None:
         record = trial.user_attrs.get("health") or empty(BUDGET)
         for new in reports:
-            record = extended(record, point(new))
+            record = extended(record, measurements(new))
             trial.report(new.val_loss or 9.0, round(new.kframes))
         trial.set_user_attr("health", record)
 
@@ -84,7 +84,7 @@ class StudyBuilder:
     def state(self, **changes: Any) -> StudyState:
         """Return what the reporter's observer would see, with some `changes`."""
         running = [trial for trial in self.trials if trial.state.name == "RUNNING" and "health" in trial.user_attrs]
-        decisions = {trial.number: judge(trial.user_attrs["health"], rules(Levels())) for trial in running}
+        decisions = {trial.number: judge(trial.user_attrs["health"], shipped_rules(Thresholds())) for trial in running}
         state = StudyState(NAME, self.trials, wanted=self.wanted, budget_kframes=BUDGET, decisions=decisions)
         return replace(state, **changes)
 

@@ -7,8 +7,8 @@ import pytest
 
 from objective.search.repair import REMEDIES, UNKNOWN
 from objective.telegram.translations import LANGUAGES, Translator
-from pruners.combinators import rules
-from pruners.thresholds import Levels
+from pruners.rules import shipped_rules
+from pruners.thresholds import Thresholds
 
 ENGLISH, RUSSIAN = LANGUAGES["en"], LANGUAGES["ru"]
 
@@ -43,7 +43,7 @@ def test_russian_texts_are_in_russian() -> None:
 
 
 def test_every_shipped_rule_and_every_remedy_has_advice_and_there_is_no_other() -> None:
-    assert {rule.name for rule in rules(Levels())} <= REMEDIES.keys()
+    assert {rule.name for rule in shipped_rules(Thresholds())} <= REMEDIES.keys()
     remedies = {f"advice_{remedy.advice}" for remedy in (*REMEDIES.values(), UNKNOWN)}
     for texts in LANGUAGES.values():
         assert {key for key in texts if key.startswith("advice_")} == remedies

@@ -74,7 +74,7 @@ def test_without_a_database_the_reporter_ends_some_time_after_the_command_even_i
     async def scenario() -> None:
         async with Bot(TOKEN, telegram.url, None, print) as bot:
             study = existing_study(f"sqlite:///{tmp_path}/tacotune.db", NAME)
-            study._storage.patience_s = 0.05  # type: ignore[attr-defined]
+            study._storage.retry_s = 0.05  # type: ignore[attr-defined]
             reporter = Reporter(study, bot, (1,), "en", tmp_path)
             holder = sqlite3.connect(tmp_path / "tacotune.db", isolation_level=None, timeout=30)
             holder.execute("BEGIN EXCLUSIVE")
@@ -136,14 +136,14 @@ def test_an_outage_of_the_database_is_logged_once_and_waited_out(
 
     async def scenario() -> None:
         async with watching(telegram, tmp_path, log) as reporter:
-            reporter.study._storage.patience_s = 0.05  # type: ignore[attr-defined]
+            reporter.study._storage.retry_s = 0.05  # type: ignore[attr-defined]
             await happens(lambda: len(telegram.chat) == 2)
             holder = sqlite3.connect(tmp_path / "tacotune.db", isolation_level=None, timeout=30)
             holder.execute("BEGIN EXCLUSIVE")
             await happens(lambda: log)
             holder.close()
             await happens(lambda: len(log) == 2)
-            reporter.study._storage.patience_s = 60.0  # type: ignore[attr-defined]
+            reporter.study._storage.retry_s = 60.0  # type: ignore[attr-defined]
             builder.complete(builder.begin(), 0.5)
             await happens(lambda: len(reported(telegram)) == 2)
 

@@ -1,4 +1,4 @@
-"""A trial's standing on disk: what was saved goes on bit for bit, and what is damaged is passed over for the one before."""
+"""A trial's snapshots: one that was saved resumes bit for bit, and a damaged one is skipped for the one before."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,15 +12,15 @@ from objective.trial.checkpoint import TrialHistory, forget, newest
 from pruners.health_record import empty
 from storage import checkpoints
 from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
-from tests.conftest import tiny_config, toy_speech
+from tests.conftest import ALPHABET, tiny_config, toy_speech
 
-POINT = {"params": {"training.learning_rate": 1e-3}, "seed": 3}
-SAID: list[str] = []
+CONFIGURATION = {"params": {"training.learning_rate": 1e-3}, "seed": 3}
+WARNED: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def _said() -> None:
-    SAID.clear()
+def _no_warnings() -> None:
+    WARNED.clear()
 
 
 def trained(history: TrialHistory, updates: int, start: object = None) -> tuple[Trainer, list[Report]]:
@@ -36,118 +36,118 @@ def folder(tmp_path: Path) -> Path:
     """A trial after its first report, saved twice: at that report, which is its best, and some updates later."""
     old = tmp_path / "old"
     old.mkdir()
-    history = TrialHistory(POINT, empty(1.2), began=0.0)
+    history = TrialHistory(CONFIGURATION, empty(1.2), began=0.0)
     trainer = Trainer(tiny_config(), toy_speech(), 1.2, 6, torch.device("cpu"), 3)
     steps = trainer.steps()
     report = next(step for step in steps if step is not None)
     history.add(report)
     history.best = 0
-    history.save(old, trainer.snapshot(), {"symbols": ["a"]})
-    history.save_best(old, trainer.network.state_dict(), {"symbols": ["a"]})
+    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
+    history.save_best(old, trainer.network.state_dict(), {"symbols": list(ALPHABET)})
     next(steps)
-    history.save(old, trainer.snapshot(), {"symbols": ["a"]})
+    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
     return old
 
 
-def rest(found: object) -> list[dict[str, object]]:
-    """The reports of a trial that goes on, to its end, those from before included."""
+def run_to_the_end(found: object) -> list[dict[str, object]]:
+    """All reports of a trial that resumes and runs to its end, those from before included."""
     assert found is not None
     history, snapshot, _ = found  # type: ignore[misc]
     trained(history, 10_000, snapshot)
-    told = [report.as_dict() for report in history.reports]
-    for report in told:
+    reports = [report.as_dict() for report in history.reports]
+    for report in reports:
         del report["seconds"]
-    return told
+    return reports
 
 
 @pytest.fixture(scope="module")
-def whole() -> list[dict[str, object]]:
-    torch.set_num_threads(1)  # like the tests, before which this comes
-    history = TrialHistory(POINT, empty(1.2))
+def atomic_write() -> list[dict[str, object]]:
+    torch.set_num_threads(1)  # as in the tests, which start after this
+    history = TrialHistory(CONFIGURATION, empty(1.2))
     trained(history, 10_000)
-    told = [report.as_dict() for report in history.reports]
-    for report in told:
+    reports = [report.as_dict() for report in history.reports]
+    for report in reports:
         del report["seconds"]
-    return told
+    return reports
 
 
-def test_what_was_saved_goes_on_bit_for_bit(folder: Path, whole: list[dict[str, object]]) -> None:
-    found = newest([folder.with_name("none"), folder], POINT, SAID.append)
+def test_a_saved_trial_resumes_bit_for_bit(folder: Path, whole: list[dict[str, object]]) -> None:
+    found = newest([folder.with_name("none"), folder], CONFIGURATION, WARNED.append)
     assert found is not None
     assert found[2] == folder
     assert found[0].seconds > 0
-    assert rest(found) == whole
+    assert run_to_the_end(found) == whole
     assert found[0].record["kframes"] == [report["kframes"] for report in whole]
-    assert SAID == []
+    assert WARNED == []
 
 
 DAMAGE = {"torn": lambda content: content[: len(content) // 2], "empty": lambda content: b"", "foreign": lambda content: b"x"}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_of_a_damaged_snapshot_the_one_before_is_taken(damage: str, folder: Path, whole: list[dict[str, object]]) -> None:
+def test_a_damaged_snapshot_is_skipped_for_the_one_before(damage: str, folder: Path, whole: list[dict[str, object]]) -> None:
     newer = checkpoints.load(folder / LAST)["cursor"]["updates"]
     (folder / LAST).write_bytes(DAMAGE[damage]((folder / LAST).read_bytes()))
-    found = newest([folder], POINT, SAID.append)
+    found = newest([folder], CONFIGURATION, WARNED.append)
     assert found is not None
     assert found[1].cursor.updates == newer - 1
-    assert rest(found) == whole
-    (sentence,) = SAID
-    assert sentence == f"{folder / LAST} is not a checkpoint that can be read: going on from an earlier one"
+    assert run_to_the_end(found) == whole
+    (sentence,) = WARNED
+    assert sentence == f"{folder / LAST} is not a checkpoint that can be read: resuming from an earlier one"
 
 
-def test_without_a_good_one_it_begins_at_its_beginning(folder: Path) -> None:
+def test_without_a_good_snapshot_the_trial_starts_from_the_beginning(folder: Path) -> None:
     for name in (LAST, BEFORE):
         (folder / name).write_bytes(b"torn")
-    assert newest([folder], POINT, SAID.append) is None
-    assert len(SAID) == 2
+    assert newest([folder], CONFIGURATION, WARNED.append) is None
+    assert len(WARNED) == 2
 
 
-def test_a_snapshot_of_another_point_or_version_is_never_taken(folder: Path) -> None:
-    assert newest([folder], {**POINT, "seed": 4}, SAID.append) is None
-    assert SAID[0] == f"{folder / LAST} is of another point: going on from an earlier one"
+def test_a_snapshot_of_another_configuration_or_version_is_never_used(folder: Path) -> None:
+    assert newest([folder], {**CONFIGURATION, "seed": 4}, WARNED.append) is None
+    assert WARNED[0] == f"{folder / LAST} is of another configuration: resuming from an earlier one"
     values = checkpoints.load(folder / LAST)
     del values["course"]
     checkpoints.save(folder / LAST, values)
     (folder / BEFORE).unlink()
-    assert newest([folder], POINT, SAID.append) is None
-    assert "another version" in SAID[-1]
+    assert newest([folder], CONFIGURATION, WARNED.append) is None
+    assert "another version" in WARNED[-1]
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_the_best_weights_come_along(torn: bool, folder: Path, tmp_path: Path) -> None:
+def test_the_best_weights_are_copied(torn: bool, folder: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
-    found = newest([folder], POINT, SAID.append)
+    found = newest([folder], CONFIGURATION, WARNED.append)
     assert found is not None
     history, snapshot, _ = found
     best = (folder / BEST).read_bytes()
     if torn:
         (folder / BEST).write_bytes(best[:100])
-    history.bring_best(folder, new, snapshot, {})
+    history.copy_best(folder, new, snapshot, {})
     if torn:
-        assert history.best is None, "some updates later the weights of the report are gone"
+        assert history.best is None, "some updates later the weights of the report are overwritten"
         assert not (new / BEST).exists()
     else:
         assert (new / BEST).read_bytes() == best
 
 
 def test_a_snapshot_at_its_best_report_holds_the_best_weights(folder: Path, tmp_path: Path) -> None:
-    """As where a worker dies after last.pt and before best.pt."""
+    """A worker that dies between the two files leaves last.pt alone."""
     new = tmp_path / "new"
     new.mkdir()
     weights = checkpoints.load(folder / BEST)["weights"]
     for name in (LAST, BEST):
         (folder / name).unlink()
-    found = newest([folder], POINT, SAID.append)
+    found = newest([folder], CONFIGURATION, WARNED.append)
     assert found is not None
-    found[0].bring_best(folder, new, found[1], {"symbols": ["a"]})
+    found[0].copy_best(folder, new, found[1], {"symbols": list(ALPHABET)})
     values = checkpoints.load(new / BEST)
-    assert values["symbols"] == ["a"]
+    assert values["symbols"] == list(ALPHABET)
     assert all(torch.equal(values["weights"][name], weights[name]) for name in weights)
 
 
-def test_what_an_earlier_study_left_is_forgotten(folder: Path) -> None:
+def test_the_files_of_an_earlier_study_are_removed(folder: Path) -> None:
     for name in ("reports.jsonl", *ARTIFACT_FILES):
         (folder / name).write_text("{}")
     (folder / "notes.txt").write_text("a person's")

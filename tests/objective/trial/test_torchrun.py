@@ -1,4 +1,4 @@
-"""One trial on two processes that torchrun starts: rank 0 tells, the other follows, and a stop is invisible here, too."""
+"""One trial on two processes that torchrun starts: rank 0 leads, the other follows; a stop changes no result."""
 
 import json
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def torchrun(out: Path, *more: str, held_at: float = 0.0) -> "subprocess.Popen[str]":
-    """Two ranks; the first stands still after trial 0's report at `held_at` kframes until its stdin is closed."""
+    """Two ranks; the first waits after trial 0's report at `held_at` kframes until its stdin is closed."""
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line += ["-m", "tests.objective.held", "0", str(held_at)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -26,22 +26,22 @@ def torchrun(out: Path, *more: str, held_at: float = 0.0) -> "subprocess.Popen[s
 
 
 @pytest.fixture(scope="module")
-def whole(spoken: Path) -> str:
-    """A study of one trial in one go; what it said."""
+def undisturbed(spoken: Path) -> str:
+    """The output of a study of one undisturbed trial."""
     with torchrun(spoken, "--study", "whole", "--trials", "1") as process:
-        said, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    return said
+    return output
 
 
-def test_one_of_two_ranks_speaks(spoken: Path, whole: str) -> None:
-    assert "2 ranks for each trial" in whole
-    assert whole.count("trial 0  12/12 kframes") == 1
+def test_one_of_two_ranks_prints(spoken: Path, undisturbed: str) -> None:
+    assert "2 ranks for each trial" in undisturbed
+    assert undisturbed.count("trial 0  12/12 kframes") == 1
     assert len(finished(study(spoken, "whole"))) == 1
 
 
-@pytest.mark.usefixtures("whole")
-def test_a_stop_is_invisible(spoken: Path) -> None:
+@pytest.mark.usefixtures("undisturbed")
+def test_a_resumed_trial_equals_an_undisturbed_one(spoken: Path) -> None:
     with torchrun(spoken, "--study", "stopped", "--trials", "1", held_at=9.0) as process:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  9.0/12") for line in process.stdout)
@@ -58,17 +58,17 @@ def test_a_stop_is_invisible(spoken: Path) -> None:
 
 
 def test_a_network_that_does_not_fit_is_pruned_by_all_ranks(spoken: Path) -> None:
-    """What one rank raises all raise, and the study goes on with the next point."""
+    """An exception is raised on all ranks, and the study continues with the next trial."""
     huge = ["--set", "network.decoder_rnn=2000000", "--study", "huge", "--trials", "1"]
     with torchrun(spoken, *huge) as process:
-        said, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     (trial,) = study(spoken, "huge").trials
     assert trial.user_attrs["pruned_by"] == "out_of_memory"
-    assert "out of memory on cpu" in said
+    assert "out of memory on cpu" in output
 
 
-def test_bad_input_is_said_once(spoken: Path) -> None:
+def test_bad_input_is_reported_once(spoken: Path) -> None:
     with torchrun(spoken, "--study", "bad", "--trials", "many") as process:
         _, errors = process.communicate(timeout=120)
         assert process.returncode != 0
@@ -76,7 +76,7 @@ def test_bad_input_is_said_once(spoken: Path) -> None:
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_what_the_first_rank_does_not_know_the_other_one_says(
+def test_an_error_of_another_rank_alone_is_reported_by_that_rank(
     rank: str, spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", rank)
@@ -86,8 +86,8 @@ def test_what_the_first_rank_does_not_know_the_other_one_says(
     assert "no/such/folder" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("whole")
-def test_a_rank_that_dies_costs_the_trial_and_not_its_point(spoken: Path) -> None:
+@pytest.mark.usefixtures("undisturbed")
+def test_the_configuration_of_a_trial_with_a_dead_rank_is_retried(spoken: Path) -> None:
     with torchrun(spoken, "--study", "lost", "--trials", "1", held_at=6.0) as process:
         assert process.stdout is not None
         assert any(line.startswith("trial 0  6.0/12") for line in process.stdout)

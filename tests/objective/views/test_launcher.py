@@ -33,7 +33,7 @@ def test_a_view_that_fails_is_said_and_the_study_goes_on(tmp_path: Path) -> None
     with Views(Settings.model_validate({**settings, "out": tmp_path}), said.append):
         until(lambda: said)
     assert said == [f"tensorboard ended with exit code 2, the study goes on: see {tmp_path}/some/tensorboard.log"]
-    assert "need the name of a study with lines in" in (tmp_path / "some" / "tensorboard.log").read_text()
+    assert "need the name of a study with a log in" in (tmp_path / "some" / "tensorboard.log").read_text()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -302,7 +302,7 @@ def test_an_empty_mlflow_in_its_place_is_filled(study: Path, uri: str, empty: Pa
 
 
 BAD = {
-    "unknown study": (["--study", "wached"], 2, "say one of"),
+    "unknown study": (["--study", "wached"], 2, "choose one of"),
     "a folder": (["--uri", "mlruns"], 2, "no longer keeps runs in folders"),
     "nobody there": (["--uri", "http://me:geheim@127.0.0.1:9"], 1, "no answer from http://me:***@127.0.0.1:9"),
 }

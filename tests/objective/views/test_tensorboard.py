@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def atomic_write(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shown(study, tmp_path_factory.mktemp("whole"))
 
 
@@ -172,4 +172,4 @@ def test_a_folder_that_is_taken_away_in_the_middle_is_said_once_and_filled_again
 
 def test_a_study_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--study", "some", "--out", str(tmp_path), "--once"]) == 2
-    assert "need the name of a study with lines" in capsys.readouterr().err
+    assert "need the name of a study with a log" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Reading recorded curves: an archive says of a trial what the study that recorded it would have said."""
+"""Reading recorded curves: a trial of an archive has the value, violations and record that its study would have stored."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.report import Gradients, Health, Losses, Report
 from objective.trial.score import FreeRunning, better, value, violations
-from pruners.health_record import SIGNALS, empty, extended, point
+from pruners.health_record import SIGNALS, empty, extended, measurements
 from pruners.replay.archive import ArchiveError, Curve, half, read
 from pruners.thresholds import Targets
 
@@ -50,15 +50,15 @@ TARGETS = st.builds(Targets, *[st.sampled_from([0.25, 0.5, 0.75])] * 4)
 def test_value_and_violations_are_those_of_a_study(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], targets: Targets, premature: float | None, overrun: float | None
 ) -> None:
-    """With `kept` and without it: the snapshot is the one that `better` keeps, and is judged as a study judges it."""
+    """With `kept` and without it, the snapshot is the one that `better` keeps."""
     reports = [report(10.0 * number, *one) for number, one in enumerate(drawn, 1)]
     best: Report | None = None
     for new in reports:
         if better(new, best, targets):
             best = new
-    spoken = {"premature_rate": premature, "overrun_rate": overrun}
-    line = {"points": [point(one) for one in reports], "end": spoken}
-    kept = line | {"kept": best and {"kframes": best.kframes, **spoken}}
+    synthesis = {"premature_rate": premature, "overrun_rate": overrun}
+    line = {"points": [measurements(one) for one in reports], "end": synthesis}
+    kept = line | {"kept": best and {"kframes": best.kframes, **synthesis}}
     for curve in read(archive(tmp_path_factory.getbasetemp() / "law.jsonl", line, kept), targets):
         if best is None:
             assert (curve.value, curve.violations, curve.condition) == (None, {}, "sick")
@@ -73,7 +73,7 @@ def test_value_and_violations_are_those_of_a_study(
         assert (curve.condition == "healthy") <= all(amount <= 0 for amount in expected.values())
 
 
-def test_the_prefixes_are_what_a_live_trial_has_stored_at_each_report(tmp_path: Path) -> None:
+def test_the_prefixes_are_the_records_that_a_live_trial_stores_at_each_report(tmp_path: Path) -> None:
     points = [at(10.0, 1.5, train_loss=1.0), at(20.0, 1.0, streak=2)]
     record, stored = empty(20.0), []
     for one in points:
@@ -82,8 +82,8 @@ def test_the_prefixes_are_what_a_live_trial_has_stored_at_each_report(tmp_path: 
     assert list(curve(tmp_path, points=points).prefixes) == stored
 
 
-def test_what_a_line_leaves_out(tmp_path: Path) -> None:
-    """k is the place, odd ones are held out, the budget is the longest curve, and a missing signal is None."""
+def test_missing_keys_have_defaults(tmp_path: Path) -> None:
+    """k is the place, odd ones are held out, the budget is that of the longest curve, and a missing signal is None."""
     short, long = {"points": [{"kframes": 5, "val_loss": 1.0}]}, {"points": [at(5.0, 1.0), at(30.0, 0.9)]}
     first, second = read(archive(tmp_path / "a.jsonl", short, "", long))
     assert (first.k, first.held_out, second.k, second.held_out) == (0, False, 1, True)
@@ -92,13 +92,13 @@ def test_what_a_line_leaves_out(tmp_path: Path) -> None:
     assert {name for name in SIGNALS if first.prefixes[0][name] == [None]} == set(SIGNALS) - {"kframes", "val_loss"}
 
 
-def test_what_a_line_says_wins(tmp_path: Path) -> None:
-    said = {"k": 7, "held_out": False, "params": {"r": 3}, "seconds": 4.5, "budget_kframes": 80.0}
-    one = curve(tmp_path, points=[at(10.0, 1.0)], **said)
-    assert {name: getattr(one, name) for name in said} == said
+def test_given_keys_override_the_defaults(tmp_path: Path) -> None:
+    given = {"k": 7, "held_out": False, "params": {"r": 3}, "seconds": 4.5, "budget_kframes": 80.0}
+    one = curve(tmp_path, points=[at(10.0, 1.0)], **given)
+    assert {name: getattr(one, name) for name in given} == given
 
 
-def test_an_odd_k_is_held_out_wherever_it_stands(tmp_path: Path) -> None:
+def test_an_odd_k_is_held_out_at_any_place(tmp_path: Path) -> None:
     assert curve(tmp_path, k=3, points=[at(1.0, 1.0)]).held_out
 
 
@@ -109,7 +109,7 @@ def test_unknown_keys_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "null", "1e999"])
-def test_what_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, token: str) -> None:
+def test_a_loss_that_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, token: str) -> None:
     line = '{"points": [{"kframes": 10, "val_loss": 1}, {"kframes": 20, "val_loss": TOKEN}, {"kframes": 30, "val_loss": 2}]}'
     (one,) = read(archive(tmp_path / "a.jsonl", line.replace("TOKEN", token)))
     assert one.val_losses == (1, None, 2)
@@ -136,11 +136,11 @@ def test_what_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, token: st
 )
 def test_the_condition_is_that_of_the_kept_snapshot(tmp_path: Path, condition: str, change: dict[str, Any]) -> None:
     one = at(10.0, 1.0, **change)
-    spoken = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
-    assert curve(tmp_path, points=[one], end=spoken).condition == condition
+    synthesis = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
+    assert curve(tmp_path, points=[one], end=synthesis).condition == condition
 
 
-def test_how_the_kept_snapshot_spoke_counts_more_than_how_the_last_one_did(tmp_path: Path) -> None:
+def test_the_synthesis_of_the_kept_snapshot_counts_not_that_of_the_last(tmp_path: Path) -> None:
     points = [at(10.0, 1.0), at(20.0, 2.0, gate_accuracy=0.5)]
     mute = {"premature_rate": 1.0, "overrun_rate": 0.0}
     assert curve(tmp_path, points=points, end=mute, kept={"kframes": 10.0, **SPEAKS}).condition == "healthy"
@@ -183,12 +183,12 @@ def test_a_broken_line_is_one_sentence_with_its_number(tmp_path: Path, line: str
     assert len(str(raised.value)) < 250
 
 
-def test_an_empty_archive_says_how_to_make_one(tmp_path: Path) -> None:
+def test_the_error_of_an_empty_archive_names_the_command_that_records_one(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"objective\.record"):
         read(archive(tmp_path / "a.jsonl"))
 
 
-def test_the_halves_are_the_whole(tmp_path: Path) -> None:
+def test_every_curve_is_in_one_half(tmp_path: Path) -> None:
     curves = read(archive(tmp_path / "a.jsonl", *[{"points": [at(10.0, 1.0)]}] * 5))
     assert [one.k for one in half(curves, "held-out")] == [1, 3]
     assert [one.k for one in half(curves, "chosen")] == [0, 2, 4]

@@ -1,4 +1,4 @@
-"""How well a validation figure ranks trials by the voice: one where the orders agree, and with the interval how sure it is."""
+"""Rank correlations of validation figures with the synthesis: 1 where the orders agree, each with an interval."""
 
 import json
 import random
@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
+from model.errors import BadInput
+from objective.replay import main
 from pruners.replay.archive import read
-from pruners.replay.correlation import correlations, figures, main
+from pruners.replay.correlation import correlations, figures
 
 
 def trial(quality: float, k: int, **kept: Any) -> dict[str, Any]:
-    """A trial as good as `quality` in [0, 1] in everything: a better voice has the smaller loss and the larger scores."""
+    """Return a trial as good as `quality` in [0, 1] in everything: a better voice has a smaller loss and larger scores."""
     scores = dict.fromkeys(("diagonality", "alignment_score", "gate_accuracy"), quality)
-    point = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
+    report = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
     rates = {"premature_rate": 0.0, "overrun_rate": 1 - quality}
-    spoken = {"kframes": 10.0, **rates, "alignment_score": quality, "mcd_db": 12 - quality}
-    return {"k": k, "params": {}, "seconds": 1.0, "points": [point], "end": None, "kept": spoken | kept}
+    synthesis = {"kframes": 10.0, **rates, "alignment_score": quality, "mcd_db": 12 - quality}
+    return {"k": k, "params": {}, "seconds": 1.0, "points": [report], "end": None, "kept": synthesis | kept}
 
 
 def archive(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -27,7 +29,7 @@ def archive(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 def table(path: Path, *flags: str) -> dict[str, dict[str, list[float]]]:
     out = path.with_suffix(".json")
-    assert main(["--archive", str(path), "--json", str(out), *flags]) == 0
+    assert main(["--correlations", "--archive", str(path), "--json", str(out), *flags]) == 0
     return json.loads(out.read_text())
 
 
@@ -40,7 +42,7 @@ def test_where_everything_agrees_every_figure_ranks_perfectly(tmp_path: Path) ->
             assert high == pytest.approx(1)
 
 
-def test_a_figure_that_knows_nothing_of_the_voice_is_near_zero_and_its_interval_says_so(tmp_path: Path) -> None:
+def test_the_interval_of_a_figure_unrelated_to_the_voice_includes_zero(tmp_path: Path) -> None:
     draw = random.Random(3)
     lines = [trial(k / 40, k) for k in range(40)]
     for line in lines:
@@ -50,8 +52,8 @@ def test_a_figure_that_knows_nothing_of_the_voice_is_near_zero_and_its_interval_
     assert low <= rho <= high
 
 
-def test_a_low_loss_does_not_lift_a_broken_alignment_over_the_constraints(tmp_path: Path) -> None:
-    """The more broken, the lower the loss: loss alone ranks them upside down, loss under constraints does not."""
+def test_a_low_loss_does_not_make_up_for_a_missed_constraint(tmp_path: Path) -> None:
+    """The more broken, the lower the loss: loss alone reverses the order, loss under constraints does not."""
     lines = [trial(k / 40, k) for k in range(20)]
     for k, line in enumerate(lines):
         line["points"][0]["val_loss"] = k / 20
@@ -60,25 +62,25 @@ def test_a_low_loss_does_not_lift_a_broken_alignment_over_the_constraints(tmp_pa
     assert found["loss, alignment and gate as constraints"]["free alignment"][0] == pytest.approx(1)
 
 
-def test_trials_that_did_not_speak_are_left_out(tmp_path: Path) -> None:
+def test_trials_without_a_synthesis_are_left_out(tmp_path: Path) -> None:
     lines = [trial(k / 20, k) for k in range(20)]
     silent = {**trial(0.9, 20), "kept": None}
     assert figures(read(archive(tmp_path / "silent.jsonl", [silent]))[0]) is None
     both = table(archive(tmp_path / "b.jsonl", [*lines, silent]))
     assert both == table(archive(tmp_path / "a.jsonl", lines))
     stopping = [trial(k / 20, k, overrun_rate=0.0) for k in range(10)]
-    assert table(archive(tmp_path / "c.jsonl", [*lines, *stopping]), "--speaking")["loss"]["free failures"][0] == 0
-    with pytest.raises(ValueError, match="need 8 or more trials that spoke, got 0"):
+    assert table(archive(tmp_path / "c.jsonl", [*lines, *stopping]), "--stopping-only")["loss"]["free failures"][0] == 0
+    with pytest.raises(BadInput, match="need 8 or more trials whose synthesis was recorded, got 0"):
         correlations([])
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [("{}", "line 1: need points"), ("", "need at least one trial"), (None, "No such file"), ("[1", "need one JSON object")],
 )
-def test_bad_input_is_one_message(text: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_message(text: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.jsonl"
     if text is not None:
         path.write_text(text)
-    assert main(["--archive", str(path)]) == 2
-    assert words in capsys.readouterr().err
+    assert main(["--correlations", "--archive", str(path)]) == 2
+    assert message in capsys.readouterr().err

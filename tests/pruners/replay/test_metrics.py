@@ -1,18 +1,20 @@
-"""The figures of a replay: worked by hand, the same whoever computes them, and as uncertain as chance makes them."""
+"""The figures of a replay: calculated by hand, independent of the number of workers, with intervals as wide as chance."""
 
 import json
 import multiprocessing
 import signal
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from objective.runtime.endings import ending
 from pruners.replay.archive import Curve
 from pruners.replay.baselines import contenders
-from pruners.replay.metrics import Played, figures, judge, play
-from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, mixed, trial
+from pruners.replay.metrics import Played, evaluate, figures, play, play_all
+from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, kill_this_process, mixed, trial
 
 
 def played(curves: list[Curve], *rows: Sequence[tuple[float, str]]) -> Played:
@@ -20,7 +22,7 @@ def played(curves: list[Curve], *rows: Sequence[tuple[float, str]]) -> Played:
     return Played(spent, by)
 
 
-def test_figures_worked_by_hand(tmp_path: Path) -> None:
+def test_figures_calculated_by_hand(tmp_path: Path) -> None:
     """Five healthy trials of values 0.5 to 0.9, so that decile and quarter are the first and the first two; three sick ones,
     of which one is not finite after a third of its budget and one has the lowest loss of all."""
     healthy = [trial(0.5 + 0.1 * n) for n in range(5)]
@@ -52,13 +54,13 @@ def test_figures_worked_by_hand(tmp_path: Path) -> None:
         assert low <= high
 
 
-def test_where_no_healthy_trial_survives_the_regret_is_all_there_is_to_lose(tmp_path: Path) -> None:
+def test_where_no_healthy_trial_survives_the_regret_is_the_largest_possible(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, trial(0.5), trial(0.8), trial(0.1, BLURRED, MUTE))
     rows = played(curves, [(30.0, "peers"), (30.0, "peers"), (120.0, "")])
     assert figures(curves, rows, seed=0)["regret"] == pytest.approx(0.3)
 
 
-def test_a_figure_of_nobody_is_none(tmp_path: Path) -> None:
+def test_a_figure_about_no_trial_is_none(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, trial(0.5), trial(0.8))
     got = figures(curves, played(curves, [(120.0, "")] * 2), seed=0)
     assert (got["delay"], got["delay_interval"], got["sick_killed"]) == (None, None, None)
@@ -66,7 +68,7 @@ def test_a_figure_of_nobody_is_none(tmp_path: Path) -> None:
     json.dumps(got, allow_nan=False)
 
 
-def test_the_interval_is_as_wide_as_chance_makes_it(tmp_path: Path) -> None:
+def test_the_interval_is_as_wide_as_chance(tmp_path: Path) -> None:
     """One half of 64 trials stopped at the start: sampling 64 with replacement spreads the share by 0.5 / sqrt(64)."""
     curves = curves_of(tmp_path, *(trial(0.5) for _ in range(64)))
     row = [(0.0, "x") if n % 2 else (120.0, "") for n in range(64)]
@@ -75,27 +77,27 @@ def test_the_interval_is_as_wide_as_chance_makes_it(tmp_path: Path) -> None:
     assert high == pytest.approx(0.5 + 1.96 / 16, abs=0.03)
 
 
-def test_the_outcome_of_a_trial_is_found_whatever_its_place(tmp_path: Path) -> None:
-    """A rule of the trial itself gives the same row in every order; one of peers does not."""
+def test_the_outcome_of_a_trial_is_found_at_any_place_in_the_order(tmp_path: Path) -> None:
+    """A rule about the trial itself gives the same row in every order; a rule about peers does not."""
     curves = curves_of(tmp_path, *mixed())
-    known = contenders(curves, curves)
-    own = play(curves, known["threshold"], 0, range(6))
+    available = contenders(curves, curves)
+    own = play(curves, available["threshold"], 0, range(6))
     assert (own.spent == own.spent[0]).all()
     assert len(set(own.spent[0])) > 1
-    others = play(curves, known["asha-2"], 0, range(6))
+    others = play(curves, available["asha-2"], 0, range(6))
     assert not (others.spent == others.spent[0]).all()
 
 
-def test_the_seed_and_nothing_else_decides(tmp_path: Path) -> None:
+def test_figures_depend_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, *mixed())
     names = ["default", "asha-3", "random"]
-    assert judge(curves, curves, names, orders=7, seed=5) == judge(curves, curves, names, orders=7, seed=5, workers=2)
-    assert judge(curves, curves, names, orders=7, seed=5) != judge(curves, curves, names, orders=7, seed=6)
+    assert evaluate(curves, curves, names, orders=7, seed=5) == evaluate(curves, curves, names, orders=7, seed=5, workers=2)
+    assert evaluate(curves, curves, names, orders=7, seed=5) != evaluate(curves, curves, names, orders=7, seed=6)
 
 
 def test_none_saves_nothing_and_costs_nothing(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, *mixed())
-    got = judge(curves, curves, ["none"], orders=3)["none"]
+    got = evaluate(curves, curves, ["none"], orders=3)["none"]
     assert (got["frames_saved"], got["regret"], got["healthy_killed"]) == (0, 0, 0)
     assert got["by_rule"] == {"nonfinite": {"killed": 1.0, "frames_saved": 0.0}}
 
@@ -103,14 +105,25 @@ def test_none_saves_nothing_and_costs_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_in_the_middle_ends_the_workers(tmp_path: Path, workers: int) -> None:
     curves = curves_of(tmp_path, *mixed())
-    heard = []
+    done = []
 
     def interrupt(orders: int) -> None:
-        heard.append(orders)
+        done.append(orders)
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        judge(curves, curves, ["none"], orders=2_000, workers=workers, advance=interrupt)
-    assert len(heard) == 1
+        evaluate(curves, curves, ["none"], orders=2_000, workers=workers, advance=interrupt)
+    assert len(done) == 1
     assert not multiprocessing.active_children()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_killed_worker_ends_the_command_as_a_failure_of_the_machine(tmp_path: Path) -> None:
+    curves = curves_of(tmp_path, *mixed())
+    with pytest.raises(BrokenExecutor) as broken:
+        play_all(curves, {"killed": kill_this_process}, orders=7, seed=0, workers=2, advance=lambda orders: None)
+    code, sentence = ending(broken.value)
+    assert code == 1
+    assert sentence is not None
+    assert sentence.startswith("the machine failed: ")
+    assert not multiprocessing.active_children()

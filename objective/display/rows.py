@@ -1,0 +1,55 @@
+"""Parts that both consoles print, as rich renderables: the header of a study and the row of a finished trial."""
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from objective.display.formatting import FAILED, duration, end_sentence, number, one_line, verdict
+from objective.events.types import StudyStarted, TrialEnded
+
+STATUS_STYLE = {"STABLE": "green", "ATTENTION": "yellow", "CRITICAL": "bold red"}
+WIDE = 100  # columns from which a sentence is printed next to its numbers, not below them
+
+
+def study_header(event: StudyStarted) -> RenderableType:
+    """Return the study, where it is stored, and the notes on corpus and device."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("study", Text(event.name, style="bold"))
+    grid.add_row("storage", Text(event.storage))
+    grid.add_row("folder", Text(str(event.folder)))
+    grid.add_row("trials", Text(f"{event.finished} of {event.wanted} finished"))
+    for line, note in enumerate(event.notes):
+        grid.add_row("" if line else "notes", Text(one_line(note)))
+    return grid
+
+
+def trial_row(event: TrialEnded, ascii_only: bool) -> tuple[Text, Text]:
+    """Return a finished trial as its numbers (mark, number, value, verdict, duration) and its sentence."""
+    end = verdict(event.state, event.healthy)
+    numbers = Text.assemble(
+        (f"{end.ascii if ascii_only else end.mark} ", end.style),
+        (f"trial {event.number:<4}", "bold"),
+        f"{number(event.value):>9}  ",
+        (f"{end.word:<8}", end.style),
+        f"{duration(event.seconds):>11}",
+    )
+    sentence = Text(end_sentence(event), style=end.style if end is FAILED else "")
+    if event.is_best:
+        sentence.append(f"{', ' if sentence else ''}best so far", style="bold green")
+    return numbers, sentence
+
+
+def with_sentence(numbers: Text, sentence: Text, width: int) -> RenderableType:
+    """Put a sentence of any length next to its numbers on a wide terminal, below them on a narrow one; nothing is cut."""
+    if not sentence:
+        return numbers
+    if width < WIDE:
+        return Group(numbers, Padding(sentence, (0, 0, 0, 2)))
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(numbers, sentence)
+    return grid

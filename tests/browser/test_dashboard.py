@@ -25,7 +25,7 @@ from storage.studies import open_storage
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
 from tests.objective.dashboard.test_command import running as dashboard
-from tests.objective.test_study import ROOT, words
+from tests.objective.small_study import ROOT, words
 from tests.processes import free_port
 
 pytestmark = [

@@ -49,8 +49,9 @@ def tracking_uri(value: str | None, out: Path) -> str:
 def _open_mlflow(value: str | None, out: Path, study_id: int) -> str:
     uri = tracking_uri(value, out)
     if uri.startswith("http"):
-        return uri
-    return f"mlflow server --backend-store-uri {shlex.quote(uri)}, then open http://127.0.0.1:5000"
+        return f"{uri} (Model training)"  # MLflow 3 begins with the pages for language models
+    page = "#/experiments/1?workflowType=machine_learning"  # the first experiment that is made in a database has the number 1
+    return f"mlflow server --backend-store-uri {shlex.quote(uri)}, then open http://127.0.0.1:5000/{page}"
 
 
 def _open_tensorboard(value: bool, out: Path, study_id: int) -> str:

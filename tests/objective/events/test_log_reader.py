@@ -164,8 +164,8 @@ def test_a_folder_that_was_deleted_and_created_again_is_another_study(study: Jso
     assert live.identity != first
 
 
-def test_a_reader_from_the_start_and_a_later_one_find_the_same(watched_study: Path, tmp_path: Path) -> None:
-    folder = watched_study
+def test_a_reader_from_the_start_and_a_later_one_find_the_same(watched: Path, tmp_path: Path) -> None:
+    folder = watched
     live = StudyLog(tmp_path / folder.name)
     news = [live.look() for _ in growing(folder, tmp_path / folder.name)]
     later = StudyLog(folder)

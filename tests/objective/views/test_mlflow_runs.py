@@ -213,7 +213,9 @@ def test_one_at_a_time_which_says_how_to_open_it(study: Path, uri: str, capsys: 
     arguments = ["--study", study.name, "--out", str(study.parent), "--once", "--uri", uri]
     before = set(study.glob(".mlflow-*.lock"))
     assert main(arguments) == 0
-    assert f"mlflow server --backend-store-uri {uri}, then open http://127.0.0.1:5000" in capsys.readouterr().out
+    assert (
+        f"mlflow server --backend-store-uri {uri}, then open http://127.0.0.1:5000/#/experiments/1?" in capsys.readouterr().out
+    )
     (lock,) = set(study.glob(".mlflow-*.lock")) - before
     with lock.open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

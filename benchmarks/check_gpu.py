@@ -122,7 +122,7 @@ def speech(utterances: int) -> Speech:
         Example(tuple(random.integers(1, 40, n // 6).tolist()), random.standard_normal((n, 80)).astype(np.float32))
         for n in lengths
     ]
-    return Speech(examples, examples[:2], 40, mel_mean=0.0, mel_std=1.0)
+    return Speech(examples, examples[:2], tuple(map(str, range(40))), mel_mean=0.0, mel_std=1.0)
 
 
 def captured() -> float:

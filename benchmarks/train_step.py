@@ -122,7 +122,7 @@ class Ours:
     """Our trainer, given batches by hand."""
 
     def __init__(self, config: Config, examples: list[Example], device: torch.device) -> None:
-        speech = Speech(examples, examples[:1], SYMBOLS, mel_mean=-5.0, mel_std=2.0)
+        speech = Speech(examples, examples[:1], tuple(map(str, range(SYMBOLS))), mel_mean=-5.0, mel_std=2.0)
         self.trainer = Trainer(config, speech, 1e9, 1, device, seed=0)
         self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision(config, device)]
 

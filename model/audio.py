@@ -1,7 +1,7 @@
-"""Sound: wave <-> log-mel, equal to NVIDIA/tacotron2's, and sound files in and out. Pure functions of their arguments.
+"""Convert waves to log-mels and back, and read and write sound files. The log-mels equal NVIDIA/tacotron2's.
 
-Letters: S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands.
-librosa and soundfile are imported where they are used, so that cached mels can be read without them.
+S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands. librosa and soundfile are imported in the functions
+that use them, so that cached mels can be read without them.
 """
 
 from dataclasses import dataclass
@@ -13,34 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import Audio
-from model.files import whole
+from model.files import atomic_write
 
 Floats = NDArray[np.float32]
 
-FULL_SCALE = 0.999  # of [-1, 1]: from here on a sample counts as being at full scale
-BLOCK_FRAMES = 512  # analysed at once: about 8 MB, so that an hour of sound needs no more memory than a sentence
+FULL_SCALE = 0.999  # of [-1, 1]: a sample of this magnitude or more counts as being at full scale
+BLOCK_FRAMES = 512  # transformed in one piece: about 8 MB, so that an hour of sound needs no more memory than a sentence
 LOUDEST = 5.0  # natural log of a magnitude; full-scale speech reaches 2
-OPUS_HZ = 24_000  # the rate that Opus has and speech needs
+OPUS_HZ = 24_000  # a rate that Opus supports, and enough for speech
 MOMENTUM = 0.99  # of fast Griffin-Lim (Perraudin et al. 2013)
 
 
 class SoundError(ValueError):
-    """The file is missing, forbidden, cut short or no sound at all; the message says which."""
+    """A sound file is missing, forbidden, cut short or no sound at all; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The recording as it is in its file, before mixing down and resampling."""
+    """The properties of a recording in its file, before mixing down and resampling."""
 
     rate_hz: int
     channels: int
     peak: float  # largest magnitude, 1 = full scale
-    clipped: float  # share of samples that stand at full scale in runs of three or more
+    clipped: float  # share of samples at full scale, in runs of three or more
 
 
 @lru_cache(maxsize=8)
 def _filters(audio: Audio) -> NDArray[np.float64]:
-    """(M, F): librosa's mel filters, slaney scale and slaney norm."""
+    """Return librosa's mel filters (M, F), with slaney scale and slaney norm."""
     import librosa
 
     bank = librosa.filters.mel(
@@ -56,17 +56,17 @@ def _filters(audio: Audio) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def _window(audio: Audio) -> NDArray[np.float64]:
-    """(fft_samples,): a periodic Hann window, centred and zero-padded."""
+    """Return a periodic Hann window, centred and zero-padded to (fft_samples,)."""
     hann = np.hanning(audio.window_samples + 1)[:-1]
     left = (audio.fft_samples - audio.window_samples) // 2
     return np.pad(hann, (left, audio.fft_samples - audio.window_samples - left))
 
 
 def log_mel(wave: Floats, audio: Audio) -> Floats:
-    """(S,) in [-1, 1] -> (T, M): natural log of mel-weighted STFT magnitudes, clamped at `audio.floor`; T = audio.frames(S).
+    """Return the natural log of mel-weighted STFT magnitudes, clamped at `audio.floor`: (S,) in [-1, 1] -> (T, M).
 
-    Centred, reflect-padded STFT, in double precision: in single precision quiet bands beside loud ones are off by more than
-    1e-4. Raises ValueError for a wave that is empty, not one-dimensional or leaves [-1, 1].
+    T = audio.frames(S). The STFT is centred, reflect-padded and in double precision: in single precision, quiet bands next to
+    loud ones are off by more than 1e-4. Raises ValueError for a wave that is empty, not one-dimensional or leaves [-1, 1].
     """
     if wave.ndim != 1 or not wave.size:
         raise ValueError(f"need a wave of shape (samples,) with at least one sample, got shape {wave.shape}")
@@ -84,10 +84,11 @@ def log_mel(wave: Floats, audio: Audio) -> Floats:
 
 
 def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) -> Floats:
-    """(T, M) log-mel -> (S,) in [-1, 1] with S = hop_samples * (T - 1): fast Griffin-Lim from phases drawn from `seed`.
+    """Invert a log-mel by fast Griffin-Lim: (T, M) -> (S,) in [-1, 1] with S = hop_samples * (T - 1).
 
-    Magnitudes come from the mel filters' pseudo-inverse, cut at zero. Takes what an untrained network says, too: one frame
-    gives one hop, and what is louder than LOUDEST counts as LOUDEST. Raises ValueError for another shape.
+    Magnitudes come from the pseudo-inverse of the mel filters, cut at zero, and the first phases are drawn from `seed`. The
+    output of an untrained network is accepted, too: one frame gives one hop, and values above LOUDEST are clamped to it. Raises
+    ValueError for another shape.
     """
     import librosa
 
@@ -112,7 +113,7 @@ def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) 
 
 
 def read(path: Path) -> bytes:
-    """The file's bytes. Raises SoundError, so that a file that cannot be read is told from a disk that cannot be written."""
+    """Return the file's bytes. Raises SoundError, which tells an unreadable file from a disk that cannot be written."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -120,9 +121,9 @@ def read(path: Path) -> bytes:
 
 
 def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
-    """A file's bytes (WAV, FLAC, OGG, MP3, told by content) as a mono wave (S,) at `audio.rate_hz` in [-1, 1], and what it was.
+    """Decode a file's bytes into a mono wave (S,) at `audio.rate_hz` in [-1, 1], and return its original properties with it.
 
-    Raises SoundError.
+    WAV, FLAC, OGG and MP3 are recognised by their content. Raises SoundError.
     """
     samples, rate_hz = _samples(content)
     source = Source(rate_hz, samples.shape[1], float(np.abs(samples).max()), _clipped(samples))
@@ -135,32 +136,32 @@ def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
 
 
 def save(path: Path, wave: Floats, audio: Audio) -> None:
-    """Writes (S,) as 16-bit WAV, whole or not at all. What leaves [-1, 1] is clipped."""
+    """Write a wave (S,) as 16-bit WAV, atomically. Values outside [-1, 1] are clipped."""
     import soundfile
 
-    sound = BytesIO()  # libsndfile has no word for a full disk, the file system has
+    sound = BytesIO()  # libsndfile does not report a full disk, a plain write does
     soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(sound.getvalue())
 
 
 def save_opus(path: Path, wave: Floats, audio: Audio) -> None:
-    """Writes (S,) as Ogg Opus, whole or not at all: a tenth of a WAV's size, played by browsers and telephones."""
+    """Write a wave (S,) as Ogg Opus, atomically: a tenth of a WAV's size, played by browsers and telephones."""
     import librosa
     import soundfile
 
     resampled = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=OPUS_HZ, res_type="soxr_hq")
     sound = BytesIO()
     soundfile.write(sound, np.clip(resampled, -1, 1), OPUS_HZ, format="OGG", subtype="OPUS")
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(sound.getvalue())
 
 
 def _samples(content: bytes) -> tuple[Floats, int]:
-    """(S, channels) as in the file, and its rate in Hz."""
+    """Return the samples (S, channels) as they are in the file, and its rate in Hz."""
     import soundfile
 
-    promised = 8 + int.from_bytes(content[4:8], "little")  # a RIFF header's; a writer to a pipe leaves the largest numbers
+    promised = 8 + int.from_bytes(content[4:8], "little")  # by the RIFF header; a writer to a pipe leaves the largest number
     if content[:4] == b"RIFF" and len(content) < 0.99 * promised < 0x7FFF_0000:
         raise SoundError(f"cut short: its header promises {promised} bytes, it has {len(content)}")
     try:
@@ -181,6 +182,7 @@ def _samples(content: bytes) -> tuple[Floats, int]:
 
 
 def _clipped(samples: Floats) -> float:
+    """Return the share of samples at full scale that stand in runs of three or more."""
     full = np.abs(samples) >= FULL_SCALE
     runs = full[:-2] & full[1:-1] & full[2:]
     inside = np.zeros_like(full)

@@ -1,7 +1,7 @@
-"""Every knob of one training run, with its unit and its default. Frozen, closed, and free of torch.
+"""Define every setting of one training run, with its unit and its default. Frozen, closed, and free of torch.
 
 Four groups: `Audio` (wave -> mel), `Network` (sizes and dropouts), `Loss` (weights of the terms), `Training` (the optimiser).
-A search space names a knob by its dotted path, for example `loss.guided_weight`; nothing outside `Network`, `Loss` and
+A search space names a setting by its dotted path, for example `loss.guided_weight`; only settings of `Network`, `Loss` and
 `Training` can be searched. The defaults are NVIDIA's Tacotron 2 sizes (28,193,153 parameters with English text at r = 1).
 """
 
@@ -10,24 +10,27 @@ from typing import Any, ClassVar
 
 
 def _check(*rules: tuple[bool, str]) -> None:
+    """Raise ValueError with the messages of all broken (holds, message) rules."""
     broken = [message for holds, message in rules if not holds]
     if broken:
         raise ValueError("; ".join(broken))
 
 
 def _share(owner: object, *names: str) -> list[tuple[bool, str]]:
+    """Return the rules that the fields `names` are shares in [0, 1)."""
     values = ((name, getattr(owner, name)) for name in names)
     return [(0 <= value < 1, f"{name} is a share, need 0 <= {name} < 1, got {value}") for name, value in values]
 
 
 def _positive(owner: object, *names: str) -> list[tuple[bool, str]]:
+    """Return the rules that the fields `names` are positive."""
     values = ((name, getattr(owner, name)) for name in names)
     return [(value > 0, f"need {name} > 0, got {value}") for name, value in values]
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """How a wave becomes a log-mel. The defaults equal NVIDIA/tacotron2's (librosa mel, magnitude, natural log)."""
+    """The analysis of a wave into a log-mel. The defaults equal NVIDIA/tacotron2's (librosa mel, magnitude, natural log)."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -55,7 +58,7 @@ class Audio:
         )
 
     def frames(self, samples: int) -> int:
-        """Mel frames of a wave of `samples` samples: the STFT is centred, so one more than the whole hops."""
+        """Return the mel frames of a wave of `samples` samples: the STFT is centred, so one more than the complete hops."""
         return 1 + samples // self.hop_samples
 
 
@@ -79,26 +82,20 @@ class Network:
     postnet: int = 512
     postnet_convolutions: int = 5
     postnet_kernel: int = 5  # frames
-    standardise: bool = True  # mels in units of the corpus's mean and deviation; false: raw log-mels, as NVIDIA's code has them
+    standardise: bool = True  # mels in units of the corpus's mean and deviation; false: raw log-mels, as in NVIDIA's code
     encoder_dropout: float = 0.5
     prenet_dropout: float = 0.5  # on in training, validation and synthesis alike
     attention_dropout: float = 0.1  # on the attention LSTM's state
     decoder_dropout: float = 0.1  # on the decoder LSTM
-    decoder_dropout_mode: str = "outputs"  # outputs: on what comes out; state: on what it feeds itself, too, as NVIDIA's
+    decoder_dropout_mode: str = "outputs"  # outputs: on its outputs only; state: on its recurrent state, too, as NVIDIA does
     postnet_dropout: float = 0.5
     recurrence: str = "auto"  # how the attention loop is computed: reference | deferred | cuda; auto: cuda on a GPU with Triton
 
     def __post_init__(self) -> None:
         _check(
-            *_positive(
-                self,
-                *("reduction", "embedding", "encoder", "encoder_convolutions", "prenet", "attention_rnn", "decoder_rnn"),
-                *("attention", "location_filters", "postnet"),
-            ),
-            *_share(
-                self,
-                *("encoder_dropout", "prenet_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout"),
-            ),
+            *_positive(self, "reduction", "embedding", "encoder", "encoder_convolutions", "prenet", "attention_rnn"),
+            *_positive(self, "decoder_rnn", "attention", "location_filters", "postnet"),
+            *_share(self, "encoder_dropout", "prenet_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout"),
             (self.encoder % 2 == 0, f"encoder is shared by two directions, need an even number, got {self.encoder}"),
             (self.postnet_convolutions >= 2, f"need postnet_convolutions >= 2, got {self.postnet_convolutions}"),
             *(
@@ -122,16 +119,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Weights of the loss terms. None of them enters the score of a trial."""
+    """The weights of the loss terms. None of them enters the score of a trial."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     gate_weight: float = 1.0
-    gate_positive_weight: float = 5.0  # how much more the one stop step of an utterance counts than a go step
+    gate_positive_weight: float = 5.0  # weight of an utterance's one stop step, relative to every other step
     guided_weight: float = 1.0  # 0 switches guided attention off (arXiv:1710.08969, section 4)
-    guided_sigma: float = 0.4  # width of the free diagonal band, as a share of the utterance
+    guided_sigma: float = 0.4  # width of the unpenalised diagonal band, as a share of the utterance
     guided_until: float = 0.5  # validation alignment_score from which the guided weight starts to decay
-    guided_halflife_share: float = 0.25  # of the frame budget: the decay's half-life
+    guided_halflife_share: float = 0.25  # half-life of the decay, as a share of the frame budget
 
     def __post_init__(self) -> None:
         _check(
@@ -150,7 +147,7 @@ class Training:
     batch_frames: int = 0  # mel frames, padding counted: above 0, as many utterances as fit instead of batch_size
     learning_rate: float = 1e-3
     schedule: str = "constant"  # after the warm-up: constant | cosine (to 0 at the budget's end) | noam (1 / sqrt)
-    warmup_share: float = 0.02  # of the frame budget: linear from 0
+    warmup_share: float = 0.02  # share of the frame budget in which the rate rises linearly from 0
     weight_decay: float = 1e-6
     clip_norm: float = 1.0  # of the unscaled gradient, over all parameters
     adam_epsilon: float = 1e-6
@@ -179,7 +176,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One trial's configuration: what the trainer is given and what `config.yaml` beside its results holds."""
+    """One trial's configuration: the trainer's input, and the content of `config.yaml` next to the trial's results."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -191,8 +188,8 @@ class Config:
 
 SEARCHABLE = ("network", "loss", "training")
 
-# What a profile changes against the defaults above. `full` is NVIDIA's network; `demo` learns to align in a minute on two
-# CPU cores, which is what a first look, the tests and the recorded curves need.
+# The changes of each profile to the defaults above. `full` is NVIDIA's network; `demo` learns to align in a minute on two CPU
+# cores, as needed for a first look, the tests and the recorded curves.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {},
     "demo": {

@@ -1,8 +1,8 @@
-"""Whole updates as CUDA graphs, one for every padded shape: the host launches one graph instead of ten thousand kernels.
+"""Run complete updates as CUDA graphs, one for each padded shape: the host launches one graph instead of ten thousand kernels.
 
-A batch's longest utterance is rounded up to one of SHAPES lengths of the corpus. The first updates of a shape run as they are
-(kernels compile, libraries choose, Adam's moments come into being), the next one is recorded and from then on replayed. All
-shapes share one pool of memory, and replays follow one another on one stream, so none overwrites what another still needs.
+A batch's longest utterance is rounded up to one of SHAPES lengths of the corpus. The first updates of a shape run eagerly
+(kernels compile, libraries choose algorithms, Adam creates its moments); the next one is recorded, and replayed from then on.
+All shapes share one memory pool. Replays follow one another on one stream, so none overwrites data that another still needs.
 """
 
 from collections import Counter
@@ -15,25 +15,25 @@ from model.data.loading import Loader
 from model.tacotron2 import Outputs
 from model.train_step import Update
 
-SHAPES = 16  # rounding to them costs 3 % of LJSpeech's frames
+SHAPES = 16  # rounding up to them costs 3 % of LJSpeech's frames
 EAGER = 2  # updates of a shape before it is recorded
 
 
 class Shapes:
-    """The padded sizes that batches are rounded up to: quantiles of the utterances' frames, each with its most symbols."""
+    """The padded sizes of batches: quantiles of the utterances' frames, each with the most symbols below it."""
 
     def __init__(self, symbols: np.ndarray, frames: np.ndarray, count: int = SHAPES) -> None:
         self.frames = np.unique(np.ceil(np.quantile(frames, np.arange(1, count + 1) / count)).astype(int))
         self.symbols = np.array([symbols[frames <= edge].max() for edge in self.frames])
 
     def of(self, longest: int) -> tuple[int, int]:
-        """Symbols and frames that a batch with `longest` frames is padded to."""
+        """Return the symbols and frames to which a batch of at most `longest` frames is padded."""
         place = int(np.searchsorted(self.frames, longest))
         return int(self.symbols[place]), int(self.frames[place])
 
 
-class Captured:
-    """`Update` on batches of a corpus that is resident on a GPU."""
+class CapturedUpdate:
+    """Runs `Update` as CUDA graphs, on batches of a corpus that is resident on a GPU."""
 
     def __init__(self, update: Update, loader: Loader) -> None:
         assert loader.resident is not None
@@ -42,10 +42,10 @@ class Captured:
         self.stream = torch.cuda.Stream(update.device)  # type: ignore[no-untyped-call]
         self.pool = torch.cuda.graph_pool_handle()
         self.seen: Counter[tuple[int, int, int]] = Counter()
-        self.recorded: dict[tuple[int, int, int], _Recorded] = {}
+        self.recorded: dict[tuple[int, int, int], _RecordedUpdate] = {}
 
     def __call__(self, indices: list[int]) -> tuple[Tensor, list[Outputs]]:
-        """See `Update`; the outputs are overwritten by the next call."""
+        """Do what `Update` does with the batch of these utterances. The next call overwrites the outputs."""
         shape = (len(indices), *self.shapes.of(int(self.loader.frames[indices].max())))
         rows = torch.tensor(indices).pin_memory()
         self.stream.wait_stream(torch.cuda.current_stream())
@@ -53,34 +53,36 @@ class Captured:
             if shape not in self.recorded and self.seen[shape] < EAGER:
                 self.seen[shape] += 1
                 batch = self.resident.gather(rows.to(self.update.device, non_blocking=True), *shape[1:])
-                record, said = self.update([batch])
+                record, outputs = self.update([batch])
             else:
                 if shape not in self.recorded:
-                    self.recorded[shape] = _Recorded(self, shape)
-                record, said = self.recorded[shape](rows)
+                    self.recorded[shape] = _RecordedUpdate(self, shape)
+                record, outputs = self.recorded[shape](rows)
         torch.cuda.current_stream().wait_stream(self.stream)
-        return record, said
+        return record, outputs
 
 
-class _Recorded:
-    def __init__(self, owner: Captured, shape: tuple[int, int, int]) -> None:
+class _RecordedUpdate:
+    """The CUDA graph of an update with batches of one shape: (utterances, symbols, frames)."""
+
+    def __init__(self, owner: CapturedUpdate, shape: tuple[int, int, int]) -> None:
         self.rows = torch.zeros(shape[0], dtype=torch.int64, device=owner.update.device)
         self.graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(owner.update.device)
-        lacking: torch.OutOfMemoryError | None = None
+        out_of_memory: torch.OutOfMemoryError | None = None
         try:
             with torch.cuda.graph(self.graph, pool=owner.pool, stream=owner.stream):
                 try:
-                    self.record, self.said = owner.update([owner.resident.gather(self.rows, *shape[1:])])
+                    self.record, self.outputs = owner.update([owner.resident.gather(self.rows, *shape[1:])])
                 except torch.OutOfMemoryError as why:
-                    lacking = why.with_traceback(None)  # the end of the recording would say something else
+                    out_of_memory = why.with_traceback(None)  # the end of the recording raises another error
         except RuntimeError:
-            if lacking is None:
+            if out_of_memory is None:
                 raise
-        if lacking is not None:
-            raise lacking
+        if out_of_memory is not None:
+            raise out_of_memory
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, list[Outputs]]:
         self.rows.copy_(rows, non_blocking=True)
         self.graph.replay()
-        return self.record.clone(), self.said
+        return self.record.clone(), self.outputs

@@ -1,7 +1,7 @@
-"""The decoder one step at a time, as synthesis runs it: each step is fed with the last frame of the one before.
+"""Run the decoder one step at a time, as synthesis needs it: the input of each step is the last frame of the one before.
 
-One definition of a step for synthesis and for the law that hoisted equals step-wise. `Block` takes several steps in one go; on
-a GPU, where launching the small kernels of a step costs more than running them, they are one CUDA graph.
+Synthesis and the test that the training pass equals the step-wise one share this definition of a step. `Block` runs several
+steps at once: on a GPU, where launching the small kernels of a step costs more than running them, as one CUDA graph.
 """
 
 from collections.abc import Callable
@@ -11,125 +11,150 @@ import torch
 from torch import Tensor, nn
 
 from model.cpu.matmul import packed, product
-from model.layers import valid_mask
-from model.recurrence.reference import look, remember
-from model.tacotron2 import Tacotron2, ifog
+from model.layers import ifog, valid_mask
+from model.recurrence.reference import lstm_step
+from model.tacotron2 import Tacotron2
 
 
 @dataclass(frozen=True, slots=True)
-class Carry:
-    """What a step hands to the next one. Before the first, zeros."""
+class DecoderState:
+    """The state that a step passes to the next one."""
 
     hidden: Tensor  # (B, A) of the attention LSTM
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
     alignment: Tensor  # (B, N)
-    cumulative: Tensor  # (B, N) sum of the alignments so far
+    attention: tuple[Tensor, ...]  # the state of the kind of attention, besides the alignment
     decoder_hidden: Tensor  # (B, H)
     decoder_cell: Tensor  # (B, H)
-    frame: Tensor  # (B, M) standardised, the last one said
+    frame: Tensor  # (B, M) standardised, the last output frame
 
     def tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
+        values = (getattr(self, field.name) for field in fields(self))
+        return [tensor for value in values for tensor in (value if isinstance(value, tuple) else (value,))]
 
 
 class Decoder:
-    """The network on a batch of texts, ids (B, N) and lengths (B,); its weights are merged once, for all steps.
+    """The decoder for a batch of texts, ids (B, N) and lengths (B,). Weights are merged once, for all steps.
 
-    `window` lets the attention see no more than so many symbols on either side of its last step's maximum, each utterance
-    its own.
+    `window` limits the attention of each utterance to this many symbols on either side of its last step's maximum.
     """
 
     def __init__(self, network: Tacotron2, ids: Tensor, lengths: Tensor, window: int | None = None) -> None:
         if window is not None and window < 1:
-            raise ValueError(f"need a window of at least 1 symbol, or the attention cannot move, got {window}: None for none")
+            raise ValueError(f"need a window of at least 1 symbol, so that the attention can move, got {window}: None for none")
         self.network, self.window = network, window
         self.memory = network.encoder(ids, lengths)
         self.keys = network.attention.memory(self.memory)
         self.padding = ~valid_mask(lengths, ids.shape[1])
         self.positions = torch.arange(ids.shape[1], device=ids.device)
         self.weights = network.attention.weights()
-        self.attend, self.decode = (_Cell(rnn, len(ids)) for rnn in (network.attention.rnn, network.decoder_rnn))
+        self.attend, self.decode = (_LSTMStep(rnn, len(ids)) for rnn in (network.attention.rnn, network.decoder_rnn))
 
-    def start(self) -> Carry:
-        sizes, (batch, symbols, E) = self.network.network, self.memory.shape
-        A, H = sizes.attention_rnn, sizes.decoder_rnn
-        return Carry(*(self.memory.new_zeros(batch, n) for n in (A, A, E, symbols, symbols, H, H, self.network.bands)))
+    def start(self) -> DecoderState:
+        """Return the state before the first step: zeros."""
+        batch, symbols, features = self.memory.shape
+        sizes = self.network.network
 
-    def step(self, carry: Carry, masks: Tensor | None = None) -> tuple[Carry, Tensor, Tensor]:
-        """What to carry on, r standardised frames (B, r, M), gate logits (B,). `masks` (2, P) are the prenet's dropout."""
+        def zeros(size: int) -> Tensor:
+            made: Tensor = self.memory.new_zeros(batch, size)
+            return made
+
+        return DecoderState(
+            hidden=zeros(sizes.attention_rnn),
+            cell=zeros(sizes.attention_rnn),
+            context=zeros(features),
+            alignment=zeros(symbols),
+            attention=self.weights.initial_state(self.memory),
+            decoder_hidden=zeros(sizes.decoder_rnn),
+            decoder_cell=zeros(sizes.decoder_rnn),
+            frame=zeros(self.network.bands),
+        )
+
+    def step(self, state: DecoderState, masks: Tensor | None = None) -> tuple[DecoderState, Tensor, Tensor]:
+        """Return the next state, standardised frames (B, r, M), gate logits (B,). `masks` (2, P) are the prenet's dropout."""
         net = self.network
-        hidden, cell = self.attend([net.prenet(carry.frame, masks), carry.context, carry.hidden], carry.cell)
-        looked = torch.stack([carry.alignment, carry.cumulative], 1)  # (B, 2, N)
-        alignment, context = look(hidden, looked, self.memory, self.keys, self._unseen(carry.alignment), self.weights)
-        decoder_hidden, decoder_cell = self.decode([hidden, context, carry.decoder_hidden], carry.decoder_cell)
-        seen = torch.cat([decoder_hidden, context], 1)
-        frames = net.projection(seen).view(len(seen), net.network.reduction, net.bands)
-        cumulative = carry.cumulative + alignment
-        new = Carry(hidden, cell, context, alignment, cumulative, decoder_hidden, decoder_cell, frames[:, -1])
-        return new, frames, net.gate(seen)[:, 0]
+        hidden, cell = self.attend([net.prenet(state.frame, masks), state.context, state.hidden], state.cell)
+        masked = self._masked(state.alignment)
+        alignment, context, attention = self.weights.step(
+            hidden, state.alignment, state.attention, self.memory, self.keys, masked
+        )
+        decoder_hidden, decoder_cell = self.decode([hidden, context, state.decoder_hidden], state.decoder_cell)
+        features = torch.cat([decoder_hidden, context], 1)
+        frames = net.projection(features).view(len(features), net.network.reduction, net.bands)
+        new = DecoderState(
+            hidden=hidden,
+            cell=cell,
+            context=context,
+            alignment=alignment,
+            attention=attention,
+            decoder_hidden=decoder_hidden,
+            decoder_cell=decoder_cell,
+            frame=frames[:, -1],
+        )
+        return new, frames, net.gate(features)[:, 0]
 
-    def _unseen(self, alignment: Tensor) -> Tensor:
-        """(B, N) bool, True on symbols that the attention must not see after `alignment` (B, N): padding, and out of window."""
+    def _masked(self, alignment: Tensor) -> Tensor:
+        """Return (B, N) bool, True on padding and on symbols outside the window around the maximum of `alignment` (B, N)."""
         if self.window is None:
             return self.padding
-        centre = alignment.argmax(1, keepdim=True)  # of zeros: the first symbol
+        centre = alignment.argmax(1, keepdim=True)  # before the first step, where it is zero: the first symbol
         return self.padding | ((self.positions - centre).abs() > self.window)
 
 
-class _Cell:
-    """One step of an LSTM as one product, for batches of `rows`."""
+class _LSTMStep:
+    """One step of an LSTM as one matrix product, for batches of `rows`."""
 
     def __init__(self, rnn: nn.LSTM | nn.LSTMCell, rows: int) -> None:
         weight_ih, weight_hh, bias_ih, bias_hh = rnn.parameters()
         self.weight, self.bias = packed(ifog(torch.cat([weight_ih, weight_hh], 1)), rows), ifog(bias_ih + bias_hh)
 
     def __call__(self, parts: list[Tensor], cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (B, .) with the hidden state (B, H) as the last of them, cell (B, H) -> hidden, cell."""
-        return remember(product(torch.cat(parts, 1), self.weight) + self.bias, cell)
+        """Return the next hidden state and cell. The last of the inputs (B, .) is the hidden state (B, H); cell (B, H)."""
+        return lstm_step(product(torch.cat(parts, 1), self.weight) + self.bias, cell)
 
 
 class Block:
-    """`steps` steps of a decoder in one go, and at the next call the steps after them.
+    """`steps` steps of a decoder at once; the next call continues after them.
 
-    All that goes from call to call stands in tensors that keep their place, and nothing between asks the host: so a GPU can
-    record the work once and replay it.
+    All state between calls lives in tensors that keep their address, and nothing waits for the device, so that a GPU can record
+    the work once and replay it.
     """
 
     def __init__(self, decoder: Decoder, steps: int) -> None:
         self.decoder = decoder
-        self.carry = decoder.start()
+        self.state = decoder.start()
         self.masks = decoder.memory.new_ones(steps, 2, decoder.network.network.prenet)
-        self.said: list[Tensor] = []
+        self.outputs: list[Tensor] = []
         self.advance: Callable[[], None] = self._recorded() if decoder.memory.is_cuda else self._advance
 
     def __call__(self, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The prenet's masks (k, 2, P) -> standardised frames (B, k, r, M), gate logits (B, k), alignments (B, k, N)."""
+        """Return standardised frames (B, k, r, M), gate logits (B, k), alignments (B, k, N) for prenet masks (k, 2, P)."""
         self.masks.copy_(masks)
         self.advance()
-        frames, gates, alignments = (said.clone() for said in self.said)
+        frames, gates, alignments = (output.clone() for output in self.outputs)
         return frames, gates, alignments
 
     def _advance(self) -> None:
-        carry, said = self.carry, []
+        state, steps = self.state, []
         for masks in self.masks:
-            carry, frames, gate = self.decoder.step(carry, masks)
-            said.append((frames, gate, carry.alignment))
-        self.said = [torch.stack(values, 1) for values in zip(*said, strict=True)]
-        for kept, new in zip(self.carry.tensors(), carry.tensors(), strict=True):
+            state, frames, gate = self.decoder.step(state, masks)
+            steps.append((frames, gate, state.alignment))
+        self.outputs = [torch.stack(values, 1) for values in zip(*steps, strict=True)]
+        for kept, new in zip(self.state.tensors(), state.tensors(), strict=True):
             kept.copy_(new)
 
     def _recorded(self) -> Callable[[], None]:
-        """`_advance` as a CUDA graph. The first run, which is no part of it, lets the libraries set themselves up."""
+        """Record `_advance` as a CUDA graph. An eager run before it lets the libraries initialise themselves."""
         with torch.cuda.device(self.decoder.memory.device):
-            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 self._advance()
-            torch.cuda.current_stream().wait_stream(aside)
+            torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._advance()
-        for kept in self.carry.tensors():
+        for kept in self.state.tensors():
             kept.zero_()
         return graph.replay

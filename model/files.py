@@ -1,4 +1,4 @@
-"""Files that exist whole or not at all."""
+"""Write files that a reader sees complete or not at all."""
 
 import os
 import time
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LINGER_S = 3600.0  # for so long after its last write an unfinished file may still be somebody's
+STALE_AFTER_S = 3600.0  # an unfinished file younger than this may still have a living writer
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it becomes `path` when the block ends, and vanishes if the block raises.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path` to write to, and rename it to `path` when the block ends.
 
-    The name is unique, so several processes may write the same file at once: the last one wins, and a reader sees one of them.
+    A reader sees the old file or the complete new one, never a part of it. If the block raises, the temporary file is deleted
+    and `path` stays as it was. The temporary name is unique, so several processes may write the same file at once: the last one
+    to finish wins. Raises OSError where the rename fails.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -24,9 +26,9 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove from `folder` and those in it what processes that were killed had begun to write."""
+def remove_stale_parts(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in `folder` and below, once they are STALE_AFTER_S old."""
     for part in folder.rglob(".*.part"):
-        with suppress(FileNotFoundError):  # somebody else sweeps, too
-            if part.stat().st_mtime < time.time() - LINGER_S:
+        with suppress(FileNotFoundError):  # another process may be removing it, too
+            if part.stat().st_mtime < time.time() - STALE_AFTER_S:
                 part.unlink()

@@ -1,31 +1,34 @@
-"""Is it aligning, does it stop, are its gradients sane: masked measurements, one vectorised pass on the training device.
+"""Measure alignment, stop token (gate) and gradients, in one vectorised pass on the training device.
 
-B batch, T decoder steps, N symbols. Everything is measured per utterance inside its true lengths, then averaged by the caller.
-Why these and not the usual ones: the mean of A[i, i] gives 0.01 for perfect, uniform and stuck attention alike; the mean row
-maximum gives 0.96 for a horizontal line; plain gate accuracy gives 0.997 for a model that never stops.
+B batch, T decoder steps, N symbols. Each utterance is measured inside its true lengths; the caller averages. The usual metrics
+are not used because they miss faults: the mean of A[i, i] is 0.01 for perfect, uniform and stuck attention; the mean of the row
+maxima is 0.96 for a horizontal line; the plain accuracy of the gate is 0.997 for a model that never stops.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
 from model.layers import valid_mask
-from model.report import Gradients, Losses
+from model.report import Gradients, Health, Losses
+from model.tacotron2 import Outputs
 
 BAND = 0.1  # half-width of the diagonal, as a share of the utterance
 STEPS_PER_SYMBOL_SHARE = 0.112  # of the mean steps per symbol: 0.7 of a step where a symbol lasts 6.25 steps
 STOP_TOLERANCE = 5  # decoder steps
 TERMS = ("mel_before", "mel_after", "gate", "guided")
-# Of one update, in this order; the norm is unscaled and before clipping, the scale that of the loss, 1 where there is none.
+# The numbers of an update's record. The norm is the unscaled gradient's, before clipping; the scale is the loss's, else 1.
 RECORD = (*TERMS, "norm", "loss", "scale")
 
 
 def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: Tensor) -> dict[str, Tensor]:
-    """attention (B, T, N), lengths (B,) integers -> dict of (B,) tensors.
+    """Measure attention (B, T, N) with lengths (B,), integers. Return tensors (B,) by name.
 
     diagonality  share of the attention within BAND of the diagonal (chance: 0.19)
     focus        mean over steps of the row's maximum (FastSpeech's focus rate)
-    coverage     share of symbols that get enough attention in all: 0.7 steps, or less where there are few steps a symbol
-    backtrack    how far the argmax moves back in all, in lengths of the text
+    coverage     share of symbols that get enough attention in total: 0.7 steps, or less where there are few steps a symbol
+    backtrack    total distance that the argmax moves back, in lengths of the text
     order        Pearson correlation of time and the attention's centroid, not below 0; 0 where it is undefined
     alignment_score  focus * coverage * order * max(0, 1 - backtrack), in [0, 1]
     """
@@ -55,8 +58,8 @@ def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: T
     x = (t - (T_ - 1) / 2) * steps
     y = (centroid - (centroid * steps).sum(1, keepdim=True) / T_) * steps
     spread = (x.square().sum(1) * y.square().sum(1)).sqrt()
-    still = y.square().sum(1) / T_[:, 0] < 1e-6  # the centroid moves by less than a thousandth of a symbol
-    order = torch.where(still | (spread == 0), 0.0, (x * y).sum(1) / spread.clamp(min=1e-12)).clamp(0, 1)
+    constant = y.square().sum(1) / T_[:, 0] < 1e-6  # the centroid moves by less than a thousandth of a symbol
+    order = torch.where(constant | (spread == 0), 0.0, (x * y).sum(1) / spread.clamp(min=1e-12)).clamp(0, 1)
 
     score = focus * coverage * order * (1 - backtrack).clamp(min=0)
     return {
@@ -70,12 +73,12 @@ def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: T
 
 
 def measure_gate(logits: Tensor, step_lengths: Tensor) -> dict[str, Tensor]:
-    """logits (B, T), lengths (B,) -> dict of (B,) tensors; a NaN says that there is nothing to measure.
+    """Measure the stop token's logits (B, T) with lengths (B,). Return tensors (B,) by name; NaN stands for no measurement.
 
     gate_accuracy   mean of the recall on the steps before the end and on the end step (a single step has the end only)
-    stop_predicted  1 where some step says stop, at a probability of 0.5
-    stop_hit        1 where the first of them is within STOP_TOLERANCE steps of the true one
-    stop_error      its distance in steps; NaN where none says stop
+    stop_predicted  1 if a stop is predicted at any step, with a probability above 0.5
+    stop_hit        1 if the first predicted stop is within STOP_TOLERANCE steps of the true one
+    stop_error      distance of the first predicted stop from the true one, in steps; NaN without a predicted stop
     """
     logits = logits.detach().float()
     T = logits.shape[1]
@@ -97,22 +100,51 @@ def measure_gate(logits: Tensor, step_lengths: Tensor) -> dict[str, Tensor]:
 
 
 def stop_f1(hit: Tensor, predicted: Tensor) -> float:
-    """F1 of the first predicted stops of all utterances (each has one true stop): (B,) of 0 and 1 -> [0, 1]."""
+    """Return the F1 score of the first predicted stops of all utterances, each of which has one true stop: (B,) of 0 and 1."""
     return float(2 * hit.sum() / (predicted.sum() + len(hit)))
 
 
-class Window:
-    """What the updates since the last report left: one record each (model/train_step.py), on the device until it is read."""
+def measure(outputs: Outputs) -> dict[str, Tensor]:
+    """Measure each utterance's alignment and gate: tensors (B,) by name."""
+    steps = outputs.step_lengths
+    return measure_alignment(outputs.alignment, steps, outputs.symbol_lengths) | measure_gate(outputs.gate, steps)
+
+
+def average(measured: list[dict[str, Tensor]], reduction: int) -> Health:
+    """Average the measurements over all utterances; None where nothing could be measured."""
+    joined = {name: torch.cat([part[name] for part in measured]).double() for name in measured[0]}
+    mean = {name: finite_or_none(float(values.nanmean())) for name, values in joined.items()}
+    error = mean["stop_error"]
+    return Health(
+        diagonality=mean["diagonality"],
+        focus=mean["focus"],
+        coverage=mean["coverage"],
+        backtrack=mean["backtrack"],
+        order=mean["order"],
+        alignment_score=mean["alignment_score"],
+        gate_accuracy=mean["gate_accuracy"],
+        stop_f1=stop_f1(joined["stop_hit"], joined["stop_predicted"]),
+        stop_error=None if error is None else error * reduction,
+    )
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a finite value, else None."""
+    return float(value) if math.isfinite(value) else None
+
+
+class ReportWindow:
+    """The updates since the last report: a record each (model/train_step.py), on the device until the window is closed."""
 
     def __init__(self, clip_norm: float) -> None:
         self.clip_norm = clip_norm
         self.records: list[Tensor] = []  # (7,) each, in the order of RECORD
-        self.running = 0  # length of the run of skipped steps that the last window ended with
+        self.running = 0  # consecutive skipped steps at the end of the last window
 
     def close(self) -> tuple[Gradients, Losses]:
-        """Measure, and begin anew. A run of skipped steps goes on into the next window.
+        """Summarise the records and start the next window. A run of skipped steps continues into it.
 
-        Steps that a loss scaler skips while it settles are no fault of the network's: they are not counted.
+        Steps that a loss scaler skips while it adapts are no fault of the network: they are not counted.
         """
         if not self.records:
             return Gradients(None, None, 0, self.running, None), Losses(None, None, None, None)
@@ -122,8 +154,8 @@ class Window:
         finite = norms.isfinite() & losses.isfinite()
         skipped = ~finite & ((scales <= 1) | ~losses.isfinite())
         streak, culprit = self.running, None
-        for fine, fault, record in zip(finite.tolist(), skipped.tolist(), terms, strict=True):
-            self.running = 0 if fine else self.running + fault
+        for ok, fault, record in zip(finite.tolist(), skipped.tolist(), terms, strict=True):
+            self.running = 0 if ok else self.running + fault
             streak = max(streak, self.running)
             if fault and culprit is None:
                 broken = [name for name, value in zip(TERMS, record.isfinite().tolist(), strict=True) if not value]

@@ -1,4 +1,4 @@
-"""Building blocks that do not see padding: masks, batch norm over valid positions, a convolution block, a bidirectional LSTM.
+"""Building blocks that ignore padding: masks, batch norm over valid positions, a convolution block, a bidirectional LSTM.
 
 B batch, L positions (symbols or frames), C channels. Padding is at the end; a mask is (B, L), True on valid positions.
 """
@@ -14,38 +14,38 @@ from torch.autograd.function import once_differentiable
 from model.cpu.dropout import dropout
 from model.cpu.matmul import Linear
 
-# The LSTM weights that are rounded anew for each update are not one block of memory, of which cuDNN would warn each time.
+# The LSTM weights that each update rounds to half precision are not one block of memory, and cuDNN would warn each time.
 warnings.filterwarnings("ignore", message="RNN module weights are not part")
-MOMENTUM = 0.1  # of the running statistics
+MOMENTUM = 0.1  # weight of a batch in the running statistics
 Activation = Literal["linear", "sigmoid", "tanh", "relu"]
 
 
 def valid_mask(lengths: Tensor, size: int | None = None) -> Tensor:
-    """(B,) lengths -> (B, L) bool, True where a position is inside its sequence. L is the longest length unless given."""
+    """Return (B, L) bool for lengths (B,), True where a position is inside its sequence. L is the longest length by default."""
     size = int(lengths.max()) if size is None else size
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose statistics count valid positions only, so that padding leaks into no other utterance."""
+    """Batch norm whose statistics count valid positions only, so that padding affects no other utterance."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """x (B, C, L), mask (B, 1, L) of 0 and 1 in x's type -> (B, C, L), arbitrary on padding."""
+        """Normalise x (B, C, L) with mask (B, 1, L) of 0 and 1 in x's type; values on padding are arbitrary."""
         assert self.running_mean is not None
         assert self.running_var is not None
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        y, mean, variance, count = _Standardised.apply(x, mask, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        y, mean, variance, count = _MaskedNorm.apply(x, mask, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         unbiased = variance * (count / (count - 1).clamp(min=1))
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
             running.lerp_(new.to(running), MOMENTUM)
         return y  # type: ignore[no-any-return]
 
 
-class _Standardised(torch.autograd.Function):
-    """Batch norm over valid positions, with a way back in half as many passes over the memory as autograd's.
+class _MaskedNorm(torch.autograd.Function):
+    """Batch norm over valid positions, with a backward pass in half as many passes over the memory as autograd's.
 
-    Statistics and what is computed from them are in single precision (double for double), whatever the type of x.
+    Statistics and everything computed from them are in single precision (double for double), whatever the type of x.
     """
 
     @staticmethod
@@ -71,7 +71,7 @@ class _Standardised(torch.autograd.Function):
         d_y, kind = gradients[0], inverse.dtype
         d_bias = d_y.sum((0, 2), dtype=kind)
         d_scale = (d_y * centred).sum((0, 2), dtype=kind)
-        # Every valid position has its share in mean and variance.
+        # Every valid position contributes to mean and variance.
         tilt, lift = -d_scale * inverse.square() / count, -d_bias / count
         d_x = torch.addcmul(lift.to(d_y.dtype)[:, None], centred, tilt.to(d_y.dtype)[:, None])
         d_x = d_x.mul_(mask).add_(d_y).mul_((inverse * weight).to(d_y.dtype)[:, None])
@@ -79,7 +79,7 @@ class _Standardised(torch.autograd.Function):
 
 
 class ConvolutionBlock(nn.Module):
-    """Convolution, batch norm, activation, dropout. Sees zeros beyond each sequence's end, and leaves zeros there."""
+    """Convolution, batch norm, activation, dropout. Expects zeros beyond the end of each sequence, and leaves zeros there."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, activation: Activation, dropout: float) -> None:
         super().__init__()
@@ -90,9 +90,9 @@ class ConvolutionBlock(nn.Module):
         nn.init.xavier_uniform_(self.convolution.weight, nn.init.calculate_gain(activation))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, inputs, L) with zeros on padding, mask (B, 1, L) of 0 and 1 -> (B, outputs, L), likewise."""
+        """Turn x (B, inputs, L) into (B, outputs, L), both with zeros on padding; mask (B, 1, L) is of 0 and 1."""
         x = self.convolution(x)
-        mask = mask.to(x.dtype)  # which autocast chooses: a wider mask would widen everything after it
+        mask = mask.to(x.dtype)  # autocast chose the type of x: a wider mask would widen everything after it
         x = self.norm(x, mask)
         if self.activation != "linear":
             x = F.relu(x) if self.activation == "relu" else torch.tanh(x)
@@ -100,9 +100,9 @@ class ConvolutionBlock(nn.Module):
 
 
 def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
-    """The library's LSTM, x (T, B, inputs) or batch first as it was made -> its outputs, in the type of x.
+    """Run the library's LSTM on x (T, B, inputs), or batch first if it was built so; return its outputs in the type of x.
 
-    Left to itself, autocast runs cuDNN's in fp16 whatever half precision was asked for.
+    Autocast would run cuDNN's LSTM in fp16 whichever half precision was requested.
     """
     if x.device.type == "cpu" or x.dtype != torch.bfloat16:
         outputs: Tensor = rnn(x)[0]
@@ -115,7 +115,7 @@ def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
 
 
 class BidirectionalLSTM(nn.Module):
-    """Two causal LSTMs, the second over each sequence turned round within its own length: no packing, no padding seen."""
+    """Two causal LSTMs, the second over each sequence reversed within its own length: no packing, and padding has no effect."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -123,17 +123,23 @@ class BidirectionalLSTM(nn.Module):
         self.backwards = nn.LSTM(inputs, outputs // 2, batch_first=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """x (B, L, inputs), lengths (B,) -> (B, L, outputs) with zeros on padding."""
+        """Turn x (B, L, inputs) with lengths (B,) into (B, L, outputs), with zeros on padding."""
         position = torch.arange(x.shape[1], device=x.device)[None, :]
         inside = position < lengths[:, None]  # (B, L)
-        turned = torch.where(inside, lengths[:, None] - 1 - position, position)[:, :, None]  # its own inverse
-        there = run_lstm(self.forwards, x)
-        back = run_lstm(self.backwards, x.gather(1, turned.expand_as(x)))
-        return torch.cat([there, back.gather(1, turned.expand_as(back))], -1) * inside[:, :, None]
+        reversed_ = torch.where(inside, lengths[:, None] - 1 - position, position)[:, :, None]  # its own inverse
+        forward = run_lstm(self.forwards, x)
+        backward = run_lstm(self.backwards, x.gather(1, reversed_.expand_as(x)))
+        return torch.cat([forward, backward.gather(1, reversed_.expand_as(backward))], -1) * inside[:, :, None]
 
 
 def linear(inputs: int, outputs: int, gain: Activation = "linear", bias: bool = True) -> nn.Linear:
-    """A linear layer with Xavier-uniform weights, scaled for the activation `gain` that follows it."""
+    """Return a linear layer with Xavier-uniform weights, scaled for the activation `gain` that follows it."""
     layer = Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain(gain))
     return layer
+
+
+def ifog(gates: Tensor) -> Tensor:
+    """Reorder rows from PyTorch's order of gates (input, forget, cell, output) to input, forget, output, cell."""
+    enter, forget, new, leave = gates.chunk(4)
+    return torch.cat([enter, forget, leave, new])

@@ -1,6 +1,6 @@
-"""Checkpoints of NVIDIA/tacotron2, and of those that kept its graph (DeepLearningExamples with NGC, torchaudio).
+"""Read and write checkpoints of NVIDIA/tacotron2 and its relatives with the same graph (DeepLearningExamples, torchaudio).
 
-At r = 1 and on raw log-mels their network is ours under other names. Nothing that a file holds is run.
+At r = 1 and on raw log-mels their network is ours under other names. No code in a file is ever run.
 """
 
 import pickle
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from model.config import Network
-from model.files import whole
+from model.files import atomic_write
 from model.tacotron2 import Tacotron2
 
-# Ours, NVIDIA's. # is a number, * the name of a parameter or of a statistic. torchaudio leaves out `linear_layer` and `conv`.
+# (our name, NVIDIA's): # is a number, * the name of a parameter or of a statistic. torchaudio omits `linear_layer` and `conv`.
 NAMES = (
     ("encoder.embedding.*", "embedding.*"),
     ("encoder.convolutions.#.convolution.*", "encoder.convolutions.#.0.conv.*"),
@@ -39,19 +39,26 @@ NAMES = (
     ("postnet.convolutions.#.norm.*", "postnet.convolutions.#.1.*"),
 )
 NAMES_SHOWN = 3  # names in an error
-# What torch's reader raises on damaged files and on files of other kinds: a fuzzer met each of these.
+# The exceptions of torch's reader on damaged files and on files of other kinds: a fuzzer met each of these.
 UNREADABLE = (
-    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, LookupError, ValueError, TypeError, AssertionError),
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AssertionError,
 )
 
 
 def load(source: Path | Mapping[str, Any]) -> Tacotron2:
-    """The network of a checkpoint: a file, or what was read from one, with or without a container and `module.` prefixes.
+    """Build the network of a checkpoint: a file, or its content, with or without a container and `module.` prefixes.
 
-    Its sizes are those of the shapes, r is 1, and its mels are raw log-mels. ValueError for anything else.
+    The sizes follow from the shapes, r is 1, and the mels are raw log-mels. Raises ValueError for anything else.
     """
     where = f"{source}: " if isinstance(source, Path) else ""
-    weights, foreign = renamed(opened(source) if isinstance(source, Path) else source)
+    weights, foreign = to_our_names(read_checkpoint(source) if isinstance(source, Path) else source)
     if not weights:
         raise ValueError(f"{where}need the weights of NVIDIA's Tacotron 2, got {_listed(foreign)}: choose another checkpoint")
     try:
@@ -69,10 +76,10 @@ def load(source: Path | Mapping[str, Any]) -> Tacotron2:
 
 
 def save(network: Tacotron2, path: Path) -> Path:
-    """Write what NVIDIA's code loads, {"iteration": 0, "state_dict": ...}. A reader sees the old file or the new one.
+    """Write a checkpoint for NVIDIA's code, {"iteration": 0, "state_dict": ...}. A reader sees the old file or the new one.
 
-    Dropouts are no weights: NVIDIA's prenet drops half of its features, whatever `network` was trained with. ValueError where
-    NVIDIA's code would not compute what `network` does.
+    Dropout is not stored: NVIDIA's prenet drops half of its features, whatever `network` was trained with. Raises ValueError
+    where NVIDIA's code would not compute the same as `network`.
     """
     config, units = network.network, (float(network.mel_mean), float(network.mel_std))
     rules = (
@@ -83,16 +90,16 @@ def save(network: Tacotron2, path: Path) -> Path:
     broken = [rule for holds, rule in rules if not holds]
     if broken:
         raise ValueError(f"NVIDIA's code needs {'; '.join(broken)}: train a network with such settings")
-    weights = {theirs: value.detach().cpu() for name, value in network.state_dict().items() if (theirs := named(name))}
-    content = BytesIO()  # of a full disk torch's writer says "unexpected pos", a plain write what it is
+    weights = {theirs: value.detach().cpu() for name, value in network.state_dict().items() if (theirs := nvidia_name(name))}
+    content = BytesIO()  # on a full disk torch's writer fails with "unexpected pos", a plain write with the real reason
     torch.save({"iteration": 0, "state_dict": weights}, content)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(content.getbuffer())
     return path
 
 
-def opened(path: Path) -> Mapping[str, Any]:
-    """What a checkpoint holds, on the CPU. ValueError for a file that is none, OSError for one that cannot be read."""
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Read a checkpoint onto the CPU. Raises ValueError for a file that is none, OSError for one that cannot be read."""
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as why:
@@ -102,8 +109,8 @@ def opened(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def renamed(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Of a checkpoint of NVIDIA's the tensors by our names, and by its own names what has none."""
+def to_our_names(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of one of NVIDIA's checkpoints by our names, and everything without such a name by its own."""
     inside = checkpoint.get("state_dict", checkpoint)
     weights, foreign = {}, {}
     table = [(_plain(theirs), ours) for ours, theirs in NAMES]
@@ -116,18 +123,18 @@ def renamed(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str,
     return weights, foreign
 
 
-def named(ours: str) -> str | None:
-    """NVIDIA's name of one of our tensors; None for our units of the mels, of which NVIDIA's code knows nothing."""
+def nvidia_name(ours: str) -> str | None:
+    """Return NVIDIA's name of one of our tensors; None for our units of the mels, which NVIDIA's code does not have."""
     return _translated(ours, NAMES)
 
 
 def sizes(weights: Mapping[str, Tensor]) -> tuple[Network, int, int]:
-    """Of weights by our names at r = 1: the network, the size of its alphabet, its mel bands. ValueError for others."""
+    """Return the network, the number of symbols and the mel bands of weights by our names at r = 1. ValueError for others."""
 
     def size(name: str, dimension: int) -> int:
         shape = weights[name].shape if name in weights else ()
         if dimension >= len(shape):
-            raise ValueError(f"got none with {named(name)} of {dimension + 1} dimensions or more")
+            raise ValueError(f"got none with {nvidia_name(name)} of {dimension + 1} dimensions or more")
         return shape[dimension]
 
     def layers(of: str) -> int:
@@ -153,19 +160,19 @@ def sizes(weights: Mapping[str, Tensor]) -> tuple[Network, int, int]:
 
 
 def _check(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], foreign: Iterable[str]) -> None:
-    """ValueError, by NVIDIA's names, for what `weights` lack, have besides, or have in other shapes."""
+    """Raise ValueError, with NVIDIA's names, for tensors that `weights` lack, have in addition, or have in other shapes."""
     missing = [name for name in expected if name not in weights]
     more = [name for name in weights if name not in expected]
     resized = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
-    shapes = [f"{named(name)} of {tuple(weights[name].shape)} for {tuple(expected[name].shape)}" for name in resized]
-    wrong = {"without": map(named, missing), "with": [*foreign, *map(named, more)], "with another size:": shapes}
-    said = [f"{how} {_listed(names)}" for how, found in wrong.items() if (names := list(found))]
-    if said:
-        raise ValueError(f"got one {', '.join(said)}")
+    shapes = [f"{nvidia_name(name)} of {tuple(weights[name].shape)} for {tuple(expected[name].shape)}" for name in resized]
+    wrong = {"without": map(nvidia_name, missing), "with": [*foreign, *map(nvidia_name, more)], "with another size:": shapes}
+    faults = [f"{how} {_listed(names)}" for how, found in wrong.items() if (names := list(found))]
+    if faults:
+        raise ValueError(f"got one {', '.join(faults)}")
 
 
 def _translated(name: str, table: Iterable[tuple[str, str]]) -> str | None:
-    """`name` by the first line of `table` whose left side it fits."""
+    """Translate `name` by the first line of `table` whose left side matches; None if none does."""
     for old, new in table:
         found = re.fullmatch(re.escape(old).replace(r"\#", r"(\d+)").replace(r"\*", r"(\w+)"), name)
         if found:
@@ -174,6 +181,7 @@ def _translated(name: str, table: Iterable[tuple[str, str]]) -> str | None:
 
 
 def _plain(name: str) -> str:
+    """Remove NVIDIA's wrapper modules from `name`, as torchaudio does."""
     return re.sub(r"\.(linear_layer|conv)(?=\.)", "", name)
 
 

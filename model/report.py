@@ -1,4 +1,4 @@
-"""What the trainer says at a point of the frame grid: plain floats, JSON-able, no torch. A missing value is None, never 0."""
+"""A trainer's report: plain floats that JSON can hold, free of torch. A missing value is None, never 0."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Unweighted loss terms. Mel errors are masked means of squares, 1 being the corpus's mel variance."""
+    """Unweighted loss terms. Mel errors are masked mean squares, where 1 is the corpus's mel variance."""
 
     mel_before: float | None  # before the postnet
     mel_after: float | None  # after the postnet
-    gate: float | None  # cross-entropy in nats per decoder step, positive weight 1
+    gate: float | None  # stop token's cross-entropy in nats per decoder step, positive weight 1
     guided: float | None  # attention mass off the diagonal, per decoder step (arXiv:1710.08969, eq. 6)
 
     @property
     def score(self) -> float | None:
-        """The weight-free loss by which trials are compared: both mel errors and the gate. None where a term is missing."""
+        """The unweighted loss by which trials are compared: both mel errors and the gate. None where a term is missing."""
         terms = (self.mel_before, self.mel_after, self.gate)
         return None if any(term is None for term in terms) else sum(term for term in terms if term is not None)
 
@@ -27,14 +27,14 @@ class Gradients:
     median: float | None
     p95: float | None
     nonfinite: int  # steps skipped because the loss or a gradient was not finite
-    streak: int  # the longest run of such steps, steps that the loss scaler skips while it settles left out
+    streak: int  # most consecutive steps of this kind; steps that the loss scaler skips while it adapts do not count
     clipped: float | None  # share of finite steps above clip_norm
     culprit: str | None = None  # the first non-finite term: mel_before, mel_after, gate, guided or gradient
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Attention and gate, teacher-forced: means over utterances of masked measurements."""
+    """Attention and stop token (gate) under teacher forcing: means over utterances of masked measurements."""
 
     diagonality: float | None
     focus: float | None
@@ -49,7 +49,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One point of a trial. `kframes` is thousands of valid mel frames seen: the resource, and the Optuna step."""
+    """One measurement of a running training. `kframes` is thousands of valid mel frames seen: Optuna's step and resource."""
 
     kframes: float
     updates: int  # optimiser steps
@@ -60,7 +60,7 @@ class Report:
     validation: Losses
     gradients: Gradients
     health: Health  # on the validation set
-    train_health: Health  # on the last batch trained on, dropout and all
+    train_health: Health  # on the last training batch, with dropout
 
     @property
     def val_loss(self) -> float | None:
@@ -71,7 +71,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
-        """What `as_dict` gave."""
+        """Rebuild the report from `as_dict`'s values."""
         losses = {name: Losses(**values[name]) for name in ("train", "validation")}
         health = {name: Health(**values[name]) for name in ("health", "train_health")}
         return cls(**values | losses | health | {"gradients": Gradients(**values["gradients"])})

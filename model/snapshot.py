@@ -1,4 +1,4 @@
-"""A trainer's whole state as one value: what must be saved so that a resumed run cannot be told from an uninterrupted one."""
+"""A trainer's complete state as one value: a run resumed from it cannot be told from an uninterrupted one."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,13 +8,13 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Cursor:
-    """Where a trainer stands, apart from its tensors."""
+    """A trainer's position in its run: all of its state apart from tensors."""
 
     frames: int = 0  # valid mel frames seen
     updates: int = 0
     epoch: int = 0
-    batch: int = 0  # the next one of the epoch
-    part: int | None = None  # utterances in the memory at once, where a whole batch was too many
+    batch: int = 0  # index of the next batch of the epoch
+    part: int | None = None  # utterances that fit into memory at once, where a complete batch did not
     mark: int = 0  # reports made
     seconds: float = 0.0
     aligned_at: int | None = None  # frames at the first validation whose alignment_score reached `guided_until`
@@ -22,16 +22,20 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """The state of a trainer. Its tensors are the trainer's own: save or copy it before the next update."""
+
+    symbols: tuple[str, ...]  # of the embeddings, in the order of their ids: weights are of use for these alone
     cursor: Cursor
     weights: dict[str, Tensor]
     optimiser: dict[str, Any]
     scaler: dict[str, Any]  # empty without fp16
     random: dict[str, Tensor]  # generator states: cpu, and cuda where used
-    window: dict[str, Any] = field(default_factory=dict)  # what was measured since the last report
+    window: dict[str, Any] = field(default_factory=dict)  # measurements since the last report
 
     def as_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only, so that it can be read back with `torch.load(weights_only=True)`."""
+        """Return tensors and plain values only, so that `torch.load(weights_only=True)` reads them back."""
         return {
+            "symbols": list(self.symbols),
             "cursor": asdict(self.cursor),
             "weights": self.weights,
             "optimiser": self.optimiser,
@@ -42,6 +46,6 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Snapshot":
-        """Of a file of a trial, which also holds other things, the snapshot."""
-        known = {name: value for name, value in values.items() if name in cls.__slots__}
-        return cls(**{**known, "cursor": Cursor(**values["cursor"])})
+        """Rebuild the snapshot from `as_dict`'s values; other keys, which a trial's file has, are ignored."""
+        own = {name: values[name] for name in cls.__slots__ if name in values}
+        return cls(**{**own, "symbols": tuple(values["symbols"]), "cursor": Cursor(**values["cursor"])})

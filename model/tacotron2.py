@@ -1,10 +1,10 @@
-"""Tacotron 2 (arXiv:1712.05884): text ids and, under teacher forcing, mels in; mels, gates and alignments out.
+"""Tacotron 2 (arXiv:1712.05884): text ids and, under teacher forcing, mels -> mels, stop tokens (gates) and alignments.
 
 B batch, N symbols, M mel bands, r reduction factor, F mel frames, T = ceil(F / r) decoder steps,
 E encoder, A attention LSTM, H decoder LSTM, D attention, P prenet.
 
 Inside, mels are standardised by the corpus's mean and deviation (two buffers; 0 and 1 leave NVIDIA's units as they are).
-Padding is invisible: no valid output depends on how far a batch is padded or on its other utterances, but for batch-norm
+Padding has no effect: no valid output depends on how far a batch is padded or on its other utterances, except for batch-norm
 statistics in training, which count valid positions only.
 """
 
@@ -15,32 +15,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention.kinds import attention_of
 from model.config import Network
-from model.cpu import matmul as products
+from model.cpu import matmul
 from model.cpu.dropout import dropout, dropout_mask
 from model.data.loading import Batch
-from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, run_lstm, valid_mask
-from model.recurrence import HALF, Inputs, Weights, attend
+from model.layers import BidirectionalLSTM, ConvolutionBlock, ifog, linear, run_lstm, valid_mask
+from model.recurrence import HALF, Inputs, attend
 from model.recurrence.decoder_lstm import lstm
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the network says about a batch. Mels are natural-log magnitudes, zero on padding."""
+    """The network's outputs for a batch. Mels are natural-log magnitudes, zero on padding."""
 
     mel_before: Tensor  # (B, F, M), before the postnet
     mel_after: Tensor  # (B, F, M)
-    gate: Tensor  # (B, T) logits of "this is the last step"
+    gate: Tensor  # (B, T) stop token: logits of "this is the last step"
     alignment: Tensor  # (B, T, N), rows sum to 1
     step_lengths: Tensor  # (B,) valid decoder steps
     symbol_lengths: Tensor  # (B,), of the text
 
     def detach(self) -> "Outputs":
+        """Return the same tensors without their graph."""
         return Outputs(*(getattr(self, field.name).detach() for field in fields(self)))
 
 
 class Prenet(nn.Module):
-    """Two layers with dropout that stays on in synthesis: it keeps the decoder from trusting its own past too much."""
+    """Two layers with dropout that stays on in synthesis: it keeps the decoder from relying too much on its last frame."""
 
     def __init__(self, bands: int, features: int, dropout: float) -> None:
         super().__init__()
@@ -48,18 +50,20 @@ class Prenet(nn.Module):
         self.features, self.dropout = features, dropout
 
     def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
-        """(..., M) -> (..., P). `masks` (2, ..., P), one a layer as `draw` makes them, take the place of fresh ones."""
+        """Turn x (..., M) into (..., P). `masks` (2, ..., P), one for each layer as from `draw`, replace the random dropout."""
         for index, layer in enumerate(self.layers):
             x = F.relu(layer(x))
             x = dropout(x, self.dropout) if masks is None else x * masks[index]
         return x
 
     def draw(self, steps: int, generator: torch.Generator) -> Tensor:
-        """Masks (steps, 2, P) of 0 and 1 / (1 - p). Drawn step by step: the next call goes on where this one ended."""
+        """Draw masks (steps, 2, P) of 0 and 1 / (1 - p), in the order of the steps: the next call continues the sequence."""
         return (torch.rand(steps, 2, self.features, generator=generator) >= self.dropout) / (1 - self.dropout)
 
 
 class Encoder(nn.Module):
+    """Embedding, convolutions and a bidirectional LSTM over the symbols of a text."""
+
     def __init__(self, network: Network, symbols: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, network.embedding)
@@ -73,7 +77,7 @@ class Encoder(nn.Module):
         self.lstm = BidirectionalLSTM(network.encoder, network.encoder)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """ids (B, N), lengths (B,) -> memory (B, N, E), zeros on padding."""
+        """Encode ids (B, N) with lengths (B,) into the memory (B, N, E), zeros on padding."""
         mask = valid_mask(lengths, ids.shape[1])[:, None]
         x = self.embedding(ids).transpose(1, 2) * mask
         for block in self.convolutions:
@@ -82,51 +86,22 @@ class Encoder(nn.Module):
         return memory
 
 
-class Attention(nn.Module):
-    """The parameters of the recurrence, in the shapes that NVIDIA/tacotron2 has; `weights` merges them for the loop."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.rnn = nn.LSTMCell(network.prenet + network.encoder, network.attention_rnn)
-        self.query = linear(network.attention_rnn, network.attention, "tanh", bias=False)
-        self.memory = linear(network.encoder, network.attention, "tanh", bias=False)
-        self.energy = linear(network.attention, 1, bias=False)
-        self.location = nn.Conv1d(2, network.location_filters, network.location_kernel, bias=False)
-        nn.init.xavier_uniform_(self.location.weight)
-        self.location_dense = linear(network.location_filters, network.attention, "tanh", bias=False)
-        self.prenet = network.prenet
-
-    def weights(self) -> Weights:
-        recurrent = torch.cat([self.rnn.weight_ih[:, self.prenet :], self.rnn.weight_hh], 1)
-        location = torch.einsum("df,fck->dck", self.location_dense.weight, self.location.weight)
-        return Weights(ifog(recurrent), self.query.weight, location, self.energy.weight[0])
-
-    def gates(self, x: Tensor) -> Tensor:
-        """Prenet outputs (..., P) -> their part of the LSTM's gates (..., 4A)."""
-        return products.linear(x, ifog(self.rnn.weight_ih[:, : self.prenet]), ifog(self.rnn.bias_ih + self.rnn.bias_hh))
-
-
-def ifog(gates: Tensor) -> Tensor:
-    """Rows in PyTorch's order (input, forget, cell, output) -> input, forget, output, cell."""
-    enter, forget, new, leave = gates.chunk(4)
-    return torch.cat([enter, forget, leave, new])
-
-
 class Postnet(nn.Module):
+    """Convolutions that compute a correction to the decoder's mels."""
+
     def __init__(self, network: Network, bands: int) -> None:
         super().__init__()
         widths = [bands, *[network.postnet] * (network.postnet_convolutions - 1), bands]
         last = network.postnet_convolutions - 1
         self.convolutions = nn.ModuleList(
             ConvolutionBlock(
-                *(widths[i], widths[i + 1], network.postnet_kernel),
-                *("tanh" if i < last else "linear", network.postnet_dropout),
+                inputs, outputs, network.postnet_kernel, "tanh" if index < last else "linear", network.postnet_dropout
             )
-            for i in range(network.postnet_convolutions)
+            for index, (inputs, outputs) in enumerate(pairwise(widths))
         )
 
     def forward(self, mels: Tensor, mask: Tensor) -> Tensor:
-        """Standardised mels (B, F, M) with zeros on padding, mask (B, F) -> the correction to add."""
+        """Return the correction (B, F, M) to standardised mels with zeros on padding; mask (B, F)."""
         x, inside = mels.transpose(1, 2), mask[:, None].to(mels.dtype)
         for block in self.convolutions:
             x = block(x, inside)
@@ -134,12 +109,14 @@ class Postnet(nn.Module):
 
 
 class Tacotron2(nn.Module):
+    """The complete network, for a table of `symbols` symbols and mels of `bands` bands."""
+
     def __init__(self, network: Network, symbols: int, bands: int, mel_mean: float = 0.0, mel_std: float = 1.0) -> None:
         super().__init__()
         self.network, self.bands = network, bands
         self.encoder = Encoder(network, symbols)
         self.prenet = Prenet(bands, network.prenet, network.prenet_dropout)
-        self.attention = Attention(network)
+        self.attention = attention_of(network)
         self.decoder_rnn = nn.LSTM(network.attention_rnn + network.encoder, network.decoder_rnn)
         self.projection = linear(network.decoder_rnn + network.encoder, bands * network.reduction)
         self.gate = linear(network.decoder_rnn + network.encoder, 1, "sigmoid")
@@ -150,14 +127,14 @@ class Tacotron2(nn.Module):
         self.mel_std: Tensor
 
     def forward(self, batch: Batch) -> Outputs:
-        """Teacher-forced: step t sees the true mels of the steps before it."""
+        """Run the network under teacher forcing: the input of step t is the true mel of the step before it."""
         r = self.network.reduction
         frames = batch.mels.shape[1]
         steps = -(-frames // r)
         mask = valid_mask(batch.frame_lengths, frames)  # (B, F)
-        true = (batch.mels - self.mel_mean) / self.mel_std * mask[:, :, None]
-        # The step before hands over its last frame; before the first there is silence's stand-in, zeros.
-        last = true[:, r - 1 :: r][:, : steps - 1].transpose(0, 1)
+        target = (batch.mels - self.mel_mean) / self.mel_std * mask[:, :, None]
+        # The input of a step is the last frame of the step before it, and zeros for the first step.
+        last = target[:, r - 1 :: r][:, : steps - 1].transpose(0, 1)
         x = self.prenet(torch.cat([last.new_zeros(1, *last.shape[1:]), last]))  # (T, B, P)
 
         memory = self.encoder(batch.ids, batch.symbol_lengths)  # (B, N, E)
@@ -165,40 +142,44 @@ class Tacotron2(nn.Module):
         gates = self.attention.gates(x)  # (T, B, 4A)
         kept = self._state_dropout(gates, self.network.attention_dropout)
         inputs = Inputs(gates, memory, self.attention.memory(memory), padding, kept)
-        with torch.autocast(memory.device.type, enabled=False):  # the filter's two factors make one in single precision
+        with torch.autocast(memory.device.type, enabled=False):  # merges the location filter's two factors in single precision
             weights = self.attention.weights()
         hidden, context, alignment = attend(inputs, weights, self.network.recurrence)
 
         decoded = self._decode(torch.cat([hidden, context], 2))  # (T, B, H)
-        seen = torch.cat([decoded, context], 2).transpose(0, 1)  # (B, T, H + E)
-        before = self.projection(seen).reshape(len(seen), steps * r, self.bands)[:, :frames] * mask[:, :, None]
+        features = torch.cat([decoded, context], 2).transpose(0, 1)  # (B, T, H + E)
+        before = self.projection(features).reshape(len(features), steps * r, self.bands)[:, :frames] * mask[:, :, None]
         after = before + self.postnet(before, mask)
         return Outputs(
-            *(self._restore(before, mask), self._restore(after, mask)),
-            *(self.gate(seen)[:, :, 0], alignment.transpose(0, 1)),
-            *((batch.frame_lengths + r - 1) // r, batch.symbol_lengths),
+            mel_before=self._restore(before, mask),
+            mel_after=self._restore(after, mask),
+            gate=self.gate(features)[:, :, 0],
+            alignment=alignment.transpose(0, 1),
+            step_lengths=(batch.frame_lengths + r - 1) // r,
+            symbol_lengths=batch.symbol_lengths,
         )
 
     def _restore(self, mels: Tensor, mask: Tensor) -> Tensor:
-        wide = mels.to(torch.promote_types(mels.dtype, torch.float32))  # a log-mel's steps in bf16 are 0.06
+        """Return standardised mels in their natural-log units."""
+        wide = mels.to(torch.promote_types(mels.dtype, torch.float32))  # bf16 resolves a log-mel to 0.06 only
         return (wide * self.mel_std + self.mel_mean) * mask[:, :, None]
 
-    def _decode(self, heard: Tensor) -> Tensor:
-        """Attention LSTM and contexts (T, B, A + E) -> decoder LSTM (T, B, H)."""
+    def _decode(self, inputs: Tensor) -> Tensor:
+        """Run the decoder LSTM on attention states and contexts: (T, B, A + E) -> (T, B, H)."""
         rnn, share = self.decoder_rnn, self.network.decoder_dropout
         on_state = self.network.decoder_dropout_mode == "state"
-        # The library's LSTM drops no state, and on a CPU its way back is three times as slow in half precision as ours.
-        if not on_state and (heard.device.type != "cpu" or heard.dtype not in HALF):
-            return dropout(run_lstm(rnn, heard), share, self.training)
+        # The library's LSTM has no dropout on its state, and is three times as slow in half precision on a CPU (backward pass).
+        if not on_state and (inputs.device.type != "cpu" or inputs.dtype not in HALF):
+            return dropout(run_lstm(rnn, inputs), share, self.training)
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        into, recurrent, *biases = (rnn.get_parameter(name) for name in names)
-        gates = products.linear(heard, ifog(into), ifog(biases[0] + biases[1]))
+        input_weight, recurrent, *biases = (rnn.get_parameter(name) for name in names)
+        gates = matmul.linear(inputs, ifog(input_weight), ifog(biases[0] + biases[1]))
         if on_state:
             return lstm(gates, ifog(recurrent), self._state_dropout(gates, share))
         return dropout(lstm(gates, ifog(recurrent), None), share, self.training)
 
     def _state_dropout(self, gates: Tensor, share: float) -> Tensor | None:
-        """Gates (T, B, 4A) -> a mask (T, B, A) for the state that they make."""
+        """Draw a dropout mask (T, B, A) for the hidden states of an LSTM with gates (T, B, 4A); None for no dropout."""
         if not self.training or share == 0:
             return None
         steps, batch, features = gates.shape

@@ -1,4 +1,4 @@
-"""One step of the optimiser. The host never waits for the device: what it wants to know is kept there, in a record per step."""
+"""One step of the optimiser. The host never waits for the device: measurements stay there, in a record for each step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from model.tacotron2 import Outputs, Tacotron2
 
 
 class Update:
-    """Forward, loss, backward, clip, step; a step whose loss or gradient is not finite changes nothing.
+    """Forward, loss, backward, clip, step. A step whose loss or gradient is not finite changes nothing.
 
-    `rate` and `guided_weight` are tensors, so that a captured step reads their present values.
+    `rate` and `guided_weight` are tensors, so that a captured step reads their current values.
     """
 
     def __init__(self, network: Tacotron2, config: Config, mel_std: float, dtype: torch.dtype, device: torch.device) -> None:
@@ -32,36 +32,39 @@ class Update:
             fused=True,
             capturable=device.type == "cuda",
         )
-        self.optimiser._warned_capturable_if_run_uncaptured = True  # as the first updates are
+        self.optimiser._warned_capturable_if_run_uncaptured = True  # the first updates run uncaptured
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
     def __call__(self, parts: Sequence[Batch]) -> tuple[Tensor, list[Outputs]]:
-        """A batch, whole or in parts whose gradients are added up -> its record (7,) and what the network said."""
-        sums, said, before = self.gradients(parts, Counts.of(parts, self.config.network.reduction))
-        return self.step(sums, before), said
+        """Train on a batch, in one part or in several whose gradients add up. Return its record (7,) and the outputs."""
+        sums, outputs, before = self.gradients(parts, Counts.of(parts, self.config.network.reduction))
+        return self.step(sums, before), outputs
 
     def gradients(self, parts: Sequence[Batch], counts: Counts) -> tuple[Tensor, list[Outputs], list[Tensor]]:
-        """Leave the gradients of the parts' sum in the parameters -> terms and loss (5,), what was said, the buffers before."""
+        """Compute the gradients of the parts' sum into the parameters.
+
+        Return the terms and the loss (5,), the network's outputs, and copies of its buffers from before.
+        """
         self.network.train()
         before = [buffer.clone() for buffer in self.network.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
-        said, summed = [], []
+        outputs, summands = [], []
         for batch in parts:
-            outputs, values, loss = self._forward(batch, counts)
+            output, values, loss = self._forward(batch, counts)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            said.append(outputs.detach())  # nothing that the way back needed outlives it
-            summed.append(torch.cat([values.stacked(), loss.detach()[None]]))
-            del outputs, values, loss
-        sums = torch.stack(summed).sum(0) if summed else torch.zeros(len(TERMS) + 1, device=self.device)
-        return sums, said, before
+            outputs.append(output.detach())  # frees what the backward pass needed
+            summands.append(torch.cat([values.stacked(), loss.detach()[None]]))
+            del output, values, loss
+        sums = torch.stack(summands).sum(0) if summands else torch.zeros(len(TERMS) + 1, device=self.device)
+        return sums, outputs, before
 
     def step(self, sums: Tensor, before: list[Tensor]) -> Tensor:
-        """Clip the gradients and go, or put the buffers back as they were `before` -> the record (7,)."""
+        """Clip the gradients and step, or restore the buffers to `before` if the step is not finite. Return the record (7,)."""
         scale = self.scaler.scale(torch.ones((), device=self.device))  # read without waiting
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
         finite = norm.isfinite() & sums[-1].isfinite()
-        # What a scaler tells a fused optimiser: leave everything as it is where this is 1.
+        # A fused optimiser changes nothing where this, normally set by a scaler, is 1.
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimiser.step()
         self.scaler.update()
@@ -70,7 +73,7 @@ class Update:
         return torch.stack([*sums[:4], norm, sums[-1], scale])
 
     def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
-        """Go on from the states of a snapshot."""
+        """Continue from the states of a snapshot."""
         self.optimiser.load_state_dict(optimiser)
         for group in self.optimiser.param_groups:
             group.update(lr=self.rate, capturable=self.device.type == "cuda")

@@ -1,4 +1,4 @@
-"""Train one Tacotron 2: a straight line that yields reports. It writes nothing, prints nothing and knows no trial."""
+"""Train one Tacotron 2: a generator that yields reports. It writes nothing, prints nothing and is independent of trials."""
 
 import math
 import time
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from model.config import Config, Training
-from model.cpu import malloc as memory
-from model.cpu import matmul as products
-from model.cuda_graphs import Captured
+from model.cpu import matmul
+from model.cpu.malloc import keep_freed_memory
+from model.cuda_graphs import CapturedUpdate
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
-from model.distributed import Group, Shared
-from model.health import RECORD, Window, measure_alignment, measure_gate, stop_f1
+from model.distributed import DistributedUpdate, Group
+from model.health import RECORD, ReportWindow, average, finite_or_none, measure
 from model.loss import terms
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
@@ -24,24 +24,24 @@ from model.tacotron2 import Outputs, Tacotron2
 from model.train_step import Update
 
 VALIDATION_BATCH = 32  # utterances
-VALIDATION_SIGMA = 0.2  # of the guided term, so that it means the same in every trial
-WIDE = 512  # attention LSTM: bf16 gains a third of an update at 1,024, a seventh at 256, on a CPU that multiplies in it
-VALIDATION_SEED = 20_170_712  # every trial validates with the same prenet dropout
+VALIDATION_SIGMA = 0.2  # of the guided term, so that it is comparable between trials
+WIDE = 512  # features of the attention LSTM: on a CPU with bf16 it saves a third of an update at 1,024, a seventh at 256
+VALIDATION_SEED = 20_170_712  # all trials validate with the same prenet dropout
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What a voice is trained on."""
+    """The data that a voice is trained on."""
 
     train: Sequence[Example]
     validation: Sequence[Example]
-    symbols: int  # size of the alphabet
+    symbols: tuple[str, ...]  # that the ids of the examples stand for: the network has an embedding for each
     mel_mean: float  # over all frames and bands of `train`
     mel_std: float
 
 
 def learning_rate(training: Training, progress: float) -> float:
-    """The rate at a share `progress` of the frame budget, so that a schedule fits any budget and batch size."""
+    """Return the rate at a share `progress` of the frame budget, so that a schedule fits any budget and batch size."""
     warmup = training.warmup_share
     if progress < warmup:
         return training.learning_rate * progress / warmup
@@ -53,9 +53,9 @@ def learning_rate(training: Training, progress: float) -> float:
 
 
 def precision(config: Config, device: torch.device) -> torch.dtype:
-    """The type of the matrix products. ValueError for fp16 on a CPU.
+    """Return the type of the matrix products. Raises ValueError for fp16 on a CPU.
 
-    `auto`: bf16 where a GPU has it, else fp16 there; on a CPU bf16 where it multiplies in that itself and the network is wide
+    `auto` is bf16 on a GPU that has it, else fp16; on a CPU it is bf16 if the CPU multiplies in it and the network is wide
     enough to gain, else fp32.
     """
     wanted = config.training.precision
@@ -64,7 +64,7 @@ def precision(config: Config, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cpu":
-        half = products.half_is_fast() and config.network.attention_rnn >= WIDE
+        half = matmul.half_is_fast() and config.network.attention_rnn >= WIDE
         return torch.bfloat16 if half else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
@@ -72,12 +72,13 @@ def precision(config: Config, device: torch.device) -> torch.dtype:
 class Trainer:
     """Trains `config` on `speech` for `budget_kframes` thousand valid mel frames.
 
-    `reports()` yields at `reports` evenly spaced numbers of frames, the same grid whatever the batch size; where one update
-    crosses two points, only the second is reported. Between two reports the weights do not move under a reader.
+    `reports()` yields at `reports` evenly spaced numbers of frames, on the same grid for every batch size; if one update
+    crosses two marks, only the second is reported. While the caller handles a report, the weights do not change.
     `seed` fixes everything random: weights, order of the data, dropout. `start` continues from a snapshot.
 
-    The ranks of a `group` are made alike, `start` and all, stay alike and yield alike; rank 0 validates. Its snapshot is good
-    for all: with as many ranks a resume is exact, with more or fewer the batches are the same, their shares and dropout others.
+    The ranks of a `group` construct identical trainers, `start` included, stay identical and yield the same; rank 0 validates.
+    Its snapshot serves all ranks: with as many of them a resume is exact; with more or fewer the batches are the same, while
+    their division and dropout differ.
     """
 
     def __init__(
@@ -92,34 +93,38 @@ class Trainer:
         group: Group | None = None,
     ) -> None:
         if device.type == "cpu":
-            memory.keep()
+            keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.speech, self.device, self.group = config, speech, device, group
         self.budget, self.grid = budget_kframes * 1_000, reports
         units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
-        self.network = Tacotron2(config.network, speech.symbols, config.audio.mel_bands, *units).to(device)
+        self.network = Tacotron2(config.network, len(speech.symbols), config.audio.mel_bands, *units).to(device)
         self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
         self.cursor = Cursor()
-        self.window = Window(config.training.clip_norm)
+        self.window = ReportWindow(config.training.clip_norm)
         if start is not None:
             self._restore(start)
         self.train, self.validation = Loader(speech.train, device), Loader(speech.validation, device)
         self.batches = Batches(
             self.train.frames.tolist(),
-            *(config.training.batch_size, seed, self.cursor.epoch, self.cursor.batch, config.training.batch_frames),
+            config.training.batch_size,
+            seed,
+            epoch=self.cursor.epoch,
+            index=self.cursor.batch,
+            batch_frames=config.training.batch_frames,
         )
-        self.shared = None if group is None else Shared(self.update, self.train, group, seed)
-        self.captured: Captured | None = None
-        whole = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
-        if whole and group is None and self.train.resident is not None and not self.update.scaler.is_enabled():
-            self.captured = Captured(self.update, self.train)
+        self.distributed = None if group is None else DistributedUpdate(self.update, self.train, group, seed)
+        self.captured: CapturedUpdate | None = None
+        same_size = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
+        if same_size and group is None and self.train.resident is not None and not self.update.scaler.is_enabled():
+            self.captured = CapturedUpdate(self.update, self.train)
 
     def reports(self) -> Iterator[Report]:
-        """The reports alone: one for each point of the grid."""
+        """Yield the reports: one for each mark of the grid."""
         return (report for report in self.steps() if report is not None)
 
     def steps(self) -> Generator[Report | None, None, None]:
-        """One item for each update: a report where the update reached a point of the grid, else None."""
+        """Yield an item for each update: a report if the update reached a mark of the grid, else None."""
         while self.cursor.frames < self.budget:
             started = time.perf_counter()
             health = self._update()
@@ -131,7 +136,7 @@ class Trainer:
             yield None if report is None else replace(report, seconds=self.cursor.seconds)
 
     def guided_weight(self) -> float:
-        """Full until a validation shows an alignment, then halved every `guided_halflife_share` of the budget."""
+        """Return the guided weight: full until a validation is aligned, then halved every `guided_halflife_share`."""
         loss, aligned_at = self.config.loss, self.cursor.aligned_at
         if aligned_at is None:
             return loss.guided_weight
@@ -139,11 +144,11 @@ class Trainer:
         return float(loss.guided_weight * 0.5**halvings)
 
     def _mark(self) -> int:
-        """The last point of the grid that the frames have reached."""
+        """Return the last mark of the grid that the frames have reached."""
         return min(self.grid, int(self.cursor.frames * self.grid / self.budget))
 
     def _update(self) -> Health | None:
-        """One step of the optimiser. How its batch was aligned where it reaches a point of the grid, else None."""
+        """Run one step of the optimiser. Return the health of its batch if it reached a mark of the grid, else None."""
         indices = next(self.batches)
         cursor = self.cursor
         cursor.frames += int(self.train.frames[indices].sum())
@@ -151,19 +156,19 @@ class Trainer:
         cursor.epoch, cursor.batch = self.batches.epoch, self.batches.index
         self.update.rate.fill_(learning_rate(self.config.training, min(1.0, cursor.frames / self.budget)))
         self.update.guided_weight.fill_(self.guided_weight())
-        record, said = self._step(indices)
+        record, outputs = self._step(indices)
         self.window.records.append(record)
         if self._mark() <= cursor.mark:
             return None
-        measured = [_measure(outputs) for outputs in said]
+        measured = [measure(output) for output in outputs]
         if self.group is not None:
-            measured = self.group.gathered([{name: value.cpu() for name, value in part.items()} for part in measured])
-        return _health(measured, self.config.network.reduction)
+            measured = self.group.gather([{name: value.cpu() for name, value in part.items()} for part in measured])
+        return average(measured, self.config.network.reduction)
 
     def _step(self, indices: list[int]) -> tuple[Tensor, list[Outputs]]:
-        """Where memory does not suffice, the batch is halved until it does, and the parts' gradients are added up.
+        """Run the update of a batch; out of memory, halve it until its parts fit and add up their gradients.
 
-        Raises what the allocator says where a single utterance does not fit.
+        Raises the allocator's error if a single utterance does not fit.
         """
         while True:
             size = min(self.cursor.part or len(indices), len(indices))
@@ -171,22 +176,23 @@ class Trainer:
                 if self.captured is not None and size == len(indices):
                     return self.captured(indices)
                 parts = [indices[start : start + size] for start in range(0, len(indices), size)]
-                if self.shared is not None:
-                    return self.shared(parts, self.cursor.updates)
+                if self.distributed is not None:
+                    return self.distributed(parts, self.cursor.updates)
                 return self.update([self.train(part) for part in parts])
             except (RuntimeError, MemoryError) as why:
                 if (size == 1 and self.captured is None) or not out_of_memory(why):
                     raise
             if self.captured is None:
                 self.cursor.part = -(-size // 2)
-            self.captured = None  # the graphs' memory may be what lacks
+            self.captured = None  # the graphs' memory may be enough
             self.update.optimiser.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _report(self, train_health: Health) -> Report:
+        """Validate, and close the window of updates since the last report."""
         gradients, train = self.window.close()
-        validation, health = self.validate() if self.group is None else self.group.first(self.validate)
+        validation, health = self.validate() if self.group is None else self.group.on_rank_0(self.validate)
         score = health.alignment_score
         if self.cursor.aligned_at is None and score is not None and score >= self.config.loss.guided_until:
             self.cursor.aligned_at = self.cursor.frames
@@ -205,7 +211,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> tuple[Losses, Health]:
-        """Teacher-forced, with seeded prenet dropout: trials of one r see the same masks. Training's randomness stays."""
+        """Validate under teacher forcing. Prenet dropout is seeded: trials of equal r use the same masks.
+
+        The state of the random generators is restored afterwards.
+        """
         self.network.eval()
         order = np.argsort(self.validation.frames, kind="stable").tolist()
         loss = replace(self.config.loss, guided_sigma=VALIDATION_SIGMA)
@@ -222,17 +231,18 @@ class Trainer:
                 seen, count = int(self.validation.frames[indices].sum()), int(outputs.step_lengths.sum())
                 sums += means * (seen, seen, count, count)
                 frames, steps = frames + seen, steps + count
-                measured.append(_measure(outputs))
-        losses = Losses(*(_number(value) for value in sums / (frames, frames, steps, steps)))
-        return losses, _health(measured, self.config.network.reduction)
+                measured.append(measure(outputs))
+        losses = Losses(*(finite_or_none(value) for value in sums / (frames, frames, steps, steps)))
+        return losses, average(measured, self.config.network.reduction)
 
     def snapshot(self) -> Snapshot:
-        """The state after the last item that `steps` yielded. It refers to the living tensors: save it, or copy it."""
+        """Return the state after the last item of `steps`. Its tensors are the trainer's own: save or copy it."""
         states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         records = self.window.records
         return Snapshot(
+            symbols=self.speech.symbols,
             cursor=replace(self.cursor),
             weights=self.network.state_dict(),
             optimiser=self.update.optimiser.state_dict(),
@@ -245,6 +255,10 @@ class Trainer:
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
+        if snapshot.symbols != self.speech.symbols:
+            needed, found = ("".join(symbols) for symbols in (self.speech.symbols, snapshot.symbols))
+            rule = f"need a snapshot for the symbols {needed!r}, got one for {found!r}"
+            raise ValueError(f"{rule}: continue it with the language that it was trained on")
         self.cursor = replace(snapshot.cursor)
         self.network.load_state_dict(snapshot.weights)
         self.update.restore(snapshot.optimiser, snapshot.scaler)
@@ -256,29 +270,6 @@ class Trainer:
 
 
 def out_of_memory(why: BaseException) -> bool:
-    """PyTorch's allocator for GPUs says so by its type, everything else only in words."""
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(why, torch.OutOfMemoryError | MemoryError) or any(word in str(why) for word in words)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _measure(outputs: Outputs) -> dict[str, Tensor]:
-    """(B,) each."""
-    steps = outputs.step_lengths
-    return measure_alignment(outputs.alignment, steps, outputs.symbol_lengths) | measure_gate(outputs.gate, steps)
-
-
-def _health(measured: list[dict[str, Tensor]], reduction: int) -> Health:
-    """Means over all utterances; None where nothing could be measured."""
-    joined = {name: torch.cat([part[name] for part in measured]).double() for name in measured[0]}
-    mean = {name: _number(float(values.nanmean())) for name, values in joined.items()}
-    error = mean["stop_error"]
-    return Health(
-        **{name: mean[name] for name in ("diagonality", "focus", "coverage", "backtrack", "order", "alignment_score")},
-        gate_accuracy=mean["gate_accuracy"],
-        stop_f1=stop_f1(joined["stop_hit"], joined["stop_predicted"]),
-        stop_error=None if error is None else error * reduction,
-    )
+    """Return True for a lack of memory. PyTorch's allocator for GPUs has its own type of error, others only a message."""
+    messages = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(why, torch.OutOfMemoryError | MemoryError) or any(message in str(why) for message in messages)

@@ -1,7 +1,8 @@
-"""Start a network from another one's checkpoint: embeddings by symbol, of other sizes what both have, and a table of it all.
+"""Start a network from the weights of another one's checkpoint: embeddings by symbol, other tensors by their common part.
 
-A tensor is cut where its parts meet: an LSTM's four gates, what stands side by side at an input, the two directions of the
-encoder, the frames of a step. The middle of a convolution's kernel stays its middle.
+Where sizes differ, the overlapping part is copied, block by block: a tensor is cut where its blocks meet, which are the four
+gates of an LSTM, the parts of a concatenated input, the two directions of the encoder and the frames of a decoder step. A
+convolution kernel is aligned at its centre. The result is a table with a row for each tensor.
 """
 
 import hashlib
@@ -17,19 +18,26 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from model.nvidia import opened, renamed
+from model.nvidia import read_checkpoint, to_our_names
 from model.tacotron2 import Tacotron2
-from model.text.symbols import LANGUAGES, symbols
+from model.text import english
+from model.text.languages import LANGUAGES
+from model.text.normalise import PUNCTUATION
 
 EMBEDDING = "encoder.embedding.weight"
-CONTEXT_LAST = (  # what reads the encoder, in its last columns
-    *("attention.memory.weight", "attention.rnn.weight_ih", "decoder_rnn.weight_ih_l0", "projection.weight", "gate.weight"),
+# Weights whose last columns read the encoder's output.
+CONTEXT_LAST = (
+    "attention.memory.weight",
+    "attention.rnn.weight_ih",
+    "decoder_rnn.weight_ih_l0",
+    "projection.weight",
+    "gate.weight",
 )
-# Alphabets of files that do not name theirs, by size: NVIDIA's, which is our English one, our Russian one, torchaudio's.
-ALPHABETS = {len(table): table for table in (*map(symbols, LANGUAGES), tuple("_-!'(),.:;? abcdefghijklmnopqrstuvwxyz"))}
+# Symbol tables of published checkpoints, which do not name theirs: NVIDIA's, which is our English one, and torchaudio's.
+PUBLISHED = (english.SYMBOLS, (*PUNCTUATION, *"abcdefghijklmnopqrstuvwxyz"))
 
 State = Literal["loaded", "resized", "missing", "unused"]
-Parts = list[tuple[slice, slice]]  # along one dimension: of the file's tensor, and where it goes
+Parts = list[tuple[slice, slice]]  # along one dimension: (of the file's tensor, of the network's)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +46,26 @@ class Pretrained:
 
     path: Path
     digest: str  # of the file's content
-    weights: dict[str, Tensor]  # by our names; what no network of ours has, by its own
+    weights: dict[str, Tensor]  # by our names; a tensor without one by the file's name
     symbols: tuple[str, ...]  # of the embeddings, in order; empty where they are not known
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one tensor: loaded whole, resized (loaded in part), missing in the file, unused by the network."""
+    """The fate of one tensor: loaded completely, resized (loaded in part), missing in the file, unused by the network."""
 
     name: str
     state: State
     file: tuple[int, ...] | None = None  # shapes
     network: tuple[int, ...] | None = None
-    copied: str = ""  # the part that a resized tensor has from the file
+    copied: str = ""  # the part of a resized tensor that comes from the file
 
 
 def read(path: Path) -> Pretrained:
-    """A checkpoint that NVIDIA, NGC or torchaudio made, or best.pt or last.pt of a trial. ValueError for another file."""
-    checkpoint = opened(path)
+    """Read a checkpoint by NVIDIA, NGC or torchaudio, or best.pt or last.pt of a trial. Raises ValueError for another file."""
+    checkpoint = read_checkpoint(path)
     ours = checkpoint.get("weights")
-    weights, foreign = (ours, {}) if isinstance(ours, Mapping) else renamed(checkpoint)
+    weights, foreign = (ours, {}) if isinstance(ours, Mapping) else to_our_names(checkpoint)
     weights = {str(name): value for name, value in (*weights.items(), *foreign.items()) if isinstance(value, Tensor)}
     if EMBEDDING not in weights or weights[EMBEDDING].dim() != 2:
         rule = "need weights of a Tacotron 2 (NVIDIA's, torchaudio's, best.pt or last.pt of a trial)"
@@ -65,20 +73,32 @@ def read(path: Path) -> Pretrained:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     named, count = checkpoint.get("symbols"), len(weights[EMBEDDING])
-    table = tuple(named) if isinstance(named, list) else ALPHABETS.get(count, ())
-    units = {"mel_mean": torch.tensor(0.0), "mel_std": torch.tensor(1.0)}  # raw log-mels, where the file says nothing
+    table = tuple(named) if isinstance(named, list) else _table_of_size(count)
+    units = {"mel_mean": torch.tensor(0.0), "mel_std": torch.tensor(1.0)}  # raw log-mels, where the file has no units
     return Pretrained(path, digest, units | weights, table if len(table) == count else ())
 
 
-@torch.no_grad()
-def warm_start(network: Tacotron2, table: Sequence[str], pretrained: Pretrained) -> list[Row]:
-    """Copy into `network`, whose alphabet is `table`, what the pretrained has for it. Returns a row for each tensor of either.
+def _table_of_size(count: int) -> tuple[str, ...]:
+    """Return the symbol table of a file that does not name its own: a published one, or the only language's of this size."""
+    published = [table for table in PUBLISHED if len(table) == count]
+    if published:
+        return published[0]
+    tables = {language.symbols for language in LANGUAGES.values() if len(language.symbols) == count}
+    return tables.pop() if len(tables) == 1 else ()
 
-    What is not copied stays as it was, nothing is drawn at random, and no shape is an error. The units of the mels (mel_mean
-    and mel_std) come with the weights.
+
+@torch.no_grad()
+def warm_start(network: Tacotron2, symbols: Sequence[str], pretrained: Pretrained) -> list[Row]:
+    """Copy into `network`, whose symbol table is `symbols`, what the checkpoint has for it. Return a row for each tensor.
+
+    What is not copied stays as it was, nothing is drawn at random, and no shape in the checkpoint is an error. The units of the
+    mels (mel_mean and mel_std) are copied with the weights. Raises ValueError for a table that is not the network's.
     """
+    if len(symbols) != len(network.encoder.embedding.weight):
+        embeddings = len(network.encoder.embedding.weight)
+        raise ValueError(f"need a symbol for each of the {embeddings} embeddings, got {len(symbols)}: pass the network's table")
     state, rows, used = network.state_dict(), [], set()
-    before, after = _widths(pretrained.weights), _widths(state)
+    file_widths, network_widths = _widths(pretrained.weights), _widths(state)
     for name, ours in state.items():
         source = _counterpart(name, state, pretrained.weights)
         theirs = pretrained.weights.get(source)
@@ -88,22 +108,22 @@ def warm_start(network: Tacotron2, table: Sequence[str], pretrained: Pretrained)
         used.add(source)
         parts: list[Parts] = [[]]
         if theirs.dim() == ours.dim():
-            parts = _parts(_blocks(name, theirs.shape, before), _blocks(name, ours.shape, after))
+            parts = _parts(_blocks(name, theirs.shape, file_widths), _blocks(name, ours.shape, network_widths))
         if name == EMBEDDING:
-            parts[0] = _by_symbol(pretrained.symbols, table)
+            parts[0] = _by_symbol(pretrained.symbols, symbols)
         for pairs in product(*parts):
             ours[tuple(to for _, to in pairs)] = theirs[tuple(of for of, _ in pairs)].to(ours)
         filled = prod(sum(to.stop - to.start for _, to in part) for part in parts)
-        whole = filled == ours.numel() == theirs.numel() and all(of == to for part in parts for of, to in part)
-        now: State = "loaded" if whole else "resized" if filled else "missing"
-        copied = ", ".join(map(_said, parts)) if now == "resized" else ""
+        complete = filled == ours.numel() == theirs.numel() and all(of == to for part in parts for of, to in part)
+        now: State = "loaded" if complete else "resized" if filled else "missing"
+        copied = ", ".join(map(_sizes, parts)) if now == "resized" else ""
         rows.append(Row(name, now, tuple(theirs.shape), tuple(ours.shape), copied))
     unused = (name for name in pretrained.weights if name not in used)
     return rows + [Row(name, "unused", tuple(pretrained.weights[name].shape)) for name in unused]
 
 
-def told(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[str]:
-    """The table as lines: counts, what was loaded by part of the network, and each tensor that was not, like ones together."""
+def table_lines(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the table as lines: counts, loaded tensors by part of the network, and each other tensor, like ones together."""
     counts = Counter(row.state for row in rows)
     yield f"warm start from {pretrained.path}: {', '.join(f'{counts[state]} {state}' for state in get_args(State))}"
     loaded = Counter(row.name.partition(".")[0] for row in rows if row.state == "loaded")
@@ -112,7 +132,7 @@ def told(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[str]:
 
     def place(row: Row) -> tuple[str, str]:
         shapes = " -> ".join(str(shape) for shape in (row.file, row.network) if shape is not None)
-        return f"{row.state}: {row.name.rpartition('.')[0]}", shapes + (row.copied and f", of it {row.copied}")
+        return f"{row.state}: {row.name.rpartition('.')[0]}", shapes + (row.copied and f", copied {row.copied}")
 
     others = [row for state in get_args(State)[1:] for row in rows if row.state == state]
     for (module, shapes), group in groupby(others, place):
@@ -120,12 +140,12 @@ def told(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _counterpart(name: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
-    """The tensor of `theirs` that does what `name` does in `ours`: the last convolution of a postnet is unlike the others."""
+    """Return the tensor of `theirs` that has the role of `name` in `ours`: the last postnet convolution maps to the last."""
     place = re.fullmatch(r"(postnet\.convolutions)\.(\d+)\.(.+)", name)
     if place is None:
         return name
     last, their_last = (
-        max((int(known.split(".")[2]) for known in weights if re.match(r"postnet\.convolutions\.\d+\.", known)), default=0)
+        max((int(other.split(".")[2]) for other in weights if re.match(r"postnet\.convolutions\.\d+\.", other)), default=0)
         for weights in (ours, theirs)
     )
     index = int(place[2])
@@ -135,14 +155,14 @@ def _counterpart(name: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Ten
 
 
 def _widths(weights: Mapping[str, Tensor]) -> tuple[int, int]:
-    """Features of the encoder, and mel bands; 0 where weights are so foreign that they cannot be told."""
-    known = (weights.get(name, torch.empty(0)) for name in ("attention.memory.weight", "prenet.layers.0.weight"))
-    encoder, bands = (tensor.shape[1] if tensor.dim() == 2 else 0 for tensor in known)
+    """Return the features of the encoder and the mel bands; 0 where the weights do not show them."""
+    tensors = (weights.get(name, torch.empty(0)) for name in ("attention.memory.weight", "prenet.layers.0.weight"))
+    encoder, bands = (tensor.shape[1] if tensor.dim() == 2 else 0 for tensor in tensors)
     return encoder, bands
 
 
 def _blocks(name: str, shape: Sequence[int], widths: tuple[int, int]) -> list[list[int]]:
-    """Along each dimension the sizes of what stands side by side in a tensor."""
+    """Return the sizes of a tensor's blocks along each dimension."""
     encoder, bands = widths
     blocks = [[size] for size in shape]
     if re.search(r"\.(weight_[ih]h|bias_[ih]h)", name):
@@ -156,19 +176,19 @@ def _blocks(name: str, shape: Sequence[int], widths: tuple[int, int]) -> list[li
 
 
 def _parts(theirs: list[list[int]], ours: list[list[int]]) -> list[Parts]:
-    """What both have, along each dimension."""
+    """Return the overlapping parts of the blocks along each dimension."""
     parts: list[Parts] = []
     for dimension, (old, new) in enumerate(zip(theirs, ours, strict=True)):
         shared = [min(pair) for pair in zip(old, new, strict=False)]
         starts = list(zip(accumulate(old, initial=0), accumulate(new, initial=0), strict=False))
-        if dimension == 2:  # a kernel
+        if dimension == 2:  # a kernel, aligned at its centre
             starts = [((old[0] - shared[0]) // 2, (new[0] - shared[0]) // 2)]
         parts.append([(slice(of, of + n), slice(to, to + n)) for (of, to), n in zip(starts, shared, strict=False) if n])
     return parts
 
 
 def _by_symbol(theirs: Sequence[str], ours: Sequence[str]) -> Parts:
-    """The rows of the symbols that both have; neighbours that stay neighbours together."""
+    """Return the rows of the symbols that both tables have; rows that are adjacent in both are one part."""
     parts: Parts = []
     for to, symbol in enumerate(ours):
         of = theirs.index(symbol) if symbol in theirs else None
@@ -179,7 +199,7 @@ def _by_symbol(theirs: Sequence[str], ours: Sequence[str]) -> Parts:
     return parts
 
 
-def _said(part: Parts) -> str:
-    """Sizes, equal ones together: "4 x 64", "8 + 2 x 16"."""
+def _sizes(part: Parts) -> str:
+    """Write the sizes of a part's slices, equal ones together: "4 x 64", "8 + 2 x 16"."""
     runs = [(size, len(list(run))) for size, run in groupby(to.stop - to.start for _, to in part)]
     return " + ".join(f"{count} x {size}" if count > 1 else str(size) for size, count in runs)

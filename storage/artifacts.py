@@ -15,7 +15,7 @@ import optuna
 from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
-from model.files import whole
+from model.files import atomic_write
 from storage.optuna_private import ARTIFACT_PREFIX, ArtifactStore, storage_of, trial_id
 from storage.paths import ARTIFACTS
 
@@ -42,7 +42,7 @@ def store_file(file: Path, name: str, out: Path) -> tuple[str, str]:
     meta = ArtifactMeta(str(uuid.uuid4()), name, KINDS[Path(name).suffix], encoding=None)
     place = artifact_store(out).path(meta.artifact_id)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with whole(place) as part:
+    with atomic_write(place) as part:
         shutil.copyfile(file, part)
     return ARTIFACT_PREFIX + meta.artifact_id, json.dumps(asdict(meta))
 

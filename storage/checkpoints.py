@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from model.files import whole
+from model.files import atomic_write
 
 # Raised by the readers of zip files and pickles for a file that is truncated, damaged or of another format.
 UNREADABLE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, OverflowError)
@@ -22,7 +22,7 @@ def save(path: Path, values: dict[str, Any], before: Path | None = None) -> Path
     """
     content = BytesIO()  # on a full disk torch's own writer reports "unexpected pos", a plain write reports the full disk
     torch.save(values, content)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         with part.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()

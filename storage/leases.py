@@ -72,7 +72,7 @@ class Watch:
 
 
 class Lease:
-    """This process's claim to a running trial. A context manager: signs the trial at entry, then a thread sends heartbeats.
+    """The claim of this process to a running trial. A context manager: signs the trial, then sends heartbeats from a thread.
 
     The thread survives a database that does not answer. It sets `lost` where another program has ended the trial, and calls
     `on_hang` with a sentence, in the thread, where `progressed` has not been called for `hang_s` seconds.

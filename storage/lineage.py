@@ -121,7 +121,7 @@ def _next_free(first: int, used: Sequence[int]) -> int:
 
 
 def _progress(trial: FrozenTrial) -> tuple[Any, Any]:
-    """How far a trial is known to have come: the frames from which it resumed, and its last report."""
+    """The known progress of a trial: the frames from which it resumed, and its last report."""
     return trial.user_attrs.get("from_kframes"), trial.last_step
 
 
@@ -140,7 +140,7 @@ def _is_new(trial: FrozenTrial) -> bool:
 
 
 def _task(attributes: dict[str, Any]) -> tuple[str, Any] | None:
-    """What two workers may enqueue at once: a retry, a repair or a recipe. None for any other trial."""
+    """The task of a trial that two workers may enqueue at once: a retry, a repair or a recipe. None for any other trial."""
     for name in ("again_of", "repair_of"):
         if name in attributes:
             return name, attributes[name]

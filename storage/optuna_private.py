@@ -95,7 +95,7 @@ def plain_study(preferential: "PreferentialStudy") -> optuna.Study:
 
 
 def choices(preferential: "PreferentialStudy") -> list[tuple[int, int]]:
-    """What people chose in optuna-dashboard, as (better, worse) trial numbers, some of which may not exist."""
+    """Return the choices of people in optuna-dashboard, as (better, worse) trial numbers, some of which may not exist."""
     from optuna_dashboard.preferential._system_attrs import get_preferences
 
     study = plain_study(preferential)

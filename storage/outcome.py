@@ -1,4 +1,4 @@
-"""What a finished trial is: healthy, sick, pruned or failed; its value, the reason, and which trial is the best.
+"""The outcome of a trial: healthy, sick, pruned or failed; its value, the reason, and which trial is the best.
 
 healthy: it ran to its end and meets every target. sick: it ran to its end and misses one (a constraint `health/NAME` > 0).
 pruned: a rule or its peers stopped it. failed: a machine or a person ended it. No sick trial is ever the best.
@@ -21,7 +21,7 @@ _STATES = ("COMPLETE", "PRUNED")  # of a trial with a result
 
 
 class Outcome(StrEnum):
-    """What became of a trial, as a person reads it."""
+    """The outcome of an ended trial, as it is shown."""
 
     HEALTHY = "healthy"
     SICK = "sick"
@@ -41,7 +41,7 @@ def outcome_of(state: str, violations: Iterable[float | None]) -> Outcome:
 
 
 def is_finished(trial: "FrozenTrial") -> bool:
-    """Whether a trial has a result and counts for --trials."""
+    """Return whether a trial has a result and counts for --trials."""
     return trial.state.name in _STATES
 
 
@@ -51,7 +51,7 @@ def finished(study: "optuna.Study") -> list["FrozenTrial"]:
 
 
 def pruned(trial: "FrozenTrial") -> bool:
-    """Whether a rule, its peers or its memory stopped a trial. Optuna's state does not say: see `state`."""
+    """Return whether a rule, its peers or its memory stopped a trial, which Optuna's own state does not show: see `state`."""
     return "pruned_by" in trial.user_attrs
 
 
@@ -70,7 +70,7 @@ def healthy(trial: "FrozenTrial") -> bool:
 
 
 def not_known_sick(trial: "FrozenTrial") -> bool:
-    """Whether a trial, running ones included, may be compared with: no health rule stopped it, and it misses no target.
+    """Return whether a trial, possibly running, may serve as a peer: no health rule stopped it, and it misses no target.
 
     A trial that its peers stopped was behind them, not sick.
     """
@@ -95,12 +95,12 @@ def best_trial(study: "optuna.Study") -> "FrozenTrial | None":
 
 
 def reason(trial: "FrozenTrial") -> str | None:
-    """The sentence that says why a trial was stopped or what it misses; None for a healthy one."""
+    """Return the reason why a trial was stopped, or the targets that it misses, as a sentence; None for a healthy one."""
     return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
 
 
 def failure_reason(trial: "FrozenTrial") -> str | None:
-    """The sentence that says why a trial ended without a result; None for all others."""
+    """Return the reason why a trial ended without a result, as a sentence; None for all others."""
     if trial.state.name != "FAIL":
         return None
     known = trial.user_attrs

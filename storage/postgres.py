@@ -5,7 +5,7 @@ last one to end stops it. A process that is killed does not stop it: the server 
 `python -m storage.postgres stop DIR`. Stored data survives the killing of all processes.
 
 File locks on three files in DIR record which processes are alive. The kernel releases them when a process ends, so the number
-of a dead process misleads nobody: `lock` is held to start or stop the server, `users` is shared by the processes that use it,
+of a dead process cannot mislead: `lock` is held to start or stop the server, `users` is shared by the processes that use it,
 `server` is held by PostgreSQL itself.
 """
 
@@ -143,7 +143,7 @@ def _stop_using(folder: Path, user: IO[str], pid: int) -> None:
 
 
 def _held_elsewhere(file: IO[str]) -> bool:
-    """Whether another process holds the lock. If not, this process has acquired it."""
+    """Return whether another process holds the lock. If not, this process has acquired it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -152,7 +152,7 @@ def _held_elsewhere(file: IO[str]) -> bool:
 
 
 def _on_this_machine(data: Path) -> bool:
-    """Whether the process number in the server's file is the server's: in another container it may be any process."""
+    """Return whether the process number in the server's file is the server's: in another container it may be any process."""
     if not os.path.exists("/proc/self"):
         return True
     try:

@@ -176,7 +176,7 @@ def _needed(
 
 
 def _continues(trial: FrozenTrial, successors: Mapping[int, int]) -> bool:
-    """Whether a trial runs, waits, or was released and is still to be retried."""
+    """Return whether a trial runs, waits, or was released and is still to be retried."""
     if trial.state != TrialState.FAIL:
         return not trial.state.is_finished()
     return is_retried(trial) and trial.number not in successors

@@ -8,8 +8,8 @@ When the answer to an operation is lost, the operation may or may not have taken
   trial without an owner is better than a trial with two.
 - `create_new_study` finds its name taken, `delete_study` finds no study, COMPLETE or PRUNED finds the trial finished. Where the
   stored state is the one that was to be written, the first attempt wrote it, and there is no error. FAIL is the exception: it
-  looks the same whoever wrote it, and it decides which of two workers releases a trial. So it stays an error; at worst both
-  workers believe that the other one released the trial, and it is retried all the same.
+  looks the same whichever process wrote it, and it decides which of two workers releases a trial. So it stays an error: at
+  worst both workers believe that the other one released the trial, and it is retried all the same.
 """
 
 import functools

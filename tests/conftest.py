@@ -12,7 +12,8 @@ from model.config import Audio, Config, Loss, Network, Training
 from model.data.loading import Example
 from model.trainer import Speech
 
-BANDS, SYMBOLS = 8, 12
+ALPHABET = tuple("_abcdefghijk")
+BANDS, SYMBOLS = 8, len(ALPHABET)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to it, and so is what they start
@@ -29,9 +30,19 @@ def _one_thread() -> None:
 def tiny_network(**changes: object) -> Network:
     """Every part is there, every size is small, and all differ, so that a mixed-up dimension shows."""
     sizes = {
-        **{"embedding": 10, "encoder": 12, "encoder_convolutions": 2, "encoder_kernel": 3, "prenet": 6, "attention_rnn": 14},
-        **{"decoder_rnn": 16, "attention": 5, "location_filters": 4, "location_kernel": 5, "postnet": 9},
-        **{"postnet_convolutions": 3, "postnet_kernel": 3},
+        "embedding": 10,
+        "encoder": 12,
+        "encoder_convolutions": 2,
+        "encoder_kernel": 3,
+        "prenet": 6,
+        "attention_rnn": 14,
+        "decoder_rnn": 16,
+        "attention": 5,
+        "location_filters": 4,
+        "location_kernel": 5,
+        "postnet": 9,
+        "postnet_convolutions": 3,
+        "postnet_kernel": 3,
     }
     return Network(**{**sizes, **changes})  # type: ignore[arg-type]
 
@@ -63,4 +74,4 @@ def toy_examples(count: int, seed: int, least: int = 3, most: int = 9) -> list[E
 
 
 def toy_speech(train: int = 12, validation: int = 5) -> Speech:
-    return Speech(toy_examples(train, 1), toy_examples(validation, 2), SYMBOLS, 0.0, 1.0)
+    return Speech(toy_examples(train, 1), toy_examples(validation, 2), ALPHABET, 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""Matrix products on a CPU by oneDNN, which PyTorch links but asks for half-precision ones only.
+"""Multiply matrices on a CPU by oneDNN, which PyTorch links but uses for half precision only.
 
-Single-precision products go to MKL, which packs the weights in every call and, on AMD, leaves half of the arithmetic unused.
-For 16 rows and 1536 x 4096 weights on two Zen 5 cores: MKL 2.1 ms, oneDNN 0.80 ms, with weights packed beforehand 0.44 ms.
-Where oneDNN cannot help (a GPU, double precision, a build without it) these are PyTorch's own products.
+PyTorch multiplies single precision by MKL, which packs the weights in every call and, on AMD, leaves half of the arithmetic
+units idle. For 16 rows and 1536 x 4096 weights on two Zen 5 cores: MKL 2.1 ms, oneDNN 0.80 ms, with weights packed beforehand
+0.44 ms. Where oneDNN cannot help (a GPU, double precision, a build without it) these are PyTorch's own products.
 
 R rows, I inputs, O outputs.
 """
@@ -20,15 +20,15 @@ _HALF: bool = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:
-    """weight (O, I) in the layout that suits products with `rows` rows. Only `product` can read it."""
+    """Return weight (O, I) in the layout that is fast for products with `rows` rows. Only `product` can read it."""
     if not _fast(weight):
         return weight
-    laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
-    return laid
+    reordered: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+    return reordered
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x (R, I), weight (O, I), packed or not -> x weight^T (R, O). Not for autograd: see `linear`."""
+    """Return x weight^T (R, O) for x (R, I) and weight (O, I), packed or not. Has no gradient: see `linear`."""
     if not _fast(x):
         return x @ weight.t()
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
@@ -36,14 +36,14 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
-    """left (R, O), right (R, I) -> left^T right (O, I), a weight's gradient."""
+    """Return left^T right (O, I) for left (R, O) and right (R, I): the gradient of a weight."""
     if not _fast(left) or not len(left):
         return left.t() @ right
     return product(right.t().contiguous(), left.t()).t()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., I), weight (O, I), bias (O,) -> (..., O): `F.linear`, by oneDNN in single precision on a CPU."""
+    """Do what `F.linear` does, by oneDNN in single precision on a CPU: x (..., I), weight (O, I), bias (O,) -> (..., O)."""
     if not _fast(x) or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight)  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, by `linear`."""
+    """`nn.Linear` that multiplies by `linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
@@ -73,7 +73,7 @@ class _Linear(torch.autograd.Function):
 
 
 def half_is_fast() -> bool:
-    """Whether this CPU multiplies in bf16 itself, at twice the rate of single precision or more."""
+    """Return True if this CPU multiplies in bf16 itself, at twice the rate of single precision or more."""
     return _ONEDNN and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

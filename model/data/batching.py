@@ -1,40 +1,39 @@
-"""Utterances -> batches of indices: seeded, length-bucketed, endless; and a batch -> shares of ranks."""
+"""Draw seeded, length-bucketed, endless batches of utterance indices, and divide a batch among ranks."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-POOL = 32  # batches that are sorted by length together: 2 % of the frames are padding, against 34 % at random
+POOL = 32  # batches whose utterances are sorted by length together: 2 % of the frames are padding, 34 % in random order
 
 
 class Batches(Iterator[list[int]]):
-    """Endless lists of indices: `batch_size` utterances each or, where `batch_frames` > 0, as many as fit into so many frames,
-    padding counted.
+    """An endless iterator over lists of indices: `batch_size` utterances each, or as many as fit into `batch_frames` if > 0.
 
-    An epoch's order follows from (seed, epoch), so `epoch` and `index` alone say where it stands. No utterance is left out:
-    the last batch of an epoch may be smaller, so small corpora train too.
+    `batch_frames` counts padding. The order of an epoch follows from (seed, epoch), so `epoch` and `index` are the complete
+    position. No utterance is left out: the last batch of an epoch may be smaller, so that small corpora train, too.
     """
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, seed: int, epoch: int = 0, index: int = 0, batch_frames: int = 0
     ) -> None:
         if not lengths:
-            raise ValueError("need at least one utterance to make batches of, got none")
+            raise ValueError("need at least one utterance for a batch, got none: add recordings")
         self.lengths = np.asarray(lengths)
         self.batch_size = max(1, int(batch_frames / self.lengths.mean())) if batch_frames else batch_size
         self.batch_frames = batch_frames
         self.seed = seed
         self.epoch, self.index = epoch, index  # of the next batch
-        self._plan = self._shuffled()
+        self._plan = self._shuffled_epoch()
 
     def __next__(self) -> list[int]:
         if self.index >= len(self._plan):
             self.epoch, self.index = self.epoch + 1, 0
-            self._plan = self._shuffled()
+            self._plan = self._shuffled_epoch()
         self.index += 1
         return self._plan[self.index - 1]
 
-    def _shuffled(self) -> list[list[int]]:
+    def _shuffled_epoch(self) -> list[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(len(self.lengths))
         pool = POOL * self.batch_size
@@ -45,7 +44,7 @@ class Batches(Iterator[list[int]]):
         return [plan[index] for index in random.permutation(len(plan))]
 
     def _cut(self, ascending: list[int]) -> list[list[int]]:
-        """Utterances, the shortest first, into batches."""
+        """Cut utterances, the shortest first, into batches."""
         if not self.batch_frames:
             return [ascending[start : start + self.batch_size] for start in range(0, len(ascending), self.batch_size)]
         batches: list[list[int]] = [[]]
@@ -57,9 +56,9 @@ class Batches(Iterator[list[int]]):
 
 
 def shares(batch: Sequence[int], lengths: np.ndarray, ranks: int) -> list[list[int]]:
-    """A batch dealt out: the longest utterance first, each to the rank with the fewest frames so far, of equals the lowest.
+    """Divide a batch among ranks: the longest utterance first, each to the rank with the fewest frames so far.
 
-    So the first min(ranks, utterances) ranks have a share.
+    Ties go to the lowest rank, so that the first min(ranks, utterances) ranks have a share.
     """
     dealt: list[list[int]] = [[] for _ in range(ranks)]
     frames = [0] * ranks

@@ -1,6 +1,6 @@
-"""A list of recordings with texts -> checked utterances to train and to validate, or an error that says what is wrong.
+"""A list of recordings with texts -> checked utterances for training and validation, or an error that says what is wrong.
 
-Every line is used whole or left out whole, with its number and its reason: text and sound are never cut.
+Each line is used completely or left out, with its number and the reason: text and sound are never cut.
 """
 
 import math
@@ -19,32 +19,32 @@ from model.data.mels import Sound, prepare
 from model.data.problems import CorpusError, Problem, counted
 from model.data.split import split
 from model.text.frontend import Encoded, encode
-from model.text.symbols import symbols
+from model.text.languages import Language
 
-Progress = Callable[[int, int], None]  # (recordings done, recordings in all)
-Read = tuple[Line, Encoded]
+Progress = Callable[[int, int], None]  # (recordings done, recordings in total)
+EncodedLine = tuple[Line, Encoded]
 Fault = tuple[str, str]  # a Problem's reason and detail
 
-MIN_DEVIATION = 0.01  # of log-mels, which is 2 to 3 in speech: below, the network would see noise of the rounding
+MIN_DEVIATION = 0.01  # of log-mels, whose standard deviation is 2 to 3 in speech: below, the network would see rounding noise
 WORKERS = 4  # threads at most: decoding and the Fourier transform run outside the interpreter's lock
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an utterance, and a corpus, must keep to be trained on."""
+    """The limits that an utterance, and a corpus, must keep to be trained on."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     min_seconds: float = 0.4
     max_seconds: float = 20.0
-    min_seconds_per_symbol: float = 0.02  # speech takes 0.05 to 0.1; outside, text and sound are not each other's
+    min_seconds_per_symbol: float = 0.02  # speech takes 0.05 to 0.1; outside, text and sound do not belong together
     max_seconds_per_symbol: float = 0.5
     max_symbols: int = 400
     min_rms: float = 1e-3  # 1 = full scale: below -60 dB there is no sound
-    max_clipped: float = 0.005  # share of samples that stand at full scale in runs of three or more
-    max_line_dropped_share: float = 0.1  # of a line's characters that no symbol stands for: above, the line is left out
-    max_dropped_share: float = 0.01  # the same of all lines that are kept: above, the corpus is refused
-    max_bad_share: float = 0.05  # of the lines
+    max_clipped: float = 0.005  # share of samples at full scale, in runs of three or more
+    max_line_dropped_share: float = 0.1  # share of a line's characters without a symbol: above, the line is left out
+    max_dropped_share: float = 0.01  # the same over all lines that are kept: above, the corpus is refused
+    max_bad_share: float = 0.05  # share of the lines that may be left out
     min_train: int = 8  # utterances
 
     def __post_init__(self) -> None:
@@ -64,14 +64,13 @@ class Limits:
 class Utterance:
     id: str
     text: str  # cleaned
-    ids: tuple[int, ...]  # symbols
+    ids: tuple[int, ...]  # of the symbols of the corpus's language
     sound: Sound
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    language: str
-    symbols: int  # size of the language's alphabet
+    language: Language
     train: tuple[Utterance, ...]
     validation: tuple[Utterance, ...]
     problems: tuple[Problem, ...]  # lines left out, by number
@@ -82,7 +81,7 @@ class Corpus:
 
 def load_corpus(
     path: Path,
-    language: str,
+    language: Language,
     audio: Audio,
     cache: Path,
     limits: Limits,
@@ -90,10 +89,10 @@ def load_corpus(
     seed: int,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Reads, checks, analyses and splits the corpus at `path`, a folder or a list (see `manifests`).
+    """Read, check, analyse and split the corpus at `path`, a folder or a list (see `manifests`).
 
-    `validation` is the number of utterances wanted there. The result depends on the files, the settings and `seed` alone.
-    Raises CorpusError where too many lines are bad, too few are left, or the alphabet lacks too many characters.
+    `validation` is the number of utterances to validate on. The result depends only on the files, the settings and `seed`.
+    Raises CorpusError where too many lines are bad, too few are left, or too many characters have no symbol.
     """
     manifest = read(path)
     total = len(manifest.lines) + len(manifest.problems)
@@ -107,7 +106,7 @@ def load_corpus(
     remarks = [*manifest.remarks]
     if problems:
         remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
-    remarks += _remark_dropped([read for read, _ in kept], language, limits)
+    remarks += _remark_dropped([line for line, _ in kept], language, limits)
     remarks += _remark_converted([sound for _, sound in kept], audio)
 
     utterances = [Utterance(line.id, encoded.text, encoded.ids, sound) for (line, encoded), sound in kept]
@@ -122,7 +121,6 @@ def load_corpus(
         raise CorpusError(f"{rule}: check fmin_hz, fmax_hz and window_samples of audio")
     return Corpus(
         language=language,
-        symbols=len(symbols(language)),
         train=train,
         validation=tuple(utterances[position] for position in sorted(chosen)),
         problems=tuple(problems),
@@ -132,7 +130,7 @@ def load_corpus(
     )
 
 
-def _read_texts(lines: Sequence[Line], language: str, limits: Limits) -> tuple[list[Read], list[Problem]]:
+def _read_texts(lines: Sequence[Line], language: Language, limits: Limits) -> tuple[list[EncodedLine], list[Problem]]:
     texts, problems = [], []
     for line in lines:
         encoded = encode(line.text, language)
@@ -155,7 +153,7 @@ def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
 
 
 def _analyse(paths: Sequence[Path], audio: Audio, cache: Path, progress: Progress | None) -> Iterator[Sound | SoundError]:
-    """Sounds in the order of `paths`; a file that cannot be read gives its error."""
+    """Yield the sounds in the order of `paths`; a file that cannot be read yields its error."""
 
     def sound_or_error(path: Path) -> Sound | SoundError:
         try:
@@ -174,11 +172,11 @@ def _analyse(paths: Sequence[Path], audio: Audio, cache: Path, progress: Progres
 
 
 def _match(
-    texts: Sequence[Read], sounds: Iterator[Sound | SoundError], limits: Limits
-) -> tuple[list[tuple[Read, Sound]], list[Problem]]:
-    kept: list[tuple[Read, Sound]] = []
+    texts: Sequence[EncodedLine], sounds: Iterator[Sound | SoundError], limits: Limits
+) -> tuple[list[tuple[EncodedLine, Sound]], list[Problem]]:
+    kept: list[tuple[EncodedLine, Sound]] = []
     problems = []
-    lines: dict[Path, int] = {}  # of the sounds so far, by content
+    lines: dict[Path, int] = {}  # line numbers of the sounds so far, by content
     for (line, encoded), sound in zip(texts, sounds, strict=True):
         if isinstance(sound, SoundError):
             fault: Fault | None = ("unreadable sound", f"{line.audio}: {sound}")
@@ -214,14 +212,14 @@ def _sound_fault(sound: Sound, symbols: int, limits: Limits) -> Fault | None:
 def _refuse_bad(path: Path, problems: Sequence[Problem], total: int, limits: Limits) -> None:
     if len(problems) > limits.max_bad_share * total:
         rule = f"{len(problems)} of {total} lines of {path} are bad, at most {limits.max_bad_share:.0%} may be (max_bad_share)"
-        raise CorpusError(f"{rule}: mend these", sorted(problems, key=lambda problem: problem.line))
+        raise CorpusError(f"{rule}: correct them or delete their lines", sorted(problems, key=lambda problem: problem.line))
 
 
-def _remark_dropped(reads: Sequence[Read], language: str, limits: Limits) -> list[str]:
-    dropped = Counter(character for _, encoded in reads for character in encoded.dropped)
-    total = sum(len(encoded.text) for _, encoded in reads)
+def _remark_dropped(lines: Sequence[EncodedLine], language: Language, limits: Limits) -> list[str]:
+    dropped = Counter(character for _, encoded in lines for character in encoded.dropped)
+    total = sum(len(encoded.text) for _, encoded in lines)
     count = sum(dropped.values())
-    found = f"{count} of {total} characters have no symbol in {language!r} and are dropped: {_shown(dropped)}"
+    found = f"{count} of {total} characters have no symbol in {language.code!r} and are dropped: {_shown(dropped)}"
     if count > limits.max_dropped_share * total:
         rule = f"at most {limits.max_dropped_share:.0%} may be (max_dropped_share)"
         raise CorpusError(f"{found}; {rule}: write them out, or choose the language of the texts")
@@ -240,13 +238,13 @@ def _remark_converted(sounds: Sequence[Sound], audio: Audio) -> list[str]:
 
 
 def _shown(characters: Counter[str]) -> str:
-    """`'п' 12, 'р' 3, ...`: the most frequent first."""
+    """List characters with their counts, the most frequent first: `'п' 12, 'р' 3, ...`."""
     shown = ", ".join(f"{character!r} {count}" for character, count in characters.most_common(12))
     return shown + (", ..." if len(characters) > 12 else "")
 
 
 def _mel_statistics(sounds: Sequence[Sound]) -> tuple[float, float]:
-    """Mean and standard deviation over all frames and bands."""
+    """Return the mean and the standard deviation over all frames and bands."""
     frames = sum(sound.frames for sound in sounds)
     mean = sum(sound.frames * sound.mel_mean for sound in sounds) / frames
     square = sum(sound.frames * sound.mel_square for sound in sounds) / frames

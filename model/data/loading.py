@@ -1,4 +1,4 @@
-"""Indices -> a padded batch on the training device. A corpus that fits stays on the GPU, and batches are gathered there.
+"""Load padded batches of utterances onto the training device. A corpus that fits stays on the GPU and is gathered there.
 
 B batch, N symbols, F mel frames, M mel bands.
 """
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESIDENT_SHARE = 0.1  # of a GPU's memory that the mels may take. Not of what is free: trials beside each other are alike
+RESIDENT_SHARE = 0.1  # of a GPU's total memory that the mels may take; not of its free memory, or parallel trials would differ
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One utterance as the network sees it."""
+    """One utterance in the form that the network needs."""
 
     ids: tuple[int, ...]  # (N,)
     mel: np.ndarray  # (F, M) float32, natural log; may be memory-mapped
@@ -23,7 +23,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded with zeros at the end."""
+    """Utterances, padded with zeros at the end."""
 
     ids: Tensor  # (B, N) int64
     symbol_lengths: Tensor  # (B,) int64
@@ -31,12 +31,16 @@ class Batch:
     frame_lengths: Tensor  # (B,) int64
 
     def to(self, device: torch.device) -> "Batch":
-        every = (self.ids, self.symbol_lengths, self.mels, self.frame_lengths)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in every))
+        return Batch(
+            ids=self.ids.to(device, non_blocking=True),
+            symbol_lengths=self.symbol_lengths.to(device, non_blocking=True),
+            mels=self.mels.to(device, non_blocking=True),
+            frame_lengths=self.frame_lengths.to(device, non_blocking=True),
+        )
 
 
 def collate(examples: Sequence[Example], symbols: int | None = None, frames: int | None = None) -> Batch:
-    """Pad to the longest utterance, or to `symbols` and `frames`."""
+    """Pad the examples to the longest one, or to `symbols` and `frames`."""
     counts = torch.tensor([len(example.ids) for example in examples])
     lengths = torch.tensor([len(example.mel) for example in examples])
     ids = torch.zeros(len(examples), symbols or int(counts.max()), dtype=torch.int64)
@@ -48,7 +52,7 @@ def collate(examples: Sequence[Example], symbols: int | None = None, frames: int
 
 
 class Loader:
-    """Batches of `examples` on `device`."""
+    """Loads batches of `examples` onto `device`."""
 
     def __init__(self, examples: Sequence[Example], device: torch.device) -> None:
         self.examples, self.device = examples, device
@@ -61,7 +65,7 @@ class Loader:
                 self.resident = Resident(examples, device)
 
     def __call__(self, indices: Sequence[int], symbols: int | None = None, frames: int | None = None) -> Batch:
-        """Padded to the longest utterance, or to `symbols` and `frames`."""
+        """Return a batch of these examples, padded to the longest one, or to `symbols` and `frames`."""
         if self.resident is None:
             return collate([self.examples[index] for index in indices], symbols, frames).to(self.device)
         rows = torch.tensor(indices).to(self.device, non_blocking=True)
@@ -70,13 +74,13 @@ class Loader:
 
 
 class Resident:
-    """All utterances end to end in the device's memory."""
+    """All utterances, concatenated in the device's memory."""
 
     def __init__(self, examples: Sequence[Example], device: torch.device) -> None:
         ids: list[int] = []
         mels = []
         counts, lengths = [], []
-        for example in examples:  # once: a large corpus is opened file by file
+        for example in examples:  # in one pass: each access to a large corpus opens a file
             ids += example.ids
             mels.append(torch.from_numpy(np.array(example.mel)).to(device))
             counts.append(len(example.ids))
@@ -87,14 +91,14 @@ class Resident:
         self.first_frame = self.frames.cumsum(0) - self.frames
 
     def gather(self, rows: Tensor, symbols: int, frames: int) -> Batch:
-        """rows (B,) indices on the device -> a batch padded to `symbols` and `frames`. The host is not asked."""
+        """Gather rows (B,), indices on the device, into a batch padded to `symbols` and `frames`. The host does not wait."""
         counts, lengths = self.symbols[rows], self.frames[rows]
         ids = _cut(self.ids, self.first_symbol[rows], counts, symbols)
         return Batch(ids, counts, _cut(self.mels, self.first_frame[rows], lengths, frames), lengths)
 
 
 def _cut(flat: Tensor, first: Tensor, lengths: Tensor, size: int) -> Tensor:
-    """flat (total, ...) -> (B, size, ...): `lengths` entries from `first` on, then zeros."""
+    """Cut flat (total, ...) into (B, size, ...): `lengths` entries from `first` on, then zeros."""
     place = torch.arange(size, device=flat.device)
     inside = place < lengths[:, None]
     cut = flat[(first[:, None] + place).where(inside, 0)]

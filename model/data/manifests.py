@@ -1,6 +1,6 @@
-"""Lists of recordings with their texts: LJSpeech's `metadata.csv`, NVIDIA's `path|text` file lists, and csv with a header.
+"""Read lists of recordings with their texts: LJSpeech's `metadata.csv`, NVIDIA's `path|text` lists, and csv with a header.
 
-A list is read line by line; a line that cannot be read is a Problem with its number and never shifts the others.
+A list is read line by line; a line that cannot be read becomes a Problem with its number and never shifts the others.
 """
 
 import csv
@@ -17,13 +17,15 @@ from model.data.problems import CorpusError, Problem
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LIST_SUFFIXES = (".csv", ".txt", ".tsv")
 SOUND_COLUMNS = ("path", "file", "audio", "wav", "audio_path", "audio_file", "file_name", "filename", "wav_filename")
-TEXT_COLUMNS = ("normalized_text", "text", "transcript", "sentence")  # the first that a header has is read
+TEXT_COLUMNS = ("normalized_text", "text", "transcript", "sentence")  # the first one in a header is used
 BOM = "\ufeff"
-MARKS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
+DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """One recording of a list, with its text."""
+
     number: int  # in the list file, from 1
     id: str  # the sound's name as listed, without its suffix
     audio: Path  # may not exist
@@ -32,6 +34,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """A list that was read: its recordings, the lines left out, and remarks, a sentence each."""
+
     path: Path
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...]
@@ -40,15 +44,15 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line, split into its parts but not yet checked."""
+    """One line, split into its columns but not yet checked."""
 
     number: int
-    name: str  # of the sound, as listed
+    name: str  # the sound's, as listed
     text: str
 
 
 def read(path: Path) -> Manifest:
-    """The list at `path`, or the only one in the folder `path`. Raises CorpusError where there is none that can be read."""
+    """Read the list at `path`, or the only one in the folder `path`. Raises CorpusError where none can be read."""
     path, remarks = _find(path)
     text = _decode(path)
     if text.startswith(BOM):
@@ -67,11 +71,12 @@ def read(path: Path) -> Manifest:
         else:
             problems.append(line)
     if not lines and not problems:
-        raise CorpusError(f"{path} holds no line: need lines such as wavs/1.wav|The text of it.")
+        raise CorpusError(f"{path} holds no line: need lines such as wavs/1.wav|Text of the recording.")
     return Manifest(path, tuple(lines), tuple(problems), tuple(remarks))
 
 
 def _find(path: Path) -> tuple[Path, list[str]]:
+    """Return the list that `path` names or holds, with remarks on how it was chosen."""
     if not path.exists():
         raise CorpusError(f"no such folder or list: {path.absolute()}")
     if not path.is_dir():
@@ -84,12 +89,12 @@ def _find(path: Path) -> tuple[Path, list[str]]:
     if len(lists) == 1:
         return lists[0], []
     if (path / "metadata.csv") in lists and (path / "wavs").is_dir():
-        return path / "metadata.csv", [f"metadata.csv is read, of {names} in {path}"]
+        return path / "metadata.csv", [f"metadata.csv was chosen from {names} in {path}"]
     raise CorpusError(f"{path} holds {len(lists)} lists ({names}): give the one to read instead of the folder")
 
 
 def _decode(path: Path) -> str:
-    """The file's text; bytes that are not UTF-8 stand in it as lone surrogates, for their line to report."""
+    """Return the file's text; bytes that are not UTF-8 become lone surrogates, which their line reports."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -102,19 +107,19 @@ def _decode(path: Path) -> str:
 
 
 def _header(text: str) -> tuple[str, int, int, int] | None:
-    """(delimiter, sound column, text column, columns) where the first line is a header that names them."""
+    """Return (delimiter, sound column, text column, number of columns) if the first line is a header, else None."""
     first = text.lstrip("\n").split("\n", 1)[0]
     for delimiter in ",;\t|":
         columns = [column.strip().lower() for column in next(csv.reader([first], delimiter=delimiter), [])]
         sound = next((columns.index(name) for name in SOUND_COLUMNS if name in columns), None)
-        words = next((columns.index(name) for name in TEXT_COLUMNS if name in columns), None)
-        if sound is not None and words is not None:
-            return delimiter, sound, words, len(columns)
+        spoken = next((columns.index(name) for name in TEXT_COLUMNS if name in columns), None)
+        if sound is not None and spoken is not None:
+            return delimiter, sound, spoken, len(columns)
     return None
 
 
-def _table(text: str, delimiter: str, sound: int, words: int, columns: int) -> Iterator[_Row | Problem]:
-    """Rows of a csv with a header. A quote that is not closed where it should be costs every line that it swallowed."""
+def _table(text: str, delimiter: str, sound: int, spoken: int, columns: int) -> Iterator[_Row | Problem]:
+    """Yield the rows of a csv with a header. A quote that is not closed in its field costs all lines that it spans."""
     rows = csv.reader(
         StringIO(text), delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
     )
@@ -137,11 +142,11 @@ def _table(text: str, delimiter: str, sound: int, words: int, columns: int) -> I
             way_out = "quote texts that contain it" if len(row) > columns else "is that the delimiter of this line?"
             yield Problem(first, "", "wrong columns", f"{len(row)} by {delimiter!r}, the header has {columns}: {way_out}")
         else:
-            yield _Row(first, row[sound], row[words])
+            yield _Row(first, row[sound], row[spoken])
 
 
 def _pipes(text: str, path: Path, remarks: list[str]) -> Iterator[_Row | Problem]:
-    """Rows of `path|text`, or of LJSpeech's `id|raw|normalised`, which is told by an id without a sound file's suffix."""
+    """Yield the rows of `path|text`, or of LJSpeech's `id|raw|normalised`, whose ids have no suffix of a sound file."""
     ignored = 0
     for number, line in enumerate(text.split("\n"), start=1):
         columns = line.split("|")
@@ -149,7 +154,7 @@ def _pipes(text: str, path: Path, remarks: list[str]) -> Iterator[_Row | Problem
         if not line.strip():
             continue
         if len(columns) == 1:
-            others = " and ".join(name for mark, name in MARKS.items() if mark in line) or "nothing else"
+            others = " and ".join(name for delimiter, name in DELIMITERS.items() if delimiter in line) or "nothing else"
             way_out = "write | between file and text, or a first line that names the columns, such as path,text"
             yield Problem(number, "", "wrong delimiter", f"found no | but {others}: {way_out}")
         elif is_path:
@@ -164,7 +169,7 @@ def _pipes(text: str, path: Path, remarks: list[str]) -> Iterator[_Row | Problem
 
 
 def _checked(row: _Row | Problem, folder: Path, seen: dict[str | Path, int]) -> Line | Problem:
-    """`seen` maps the ids and the sound files so far to their lines."""
+    """Check a row and find its sound file. `seen` maps the ids and sound files so far to their lines."""
     if isinstance(row, Problem):
         return row
     name, text = row.name.strip().replace("\\", "/"), normalize("NFC", row.text.strip())
@@ -175,7 +180,7 @@ def _checked(row: _Row | Problem, folder: Path, seen: dict[str | Path, int]) -> 
         shown = id.encode("utf-8", "replace").decode()
         return Problem(row.number, shown, "not UTF-8", f"byte 0x{ord(foreign[0]) - 0xDC00:02x}: {way_out}")
     if BOM in name + text:
-        way_out = "it belongs at a file's start, so two lists were joined here: delete it"
+        way_out = "it belongs at the start of a file, so two lists were concatenated here: delete it"
         return Problem(row.number, id.replace(BOM, ""), "byte order mark", way_out)
     if not name:
         return Problem(row.number, "", "no file name")
@@ -183,15 +188,18 @@ def _checked(row: _Row | Problem, folder: Path, seen: dict[str | Path, int]) -> 
         return Problem(row.number, id, "empty text")
     audio = _resolve(name, folder)
     if id in seen:
-        return Problem(row.number, id, "duplicate id", f"it stands in line {seen[id]} already")
+        return Problem(row.number, id, "duplicate id", f"line {seen[id]} has the same id")
     if audio in seen:
-        return Problem(row.number, id, "same sound twice", f"it stands in line {seen[audio]} already")
+        return Problem(row.number, id, "same sound twice", f"line {seen[audio]} has the same file")
     seen[id] = seen[audio] = row.number
     return Line(row.number, id, audio, text)
 
 
 def _resolve(name: str, folder: Path) -> Path:
-    """The file that a list in `folder` means by `name`: beside it, in `wavs/` or above, else where it should be."""
+    """Return the file that a list in `folder` names: next to the list, in `wavs/`, or relative to a folder above.
+
+    If there is no such file, return the path where it should be.
+    """
     is_path = name.lower().endswith(SOUND_SUFFIXES)
     files = [name] if is_path else [f"wavs/{name}{suffix}" for suffix in SOUND_SUFFIXES]
     places = (folder, folder / "wavs", *folder.absolute().parents) if is_path else (folder,)

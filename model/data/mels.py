@@ -1,9 +1,9 @@
-"""The mel cache: every sound file is decoded and analysed once, under a hash of the audio settings and the file's content.
+"""The mel cache: each sound file is decoded and analysed once. Its key is a hash of the audio settings and the file's content.
 
-A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the facts about the sound with the mel's checksum,
-written last; and `paths/`, which maps a path with its size and time of change to a KEY, so that a warm start reads no sound.
-Any number of processes may fill it at once: files appear whole, and who comes second writes the same. What does not fit its
-checksum is computed anew.
+A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the properties of the sound with the mel's
+checksum, written last; and `paths/`, which maps a path with its size and modification time to a KEY, so that a second run reads
+no sound. Any number of processes may fill it at once: files are written atomically, and all writers of a file write the same
+content. An entry that does not match its checksum is computed again.
 """
 
 import errno
@@ -20,22 +20,22 @@ import numpy as np
 
 from model.audio import Floats, SoundError, decode, log_mel, read
 from model.config import Audio
-from model.files import whole
+from model.files import atomic_write
 
-_HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which in CPython 3.11 fails now and then in several threads
-_FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other facts
+_HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which sometimes fails in several threads of CPython 3.11
+_FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other properties
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One analysed recording. The mel stays on disk: `open_mel`."""
+    """One analysed recording. Its mel stays on disk: see `open_mel`."""
 
     mel_path: Path
     frames: int
     seconds: float
     peak: float  # largest magnitude in the file, 1 = full scale
     rms: float  # of the mono wave, 1 = full scale
-    clipped: float  # share of samples that stand at full scale in runs of three or more
+    clipped: float  # share of samples at full scale, in runs of three or more
     rate_hz: int  # of the file
     channels: int  # of the file
     mel_mean: float  # over frames and bands
@@ -44,7 +44,10 @@ class Sound:
 
 
 def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
-    """The sound at `path`, from the cache or into it. Raises SoundError for the file, OSError for the cache folder."""
+    """Return the sound at `path` from the cache, analysed first if it is new.
+
+    Raises SoundError for an unreadable file, OSError for an unusable cache folder.
+    """
     cache = cache.absolute()
     try:
         found = path.stat()
@@ -58,18 +61,18 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
     key = _digest(audio, content)
     sound = _cached(cache, key) or _analyse(content, audio, cache, key)
     shortcut.parent.mkdir(parents=True, exist_ok=True)
-    with whole(shortcut) as part:
+    with atomic_write(shortcut) as part:
         part.write_text(key)
     return sound
 
 
 def open_mel(sound: Sound) -> Floats:
-    """(T, M) float32, memory-mapped and read-only. It holds a file descriptor: copy what you need and let go of it.
+    """Return the mel (T, M) float32, memory-mapped and read-only. It holds a file descriptor until it is released.
 
-    Raises OSError where the file is not what was written: `prepare` computes it anew.
+    Raises OSError if the file does not match its checksum: the next `prepare` computes it again.
     """
     if zlib.crc32(sound.mel_path.read_bytes()) != sound.file_crc:
-        raise OSError(errno.EIO, "the mel cache is damaged, the next start mends it", str(sound.mel_path))
+        raise OSError(errno.EIO, "the mel cache is damaged, the next start repairs it", str(sound.mel_path))
     with _HEADER:
         mel: Floats = np.load(sound.mel_path, mmap_mode="r")
     return mel
@@ -92,7 +95,7 @@ def _cached(cache: Path, key: str) -> Sound | None:
 def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
     wave, source = decode(content, audio)
     mel = log_mel(wave, audio)
-    file = BytesIO()  # of a full disk numpy's writer says "5120 requested and 0 written", a plain write what it is
+    file = BytesIO()  # on a full disk numpy's writer fails with "5120 requested and 0 written", a plain write with the reason
     np.save(file, mel)
     sound = Sound(
         mel_path=cache / f"{key}.npy",
@@ -108,10 +111,10 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
         file_crc=zlib.crc32(file.getbuffer()),
     )
     cache.mkdir(parents=True, exist_ok=True)
-    with whole(sound.mel_path) as part:
+    with atomic_write(sound.mel_path) as part:
         part.write_bytes(file.getbuffer())
-    facts = asdict(sound)
-    del facts["mel_path"]  # the cache may be moved
-    with whole(cache / f"{key}.json") as part:
-        part.write_text(json.dumps(facts))
+    properties = asdict(sound)
+    del properties["mel_path"]  # the cache may be moved
+    with atomic_write(cache / f"{key}.json") as part:
+        part.write_text(json.dumps(properties))
     return sound

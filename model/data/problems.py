@@ -1,22 +1,21 @@
-"""What is wrong with a corpus: one Problem a line, and the error that shows them as a table."""
+"""The problems of a corpus: a Problem for each line that was left out, and the error that lists them."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.errors import BadInput
-
 ROWS_SHOWN = 20  # lines of a table; the counts above it are complete
+ROWS_SHOWN = 20  # problems listed in an error; the counts above them are complete
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line that was left out."""
+    """A line of a list that was left out."""
 
-    line: int  # of the list file, from 1
-    id: str  # "" where the line has none that can be read
-    reason: str  # the kind of fault, by which problems are counted: "no sound"
-    detail: str = ""  # this line's own numbers and the way out
+    line: int  # in the list file, from 1
+    id: str  # "" where the line has no readable one
+    reason: str  # the kind of problem, by which problems are counted: "no sound"
+    detail: str = ""  # the numbers of this line, and the way out
 
     def __str__(self) -> str:
         name = f" ({self.id})" if self.id else ""
@@ -24,12 +23,12 @@ class Problem:
 
 
 def counted(problems: Sequence[Problem]) -> str:
-    """`12 no sound, 3 empty text`, the most frequent first."""
+    """Count problems by reason, the most frequent first: `12 no sound, 3 empty text`."""
     return ", ".join(f"{count} {reason}" for reason, count in Counter(problem.reason for problem in problems).most_common())
 
 
-class CorpusError(BadInput):
-    """The corpus cannot be used. The message gives the rule, then the problems by reason, then the first of them."""
+class CorpusError(ValueError):
+    """The corpus cannot be used. The message has the rule, then the problems counted by reason, then the first of them."""
 
     def __init__(self, rule: str, problems: Sequence[Problem] = ()) -> None:
         self.problems = tuple(problems)

@@ -1,49 +1,52 @@
-"""Which utterances validate. Pieces of one source recording never stand on both sides where the ids tell the recordings."""
+"""Split a corpus into training and validation. Where the ids show the source recordings, none of them is on both sides."""
 
 import random
 import re
 from collections.abc import Sequence
 
-LARGEST_SHARE = 1 / 4  # of the corpus that whole recordings may take
-USUAL_SHARE = 1 / 8  # of the corpus, where more utterances are asked for than a small one can spare
+LARGEST_SHARE = 1 / 4  # of a corpus that complete recordings may take for validation
+USUAL_SHARE = 1 / 8  # of a corpus that is too small for the wanted number of utterances
 
 
 def recording(id: str) -> str:
-    """The source recording that an id names: `LJ001-0001` -> `LJ001`, `book/017` -> `book`; else the id itself."""
+    """Return the source recording that an id names: `LJ001-0001` -> `LJ001`, `book/017` -> `book`; else the id itself."""
     return re.sub(r"[-_/]\d+$", "", id)
 
 
 def split(ids: Sequence[str], wanted: int, seed: int) -> tuple[frozenset[int], tuple[str, ...]]:
-    """Positions in `ids` that validate, about `wanted` of them, and remarks on how they were chosen. `seed` alone decides.
+    """Choose about `wanted` positions in `ids` for validation. Return them, and remarks on how they were chosen.
 
-    Raises ValueError for `wanted` < 1.
+    The choice depends on the arguments only. Raises ValueError for `wanted` < 1.
     """
     if wanted < 1:
         raise ValueError(f"need at least 1 utterance to validate on, got {wanted}")
     size = min(wanted, max(2, int(len(ids) * USUAL_SHARE)))
     remarks = []
     if size < wanted:
-        remarks.append(f"{wanted} utterances were asked for validation, a corpus of {len(ids)} can spare {size}")
+        remarks.append(f"{wanted} utterances were requested for validation, a corpus of {len(ids)} can spare {size}")
     draw = random.Random(seed)
     groups: dict[str, list[int]] = {}
     for position, id in enumerate(ids):
         groups.setdefault(recording(id), []).append(position)
     several = 1 < len(groups) < len(ids)
-    names = _whole(groups, size, int(len(ids) * LARGEST_SHARE), draw) if several else []
+    names = _complete_recordings(groups, size, int(len(ids) * LARGEST_SHARE), draw) if several else []
     if names:
         chosen = frozenset(position for name in names for position in groups[name])
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        remarks.append(f"validation: {len(chosen)} utterances, {len(names)} of {len(groups)} recordings, whole ({shown})")
+        remarks.append(f"validation: {len(chosen)} utterances, {len(names)} complete recordings of {len(groups)} ({shown})")
     else:
-        mixed = f"none of the {len(groups)} recordings has the size to be held out whole: pieces of one stand on both sides"
+        mixed = f"none of the {len(groups)} recordings has the size to be held out completely: one may be on both sides"
         why = mixed if several else "the ids do not show several recordings"
         chosen = frozenset(draw.sample(range(len(ids)), min(size, len(ids))))
         remarks.append(f"validation: {len(chosen)} utterances drawn at random with seed {seed}, as {why}")
     return chosen, tuple(remarks)
 
 
-def _whole(groups: dict[str, list[int]], size: int, most: int, draw: random.Random) -> list[str]:
-    """Recordings that fit into `size` together, or with the smallest other one into `most`; none if that is too few."""
+def _complete_recordings(groups: dict[str, list[int]], size: int, most: int, draw: random.Random) -> list[str]:
+    """Choose recordings that have at most `size` utterances together.
+
+    If they have less than half of that, add the smallest other one, or choose none if that makes more than `most`.
+    """
     names = sorted(groups)
     draw.shuffle(names)
     chosen: list[str] = []

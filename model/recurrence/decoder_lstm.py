@@ -1,9 +1,9 @@
-"""One LSTM over a whole sequence as one autograd Function: its input part comes before it, its weight's gradient after.
+"""An LSTM over a complete sequence as one autograd Function, for the decoder LSTM.
 
-For the decoder LSTM, whose state NVIDIA drops in every step: no library's LSTM does that. In half precision on a CPU it is the
-faster one, too.
+NVIDIA applies dropout to its state in every step, which no library's LSTM does. In half precision on a CPU this one is faster,
+too. The input part of its gates is computed before it, the gradient of its weight in one product after the loop.
 
-T steps, B batch, H features. Gates stand in the order input, forget, output, cell. Products multiply in the type of the
+T steps, B batch, H features. Gates are in the order input, forget, output, cell. Products are multiplied in the type of the
 gates; cell states are in single precision (in double precision for double).
 """
 
@@ -19,20 +19,23 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 def lstm(gates: Tensor, recurrent: Tensor, dropout: Tensor | None) -> Tensor:
-    """gates (T, B, 4H), biases included, recurrent (4H, H), dropout (T, B, H) mask of the hidden state -> (T, B, H)."""
+    """Return the hidden states (T, B, H) of an LSTM.
+
+    gates (T, B, 4H) is the input part, biases included; recurrent (4H, H); dropout (T, B, H) multiplies the hidden states.
+    """
     hidden: Tensor = _LSTM.apply(gates, recurrent, dropout)  # type: ignore[no-untyped-call]
     return hidden
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """In place. PyTorch's sigmoid is ten times as fast on a CPU as its tanh."""
+    """Apply tanh in place, by PyTorch's sigmoid, which is ten times as fast on a CPU as its tanh."""
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
 class Cells:
-    """What the steps of an LSTM leave behind, and the arithmetic between its products.
+    """The pointwise part of an LSTM's steps, and the values that its backward pass needs.
 
-    Its lists of views are made once: taking views in every step costs as much as the arithmetic of a small network.
+    The lists of views are made once: taking views in every step costs as much as the arithmetic of a small network.
     """
 
     def __init__(self, gates: Tensor, dropout: Tensor | None) -> None:
@@ -49,7 +52,7 @@ class Cells:
         self.dropout = None if dropout is None else dropout.unbind(0)
 
     def step(self, t: int, fed: Tensor, hidden: Tensor) -> None:
-        """fed (B, 4H), the product with the state before -> hidden (B, H), written in place."""
+        """Compute step t into `hidden` (B, H), from `fed` (B, 4H), the product with the state before."""
         torch.add(self.given[t], fed.to(self.kind), out=self.activated[t])
         self.sigmoids[t].sigmoid_()
         tanh_(self.new[t])
@@ -59,11 +62,12 @@ class Cells:
             hidden.mul_(self.dropout[t])
 
     def gradients(self) -> "_Gradients":
+        """Return the backward pass through these steps."""
         return _Gradients(self)
 
 
 class _Gradients:
-    """The way back through `Cells`, from the last step to the first."""
+    """The backward pass through `Cells`, from the last step to the first."""
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
@@ -71,14 +75,14 @@ class _Gradients:
         self.gates = like.new_empty(T, *like.shape)  # (T, B, 4H), in the type of the gates
         self.gate = self.gates.unbind(0)
         self.d_cell, self.through = (like.new_zeros(like.shape[0], H, dtype=cells.kind) for _ in range(2))
-        # Half-precision gradients are computed aside, in one and the same place for all steps.
-        self.aside = like.dtype != cells.kind
-        work = like.new_empty(1, *like.shape, dtype=cells.kind).expand(T, -1, -1) if self.aside else self.gates
+        # Half-precision gradients are computed in a wider buffer, one for all steps.
+        self.buffered = like.dtype != cells.kind
+        work = like.new_empty(1, *like.shape, dtype=cells.kind).expand(T, -1, -1) if self.buffered else self.gates
         self.work, self.sigmoids = work.unbind(0), work[:, :, : 3 * H].unbind(0)
         self.enter, self.forget, self.leave, self.new = (part.unbind(0) for part in work.chunk(4, 2))
 
     def step(self, t: int, d_hidden: Tensor) -> Tensor:
-        """d_hidden (B, H), overwritten -> gradient of the gates (B, 4H)."""
+        """Return the gradient of the gates (B, 4H) for d_hidden (B, H), which is overwritten."""
         cells, d_cell, through = self.cells, self.d_cell, self.through
         if cells.dropout is not None:
             d_hidden.mul_(cells.dropout[t])
@@ -91,7 +95,7 @@ class _Gradients:
         _sigmoid_backward(self.sigmoids[t], cells.sigmoids[t], grad_input=self.sigmoids[t])
         _tanh_backward(self.new[t], cells.new[t], grad_input=self.new[t])
         d_cell *= cells.forget[t]
-        return self.gate[t].copy_(self.work[t]) if self.aside else self.gate[t]
+        return self.gate[t].copy_(self.work[t]) if self.buffered else self.gate[t]
 
 
 class _LSTM(torch.autograd.Function):

@@ -1,13 +1,14 @@
-"""The attention recurrence as one autograd Function for the whole sequence: fast on any device.
+"""The attention recurrence as one autograd Function for the complete sequence: fast on any device.
 
-Autograd over the plain loop forms every weight's gradient in every step and adds it up; here the gradients of the gates and
-of the query are kept, and each weight's gradient is one product after the loop. The energies' tanh, by far the largest
-activation, is computed again on the way back, unless it is small. One product a step serves context and hidden state together.
+Autograd over the plain loop computes the gradient of each weight in each step and adds them up. Here the gradients of the gates
+and of the query are stored, and the gradient of each weight is one product after the loop. The energies' tanh, by far the
+largest activation, is computed again in the backward pass unless it is small. One product a step serves context and hidden
+state together.
 
-tanh(x) is 2 sigmoid(2x) - 1, and PyTorch's sigmoid is ten times as fast on a CPU as its tanh. So the energies are taken as
-(2v) . sigmoid(2x), from doubled weights: the constant that is left out is nothing to the softmax.
+tanh(x) is 2 sigmoid(2x) - 1, and PyTorch's sigmoid is ten times as fast on a CPU as its tanh. So the energies are computed as
+(2v) . sigmoid(2x), from doubled weights: the softmax does not depend on the constant that this leaves out.
 
-Letters as in `model.recurrence`. Symbols stand last, so that the products with the location filter need no transposing.
+Letters as in `model.recurrence`. Symbols are the last dimension, so that products with the location filter need no transpose.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ from model.cpu.matmul import outer, packed, product
 from model.recurrence import Inputs, Weights
 from model.recurrence.decoder_lstm import Cells
 
-KEPT_BYTES = 512 * 2**20
+KEPT_BYTES = 512 * 2**20  # of the energies' activations that are stored instead of computed again
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.default
 
 
@@ -27,14 +28,20 @@ def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
     """See `model.recurrence.attend`."""
     hidden, context, alignment = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.gates,
-        *(inputs.memory, inputs.keys, inputs.padding, inputs.dropout),
-        *(weights.recurrent, weights.query, weights.location, weights.energy),
+        inputs.memory,
+        inputs.keys,
+        inputs.padding,
+        inputs.dropout,
+        weights.recurrent,
+        weights.query,
+        weights.location,
+        weights.energy,
     )
     return hidden, context, alignment
 
 
 class _Attention:
-    """Alignments of all steps, and what one step's energies are made of."""
+    """The alignments of all steps, and the computation of a step's energies."""
 
     def __init__(self, keys: Tensor, padding: Tensor, location: Tensor, energy: Tensor, T: int) -> None:
         B, N, D = keys.shape
@@ -53,18 +60,18 @@ class _Attention:
         self.padding = keys.new_zeros(B, N).masked_fill_(padding, -torch.inf)
 
     def rows(self, t: int) -> Tensor:
-        """The K neighbours of every symbol in both alignments after t steps (2K, B N)."""
+        """Return the K neighbours of each symbol in both alignments after t steps (2K, B N)."""
         _, B, N = self.shape
         return self.windows[t].reshape(-1, B * N)
 
     def squashed(self, rows: Tensor, query: Tensor) -> Tensor:
-        """sigmoid of twice what the energies are the tanh of (D, B N), for query (D, B), doubled."""
+        """Return sigmoid(2x) (D, B N), where x is the argument of the energies' tanh, for the doubled query (D, B)."""
         inner = product(self.location, rows.t()).add_(self.keys)
         inner.view(self.shape).add_(query[:, :, None])
         return inner.sigmoid_()
 
     def step(self, t: int, query: Tensor) -> Tensor:
-        """Alignment (B, N) of step t, which becomes row t + 1."""
+        """Return the alignment (B, N) of step t, and store it as row t + 1."""
         _, B, N = self.shape
         squashed = self.squashed(self.rows(t), query)
         if self.kept is not None:
@@ -91,7 +98,7 @@ class _Recurrence(torch.autograd.Function):
         energy: Tensor,  # (D,)
     ) -> tuple[Tensor, Tensor, Tensor]:
         T, B, E, A = len(gates), *memory.shape[::2], query.shape[1]
-        fed = gates.new_zeros(T + 1, B, E + A)  # [context; hidden] after step t stands at t + 1
+        fed = gates.new_zeros(T + 1, B, E + A)  # [context; hidden] after step t is at t + 1
         fed_, context, hidden = (part.unbind(0) for part in (fed, fed[:, :, :E], fed[:, :, E:]))
         cells = Cells(gates, dropout)
         attention = _Attention(keys, padding, location, energy, T)
@@ -116,20 +123,20 @@ class _Recurrence(torch.autograd.Function):
         d_contexts, d_queries = memory.new_empty(T, B, E), memory.new_empty(T, D, B)
         d_keys, d_location, d_energy = torch.zeros_like(attention.keys), memory.new_zeros(D, 2 * K), torch.zeros_like(energy)
         d_fed = memory.new_zeros(B, fed.shape[2])
-        d_before, d_sum = memory.new_zeros(B, N), memory.new_zeros(B, N)  # of the previous and the cumulative alignment
+        d_before, d_sum = memory.new_zeros(B, N), memory.new_zeros(B, N)  # of the previous and of the cumulative alignment
         memory_t = memory.transpose(1, 2).contiguous()
         weight = packed(recurrent.t().to(fed.dtype), B)
-        # The energy vector is a factor of everything that follows an energy, so it waits until that is small.
+        # The energy vector is a factor of all gradients behind an energy: it is applied last, where tensors are small.
         factor = attention.energy[:, None]
         weighed_query, fold = 2 * factor * query, _Fold(attention, K)
         for t in range(T - 1, -1, -1):
-            # Attention: context, then softmax, then the energies with their tanh computed again.
+            # Attention: context, softmax, then the energies, whose tanh is computed again.
             torch.add(d_context[t], d_fed[:, :E], out=d_contexts[t])
             d_weights = torch.bmm(d_contexts[t, :, None], memory_t)[:, 0].add_(d_alignment[t]).add_(d_before).add_(d_sum)
             d_score = torch._softmax_backward_data(d_weights, attention.alignment[t + 1], 1, kind).view(B * N)
             rows = attention.rows(t)
             squashed = attention.kept[t] if attention.kept else attention.squashed(rows, ctx.queries[t])
-            d_energy.addmv_(squashed, d_score, alpha=2)  # not of 2 squashed - 1: the scores' gradients sum to 0
+            d_energy.addmv_(squashed, d_score, alpha=2)  # instead of 2 squashed - 1: the gradients of the scores sum to 0
             d_inner = _sigmoid_backward(d_score.expand_as(squashed), squashed)
             d_keys += d_inner
             torch.sum(d_inner.view(D, B, N), 2, out=d_queries[t])
@@ -149,21 +156,21 @@ class _Recurrence(torch.autograd.Function):
 
 
 class _Fold:
-    """Gradient of `_Attention.squashed`'s inner sum, but for the energy vector -> gradient of both alignments."""
+    """The gradient of both alignments from that of the argument of the energies' tanh, without the energy vector."""
 
     def __init__(self, attention: _Attention, K: int) -> None:
         D, B, N = attention.shape
         self.inside = 2, K, B, N
         weighed = attention.energy[:, None] * attention.location
         self.filter = weighed.view(D, 2, K).flip(2).reshape(D, 2 * K).t().contiguous()
-        # A window's gradients land in columns K // 2..; a symbol's own gradient is then a sum along a diagonal.
-        landed = attention.keys.new_zeros(2, K, B, N + K - 1)
-        self.middle = landed[:, :, :, K // 2 : K // 2 + N]
-        s = landed.stride()
-        self.diagonal = landed.as_strided((2, B, N, K), (s[0], s[2], s[3], s[1] + s[3]))
+        # The gradients of the windows are written from column K // 2 on; a symbol's gradient is then a sum along a diagonal.
+        padded = attention.keys.new_zeros(2, K, B, N + K - 1)
+        self.middle = padded[:, :, :, K // 2 : K // 2 + N]
+        s = padded.stride()
+        self.diagonal = padded.as_strided((2, B, N, K), (s[0], s[2], s[3], s[1] + s[3]))
 
     def back(self, d_inner: Tensor) -> tuple[Tensor, Tensor]:
-        """(D, B N) -> two (B, N): of the previous and of the cumulative alignment."""
+        """Return the gradients (B, N) of the previous and of the cumulative alignment for d_inner (D, B N)."""
         self.middle.copy_(product(self.filter, d_inner.t()).view(self.inside))
         before, cumulative = self.diagonal.sum(3)
         return before, cumulative

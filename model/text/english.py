@@ -1,10 +1,20 @@
-"""English text -> what a reader says: NVIDIA's `english_cleaners` in effect, without a transliteration of other scripts."""
+"""English: the symbol table of NVIDIA/tacotron2, and a cleaner that turns text into the words that a reader pronounces.
+
+The cleaner does what NVIDIA's `english_cleaners` do, but does not transliterate other scripts.
+"""
 
 import re
 import unicodedata
 
-from model.text.normalise import DOT, collapse_whitespace, fold_punctuation
-from model.text.symbols import ARPABET
+from model.text.normalise import DOT, PUNCTUATION, collapse_whitespace, fold_punctuation
+
+_LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CMUDICT = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+ARPABET = tuple(
+    phone + stress for phone in _CMUDICT.split() for stress in (("", "0", "1", "2") if phone[0] in "AEIOU" else ("",))
+)
+# NVIDIA's 148 symbols in NVIDIA's order, so that its weights fit. ARPAbet is written as @AA0.
+SYMBOLS = (*PUNCTUATION, *_LATIN, *(f"@{phone}" for phone in ARPABET))
 
 _PHONE = f"(?:{'|'.join(ARPABET)})"
 _BRACED = re.compile(rf"((?:\{{\s*{_PHONE}(?:\s+{_PHONE})*\s*\}})+)")  # {HH AH0 L OW1}, adjacent braces together
@@ -39,9 +49,9 @@ _COINS = {
 
 
 def clean(text: str) -> str:
-    """Lower-case ASCII letters for anything Latin, numbers and abbreviations in words, ARPAbet in braces left as it is.
+    """Turn Latin letters into lower-case ASCII and spell out numbers and abbreviations; ARPAbet in braces stays as it is.
 
-    Other scripts stay, in lower case: the front end reports them.
+    Other scripts stay, too, in lower case: the front end reports them.
     """
     pieces = _BRACED.split(unicodedata.normalize("NFC", text))
     pieces[::2] = map(_clean_words, pieces[::2])
@@ -74,7 +84,7 @@ def _words(digits: str, kind: str = "cardinal") -> str:
     from num2words import num2words
 
     digits = digits.replace(",", "")
-    if len(digits) > 15 or (digits[0] == "0" and len(digits) > 1):  # a telephone, 007: nobody reads these as one number
+    if len(digits) > 15 or (digits[0] == "0" and len(digits) > 1):  # a telephone number, 007: read digit by digit
         return " ".join(str(num2words(int(digit))) for digit in digits)
     return str(num2words(int(digits), to=kind)).replace(" and ", " ").replace(",", "")
 

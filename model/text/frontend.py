@@ -1,33 +1,30 @@
-"""Text -> symbol ids and back. What no symbol stands for is handed back as `dropped`: nothing is lost in silence."""
+"""Text -> symbol ids and back. Characters that no symbol stands for are reported as `dropped`, never lost silently."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
-from model.text import english, russian
-from model.text.symbols import symbols
+from model.text.languages import Language
 
-_CLEANERS = {"en": english.clean, "ru": russian.clean}
 _TOKEN = re.compile(r"\{[^{}]*\}|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Without `dropped`, `text` is what the ids spell."""
+    """A text as ids of the symbols of `language`. Where nothing is dropped, the ids spell `text`."""
 
     ids: tuple[int, ...]
     text: str  # cleaned
     dropped: str  # the characters of `text` that no symbol stands for, in order
+    language: Language
 
 
-def encode(text: str, language: str) -> Encoded:
-    """Clean `text` and look its symbols up. No end or start symbol is added; an empty text gives no ids.
+def encode(text: str, language: Language) -> Encoded:
+    """Clean `text` and look up its symbols. No start or end symbol is added; an empty text gives no ids.
 
-    The padding symbol `_` is never encoded. ValueError for an unknown language.
+    The padding symbol `_` is never encoded.
     """
-    ids_of = _ids_of(language)
-    cleaned = _CLEANERS[language](text)
+    ids_of = language.ids
+    cleaned = language.clean(text)
     ids: list[int] = []
     dropped: list[str] = []
     for token in _TOKEN.findall(cleaned):
@@ -40,22 +37,15 @@ def encode(text: str, language: str) -> Encoded:
                 ids.append(ids_of[character])
             else:
                 dropped.append(character)
-    return Encoded(tuple(ids), cleaned, "".join(dropped))
+    return Encoded(tuple(ids), cleaned, "".join(dropped), language)
 
 
-def decode(ids: Iterable[int], language: str) -> str:
-    """What `ids` spell, ARPAbet in braces. ValueError for an id outside the table or an unknown language."""
-    table = symbols(language)
-    ids = tuple(ids)
-    outside = [index for index in ids if not 0 <= index < len(table)]
+def decode(encoded: Encoded) -> str:
+    """Return the text that the ids spell in their own language, ARPAbet in braces. Raises ValueError for an unknown id."""
+    table = encoded.language.symbols
+    outside = [index for index in encoded.ids if not 0 <= index < len(table)]
     if outside:
-        raise ValueError(
-            f"need ids from 0 to {len(table) - 1} for {language!r}, got {outside[0]}: decode them in their own language"
-        )
-    spelt = (table[index] for index in ids)
+        rule = f"need ids from 0 to {len(table) - 1} for {encoded.language.code!r}, got {outside[0]}"
+        raise ValueError(f"{rule}: decode them with the language they were encoded in")
+    spelt = (table[index] for index in encoded.ids)
     return "".join(f"{{{symbol[1:]}}}" if symbol.startswith("@") else symbol for symbol in spelt).replace("}{", " ")
-
-
-@cache
-def _ids_of(language: str) -> dict[str, int]:
-    return {symbol: index for index, symbol in enumerate(symbols(language)) if symbol != "_"}

@@ -1,7 +1,9 @@
-"""What the cleaners of all languages share: plain punctuation, single spaces, and the dot of an abbreviation."""
+"""Shared by the cleaners of all languages: the punctuation symbols, plain punctuation, single spaces, an abbreviation's dot."""
 
-# Dashes and quotes have many shapes and few sounds. Double quotation marks have none, and no table has a symbol for them: they
-# are the only characters that a cleaner takes away.
+PUNCTUATION = "_-!'(),.:;? "  # every symbol table starts with these; _ is the padding, with id 0
+
+# Dashes and quotes have many shapes and few sounds. Double quotation marks have no sound, and no table has a symbol for them:
+# they are the only characters that a cleaner removes.
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("‐‑‒–—―−", "-"),
@@ -11,13 +13,15 @@ _PLAIN = str.maketrans(
     }
 )
 
-# The dot goes with its abbreviation, but stays where it ends the sentence as well.
+# The dot is removed with its abbreviation, but stays where it also ends the sentence.
 DOT = r"(?:\.(?!\s*$|\s+[A-ZА-ЯЁ])|(?=\.))"
 
 
 def fold_punctuation(text: str) -> str:
+    """Replace the many shapes of dashes, quotes and ellipses by ASCII, and remove double quotation marks."""
     return text.translate(_PLAIN)
 
 
 def collapse_whitespace(text: str) -> str:
+    """Strip `text` and turn each run of white space into one space."""
     return " ".join(text.split())

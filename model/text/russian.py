@@ -1,10 +1,13 @@
-"""Russian text -> what a reader says: 33 letters (ё kept), `+` before a stressed vowel, numbers and abbreviations in words."""
+"""Russian: 33 letters (ё kept apart from е) with `+` before a stressed vowel, and a cleaner that spells out numbers and
+abbreviations as a reader pronounces them."""
 
 import re
 import unicodedata
 from typing import Any
 
-from model.text.normalise import DOT, collapse_whitespace, fold_punctuation
+from model.text.normalise import DOT, PUNCTUATION, collapse_whitespace, fold_punctuation
+
+SYMBOLS = (*PUNCTUATION, *"абвгдеёжзийклмнопрстуфхцчшщъыьэюя+")  # + is the stress mark, before the stressed vowel
 
 _VOWELS = "аеёиоуыэюяАЕЁИОУЫЭЮЯ"
 _ACUTE = re.compile(rf"([{_VOWELS}])\u0301")
@@ -18,7 +21,7 @@ _SHORT = {
 _SHORTENED = re.compile(rf"\b((?i:{'|'.join(short.replace('.', '[.] ?') for short in _SHORT)})){DOT}")
 _CITY = re.compile(r"\b[гГ]\. ?(?=[А-ЯЁа-яё])")
 
-# A unit after a number: its forms with 1, 2 and 5, and m or f.
+# A unit after a number: its forms with 1, 2 and 5, and its gender, m or f.
 _UNITS = {
     "руб": ("рубль", "рубля", "рублей", "m"), "₽": ("рубль", "рубля", "рублей", "m"),
     "коп": ("копейка", "копейки", "копеек", "f"), "долл": ("доллар", "доллара", "долларов", "m"),
@@ -50,10 +53,10 @@ _ORDINAL_FORMS: dict[str, dict[str, Any]] = {
 
 
 def clean(text: str) -> str:
-    """Lower case, an acute accent as `+` before its vowel, numbers and abbreviations in words. Other scripts stay.
+    """Turn text into lower case, write an acute accent as `+` before its vowel, spell out numbers and abbreviations.
 
-    A `+` that does not stand before a vowel is no stress mark: it becomes a full-width plus, for which there is no symbol, and
-    the front end reports it.
+    Other scripts stay. A `+` that is not followed by a vowel is no stress mark: it becomes a full-width plus, which has no
+    symbol, so that the front end reports it.
     """
     text = collapse_whitespace(fold_punctuation(unicodedata.normalize("NFC", text)))
     text = _STRAY_PLUS.sub("＋", _ACUTE.sub(r"+\1", text))
@@ -77,15 +80,15 @@ def _words(digits: str, **form: Any) -> str:
 
 def _cardinal(digits: str, gender: str = "m") -> str:
     digits = digits.replace(" ", "")
-    if len(digits) > 15 or (digits[0] == "0" and len(digits) > 1):  # a telephone, 007: nobody reads these as one number
+    if len(digits) > 15 or (digits[0] == "0" and len(digits) > 1):  # a telephone number, 007: read digit by digit
         return " ".join(map(_words, digits))
-    # num2words gives the gender to the millions too ("две миллиона").
+    # num2words would apply the gender to the millions, too ("две миллиона").
     return _words(digits, gender=gender if len(digits) <= 6 else "m")
 
 
 def _decimal(whole: str, fraction: str) -> str:
     whole = whole.replace(" ", "")
-    if len(whole) > 15 or len(fraction) > 3:  # beyond thousandths one says the digits
+    if len(whole) > 15 or len(fraction) > 3:  # beyond thousandths a reader says the digits
         return " ".join((_cardinal(whole), "запятая", *map(_words, fraction)))
     return _words(f"{whole}.{fraction}")
 

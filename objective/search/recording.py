@@ -25,9 +25,8 @@ from typing import Any
 
 import torch
 
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
-from model.text.symbols import symbols
 from model.trainer import Trainer
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
@@ -51,7 +50,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
-        warm_start(trainer.network, symbols(corpus.language), pretrained)
+        warm_start(trainer.network, speech.symbols, pretrained)
     reports: list[Report] = []
     best, weights = None, {}
     for report in trainer.reports():
@@ -93,7 +92,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
         if path.exists():
             continue
         line = record(k, settings, context)
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
         summary = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
@@ -140,7 +139,7 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command continues", file=sys.stderr)
         return 1
     lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
-    with whole(parsed.archive) as part:
+    with atomic_write(parsed.archive) as part:
         marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
         part.write_text("".join(marked), encoding="utf-8")
     print(f"{parsed.trials} curves in {parsed.archive}")
@@ -163,6 +162,6 @@ def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace)
         first = before["held_out_from"]
     if parsed.held_out_from is not None:
         first = parsed.held_out_from
-    with whole(file) as part:
+    with atomic_write(file) as part:
         part.write_text(json.dumps({"held_out_from": first, "settings": current}), encoding="utf-8")
     return int(first)

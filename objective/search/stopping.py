@@ -50,7 +50,7 @@ class StoppingRules:
         return self._all_stopped_early([trial for trial in trials if trial.number not in self.before])
 
     def _all_stopped_early(self, trials: list[FrozenTrial]) -> StopReason | None:
-        """Where the newest of `trials` all stopped at their first report, so would the next."""
+        """Stop where the newest of `trials` were all stopped at their first report, as the next one would be."""
         limit = self.settings.dead_in_a_row
         newest = sorted(trials, key=lambda trial: (trial.datetime_complete is not None, trial.datetime_complete))[-limit - 1 :]
         if not limit or len(newest) <= limit or not all(map(stopped_at_first_report, newest)):

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from model.text.languages import LANGUAGES
+from objective.settings.views import VIEWS
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -22,7 +25,7 @@ FLAGS = {
         "sqlite:///FILE, postgresql://..., postgres-local[:DIR] or grpc://HOST:PORT (default: a SQLite file under --out)",
     ),
     "--data": Flag("data.path", "PATH", "folder or list of recordings with texts (default: the built-in corpus)"),
-    "--language": Flag("data.language", "en|ru", "en or ru (default en)"),
+    "--language": Flag("data.language", "|".join(LANGUAGES), "language of the texts (default en)"),
     "--space": Flag(
         "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"
     ),
@@ -45,15 +48,6 @@ FLAGS = {
     "--migrate": Flag(
         "study.migrate", "NAME", "copy the trials of --study that fit the current space into this new study, and continue there"
     ),
-    "--with-dashboard": Flag(
-        "watch.dashboard", "PORT", "serve optuna-dashboard on this port of this machine (default 8080)", bare="8080"
-    ),
-    "--mlflow": Flag(
-        "watch.mlflow", "URI", "log to MLflow: a tracking URI; without a value, a SQLite file under --out", bare="auto"
-    ),
-    "--tensorboard": Flag("watch.tensorboard", "BOOL", "write TensorBoard's files under --out/tensorboard", bare="true"),
-    "--telegram": Flag(
-        "watch.telegram", "BOOL", "report to Telegram: TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID in the environment", bare="true"
-    ),
+    **{view.flag: Flag(f"watch.{view.name}", view.metavar, view.help, view.bare) for view in VIEWS.values()},
     "--out": Flag("out", "DIR", "folder for everything that is written (default runs)"),
 }

@@ -12,6 +12,7 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.loading import Example
 from model.data.mels import open_mel
+from model.text.languages import find_language
 from model.trainer import Speech
 from model.warmstart import Pretrained, read
 from objective.settings.schema import Settings, SettingsError
@@ -37,7 +38,7 @@ def load_data(settings: Settings) -> Corpus:
     from rich.console import Console
     from rich.progress import Progress
 
-    data = settings.data
+    data, language = settings.data, find_language(settings.data.language)
     terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive) as bars:
 
@@ -48,12 +49,12 @@ def load_data(settings: Settings) -> Corpus:
         if path is None:
             try:
                 corpora, progress = settings.out / "corpora", bar("synthesising the built-in corpus")
-                path = speak_corpus(corpora, data.language, CORPUS_SEED, data.demo_utterances, progress)
+                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, progress)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(
             path,
-            data.language,
+            language,
             settings.audio,
             settings.out / "cache" / "mels",
             data.limits,
@@ -100,7 +101,7 @@ def speech_of(corpus: Corpus) -> Speech:
     frames = sum(utterance.sound.frames for utterance in (*corpus.train, *corpus.validation))
     if frames <= FRAMES_IN_MEMORY:
         train, validation = ([Example(example.ids, np.array(example.mel)) for example in part] for part in (train, validation))
-    return Speech(train, validation, corpus.symbols, corpus.mel_mean, corpus.mel_std)
+    return Speech(train, validation, corpus.language.symbols, corpus.mel_mean, corpus.mel_std)
 
 
 def fingerprint(corpus: Corpus) -> str:

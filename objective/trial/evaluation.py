@@ -16,15 +16,13 @@ from model.health import measure_alignment
 from model.synthesis import Synthesis, synthesise
 from model.tacotron2 import Tacotron2
 from model.text.frontend import encode
-from model.text.symbols import symbols
+from model.text.languages import Language
 from model.trainer import Speech
 from objective.trial.loudness import normalised
 from objective.trial.plots import alignment, gate, mels
 from objective.trial.score import FreeRunning, mcd
 
 RECORDED = 4  # of the sentences
-# Attention that follows the content of the text, and not its own last place, jumps among equal words.
-REPEATED = {"en": "no, no, no, it is not so.", "ru": "нет, нет, нет, это не так."}
 HEADROOM = 3.0  # natural log: mels are lowered by it before they become a wave, which would clip otherwise
 
 
@@ -46,7 +44,7 @@ def sentences(corpus: Corpus, speech: Speech) -> list[Sentence]:
     mels = [np.asarray(speech.validation[position].mel) for position in chosen]
     recorded = [Sentence(known[i].text, known[i].ids, len(mel), mel) for i, mel in zip(chosen, mels, strict=True)]
     pace = float(np.median([utterance.sound.frames / len(utterance.ids) for utterance in known]))
-    repeated = encode(REPEATED[corpus.language], corpus.language)
+    repeated = encode(corpus.language.repeated, corpus.language)
     return [*recorded, Sentence(repeated.text, repeated.ids, pace * len(repeated.ids))]
 
 
@@ -81,7 +79,7 @@ def evaluate(network: Tacotron2, requested: Sequence[Sentence], device: torch.de
 
 
 def show(
-    folder: Path, output: Synthesis, row: int, sentence: Sentence, language: str, audio: Audio, title: str, dpi: int
+    folder: Path, output: Synthesis, row: int, sentence: Sentence, language: Language, audio: Audio, title: str, dpi: int
 ) -> None:
     """Write the pictures and sounds of one row of a synthesis, whose `sentence` has a recording."""
     assert sentence.mel is not None
@@ -94,7 +92,7 @@ def show(
 
 
 def draw(
-    folder: Path, output: Synthesis, row: int, sentence: Sentence, language: str, hop_seconds: float, title: str, dpi: int
+    folder: Path, output: Synthesis, row: int, sentence: Sentence, language: Language, hop_seconds: float, title: str, dpi: int
 ) -> None:
     """Draw the attention, the mel and the stop token (gate) of one row of a synthesis."""
     assert sentence.mel is not None
@@ -102,11 +100,10 @@ def draw(
     attention = output.alignment[row : row + 1, :steps, :length]
     lengths = (torch.tensor([size], device=attention.device) for size in (steps, length))
     measured = measure_alignment(attention, *lengths)
-    table = symbols(language)
     alignment(
         folder / "alignment.png",
         attention[0].float().cpu().numpy(),
-        [table[index] for index in sentence.ids],
+        [language.symbols[index] for index in sentence.ids],
         {name: float(value[0]) for name, value in measured.items()},
         f"{title}: attention, free-running",
         dpi,

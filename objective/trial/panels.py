@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.files import whole
+from model.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -68,7 +68,7 @@ def save(made: "Figure", path: Path) -> Path:
     made.canvas.draw()
     pixels = np.asarray(made.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         # runs of equal bytes are all that flat colours need: half the time of the default level, and no larger
         Image.fromarray(pixels).save(part, format="png", compress_type=zlib.Z_RLE)
     return path

@@ -9,12 +9,12 @@ import optuna
 import yaml
 
 from model.config import Config
-from model.files import whole
+from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
+from objective.trial.alignment_history import AlignmentHistory, bring
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import evaluate, middle, sentences, show
@@ -59,7 +59,7 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(symbols(context.corpus.language))}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
@@ -90,6 +90,7 @@ def _history(
     if found is None:
         return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
+    bring(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
@@ -115,7 +116,7 @@ def _train(
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
-    with leading(trainer, context.group) as steps:
+    with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
@@ -129,6 +130,7 @@ def _train(
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
+                alignments.add(report)
                 _report(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
             if due or is_best or context.interruption.reason is not None:
@@ -210,7 +212,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "trial": trial.number,
         "study": context.settings.study.name,
         "seed": seed,
-        "language": context.corpus.language,
+        "language": context.corpus.language.code,
         "budget_kframes": context.settings.budget.kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
@@ -220,5 +222,5 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "params": dict(trial.params),
         **asdict(config),
     }
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

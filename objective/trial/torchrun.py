@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 
 from model.config import Config
-from model.distributed import Group, RankLost
+from model.distributed import Group
+from model.errors import RankLost
 from model.report import Report
 from model.snapshot import Snapshot
-from model.text.symbols import symbols
 from model.trainer import Speech, Trainer
 from model.warmstart import warm_start
 from objective.settings.schema import Budget, Settings
@@ -75,7 +75,7 @@ def _build(task: Task, data: TrainingData, speech: Speech, group: Group | None) 
     budget = task.budget
     trainer = Trainer(task.config, speech, budget.kframes, budget.reports, data.device, task.seed, task.start, group)
     if data.pretrained is not None and task.start is None:
-        warm_start(trainer.network, symbols(data.corpus.language), data.pretrained)
+        warm_start(trainer.network, speech.symbols, data.pretrained)
     return trainer
 
 

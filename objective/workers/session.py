@@ -11,10 +11,9 @@ import torch
 
 from model.data.corpus import Corpus
 from model.distributed import Group
-from model.files import sweep
+from model.files import remove_stale_parts
 from model.tacotron2 import Tacotron2
-from model.text.symbols import symbols
-from model.warmstart import told, warm_start
+from model.warmstart import table_lines, warm_start
 from objective.display import notes
 from objective.display.live_console import console
 from objective.display.summary import as_event, ended
@@ -33,7 +32,7 @@ from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.torchrun import follow, process_group
-from objective.views.launcher import Views
+from objective.views.launcher import Views, how_to_open
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
 from search_spaces.space import load
@@ -75,9 +74,9 @@ class Session:
         study, storage, opening = self._open()
         settings = self.settings
         for folder in ("cache", ARTIFACTS):
-            sweep(settings.out / folder)
+            remove_stale_parts(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
-            self._start(study, opening, sinks)
+            self._start(study, how_to_open(settings, storage.get_study_id_from_name(study.study_name)), opening, sinks)
             self.interruption.graceful = True
             self.interruption.on_request = lambda: stop_retrying(storage)
             self.interruption.stop_after(settings.study.timeout_s)
@@ -86,9 +85,9 @@ class Session:
                     end = self._work(study, sinks)
                 views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
-            command = self._next_command(study, end.early)
-            seconds = time.monotonic() - self.began
-            sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
+                command = self._next_command(study, end.early)
+                seconds = time.monotonic() - self.began
+                sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
@@ -102,7 +101,7 @@ class Session:
         study, more_remarks = open_study(self.settings, data.space, identity, storage)
         return study, storage, [*remarks, *more_remarks]
 
-    def _start(self, study: optuna.Study, opening: Sequence[str], sinks: Sinks) -> None:
+    def _start(self, study: optuna.Study, views: tuple[str, ...], opening: Sequence[str], sinks: Sinks) -> None:
         """Complete the log of earlier commands, and show the study with notes on corpus, space and device."""
         settings = self.settings
         done = finished(study)
@@ -124,6 +123,7 @@ class Session:
                     self._device_note(),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),
+                views=views,
             )
         )
 
@@ -182,18 +182,18 @@ def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks:
 
 def _corpus_notes(corpus: Corpus) -> list[str]:
     count = f"{len(corpus.train)} utterances to train on, {len(corpus.validation)} to validate"
-    return [f"{count}, language {corpus.language}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
+    return [f"{count}, language {corpus.language.code}", *corpus.remarks, *(str(problem) for problem in corpus.problems)]
 
 
 def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]:
     """Notes on what a network of these settings copies from the checkpoint of --warm-start."""
     if data.pretrained is None:
         return ()
-    table = symbols(data.corpus.language)
+    symbols = data.corpus.language.symbols
     config = settings.config(data.space.fixed)
     with torch.device("meta"):
-        network = Tacotron2(config.network, len(table), config.audio.mel_bands)
-    return tuple(told(data.pretrained, warm_start(network, table, data.pretrained)))
+        network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
+    return tuple(table_lines(data.pretrained, warm_start(network, symbols, data.pretrained)))
 
 
 def _without(arguments: list[str], flag: str) -> list[str]:

@@ -8,7 +8,7 @@ from math import cos, hypot, pi, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.files import whole
+from model.files import atomic_write
 from pruners.replay.baselines import OURS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def draw(path: Path, replayed: Mapping[str, Any]) -> Path:
     for axes, cost in zip(panels, PANELS, strict=True):
         _label(axes, _scaled(points(replayed, cost), cost))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png")
     return path
 

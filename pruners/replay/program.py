@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from model.errors import BadInput
-from model.files import whole
+from model.files import atomic_write
 from pruners.replay import correlation
 from pruners.replay.archive import Curve, half, read
 from pruners.replay.baselines import OURS, contenders
@@ -124,7 +124,7 @@ def _evaluated(curves: Sequence[Curve], chosen: Sequence[Curve], parsed: argpars
 
 def _write(path: Path | None, document: Any) -> None:
     if path is not None:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

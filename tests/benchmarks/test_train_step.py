@@ -28,8 +28,13 @@ ROOT = Path(__file__).parent.parent.parent
 CHECKOUT = os.environ.get("TACOTUNE_NVIDIA")
 SMALL = ("--device", "cpu", "--profile", "demo", "--batch", "2", "--updates", "1", "--repeats", "1", "--threads", "1")
 MODULES = (
-    *("model.trainer", "model.cuda_graphs", "model.synthesis", "model.nvidia"),
-    *("benchmarks.train_step", "benchmarks.check_gpu", "benchmarks.limits"),
+    "model.trainer",
+    "model.cuda_graphs",
+    "model.synthesis",
+    "model.nvidia",
+    "benchmarks.train_step",
+    "benchmarks.check_gpu",
+    "benchmarks.limits",
 )
 WITHOUT = """
 import sys

@@ -120,7 +120,7 @@ def _killed_after_two(run: Run, other: bool = False) -> tuple[Path, list[float]]
 
     def two(run: Run) -> bool:
         seen = _of(run, "saved")
-        first_ended = bool(_of(run, "told")) or not other
+        first_ended = bool(_of(run, "stored")) or not other
         return first_ended and len(seen) > 1 and seen[-1]["folder"] == seen[-2]["folder"]
 
     run.until(two, "a trial had two snapshots")

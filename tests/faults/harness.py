@@ -174,12 +174,12 @@ class Study:
         return [line for run in self.runs for line in run.evidence()]
 
     def pids(self) -> list[int]:
-        """Of the processes that worked for this study and still live."""
+        """Return the numbers of this study's processes that are still alive."""
         worked = {line["pid"] for line in self.evidence()}
         return [pid for pid in worked if f"{self.logs}/".encode() in _environment(pid)]
 
     def stored(self) -> optuna.Study:
-        """As it stands in the database."""
+        """Load the study from its database."""
         if self._stored is None:
             self._stored = optuna.load_study(storage=open_storage(self.url), study_name=self.name)
         return self._stored

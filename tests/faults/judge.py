@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from model.files import sweep
+from model.files import remove_stale_parts
 from storage.outcome import finished
 from storage.retention import Keep, tidy
 from tests.faults.harness import Evidence, Result, Row, Study, end_within, key, result
@@ -30,7 +30,7 @@ def judge(study: Study) -> Row:
     for part in study.out.rglob("*.part"):
         os.utime(part, (0, 0))  # as old as after a long time
     tidy(trials, study.folder, Keep(linger_s=0))  # as the next command does
-    sweep(study.out)
+    remove_stale_parts(study.out)
     parts = [str(path.relative_to(study.out)) for path in study.out.rglob("*.part")]
     _expect(row, not parts, f"unfinished writes are left: {parts}")
     missed = sorted({line["fault"] for line in evidence if line["what"] == "missed"})
@@ -53,7 +53,7 @@ def _once(row: Row, trials: Sequence[FrozenTrial], ended: Sequence[FrozenTrial],
         by[line["number"]].add(line["pid"])
         if line["what"] == "start":
             replaced.add(trials[line["number"]].user_attrs.get("again_of"))
-        elif line["what"] in ("reported", "told"):
+        elif line["what"] in ("reported", "stored"):
             _expect(row, line["number"] not in replaced, f"trial {line['number']} continued after its retry had started")
     shared = [number for number, pids in by.items() if len(pids) > 1]
     _expect(row, not shared, f"trials {shared} were run by two processes")

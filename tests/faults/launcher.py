@@ -103,9 +103,9 @@ def witness() -> None:
         note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
 
     @around(worker, "tell")
-    def told(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:
+    def result_stored(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:
         real(study, trial, *more)
-        note("told", number=trial.number)
+        note("stored", number=trial.number)
 
 
 def killed_in_a_file(fault: Fault, where: str) -> None:
@@ -144,9 +144,9 @@ def killed_in_a_file(fault: Fault, where: str) -> None:
             note("missed", fault=fault.text)  # it was written in another way, so that no kill could hit it
         return saved
 
-    @around(mels if fault.kind == "mels" else checkpoints, "whole")
+    @around(mels if fault.kind == "mels" else checkpoints, "atomic_write")
     @contextmanager
-    def whole(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
+    def atomic_write(real: Callable[..., Any], path: pathlib.Path) -> Iterator[pathlib.Path]:
         with real(path) as part:
             due = fault.due()
             if due and where == "written":

@@ -1,4 +1,4 @@
-"""What people and machines do to a worker: a button, a signal, a jumping clock, a pause, a step that never ends."""
+"""Faults by people and machines: a button, a signal, a jumping clock, a suspended process, a step that never ends."""
 
 import json
 import os

@@ -17,8 +17,10 @@ from model.config import Audio
 from model.data.corpus import Corpus, Limits, load_corpus
 from model.data.mels import open_mel
 from model.data.problems import CorpusError
+from model.text.languages import Language, find_language
 
 AUDIO = Audio()
+EN, RU = find_language("en"), find_language("ru")
 GOOD = 24  # utterances of a good corpus: one bad line more is 4 % of the lines
 BAD_LINE = 8  # where a bad line is put in
 
@@ -64,7 +66,7 @@ class Draft:
         self.lines = ["path,text", *(str(line).replace("|", ",") for line in self.lines)]
         self.insert(bad_rows)
 
-    def load(self, language: str = "en", **changes: Any) -> Corpus:
+    def load(self, language: Language = EN, **changes: Any) -> Corpus:
         written = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in self.lines)
         (self.folder / self.list_name).write_bytes(written)
         return load_corpus(self.folder, language, AUDIO, self.cache, Limits(**changes), validation=3, seed=0)
@@ -197,7 +199,7 @@ def test_a_refusal_shows_counts_and_the_first_lines(draft: Draft) -> None:
     rows = str(caught.value).splitlines()
     assert rows[0].startswith(f"31 of {GOOD + 31} lines of {draft.folder}/list.txt are bad, at most 5% may be")
     assert rows[1] == "problems: 30 unreadable sound, 1 duplicate id"
-    assert rows[2] == f"  line {BAD_LINE} (wavs/a-00): duplicate id: it stands in line 1 already"
+    assert rows[2] == f"  line {BAD_LINE} (wavs/a-00): duplicate id: line 1 has the same id"
     assert rows[3] == f"  line 26 (wavs/gone-0): unreadable sound: {draft.folder}/wavs/gone-0.wav: no such file or directory"
     assert len(rows) == 23
     assert rows[-1] == "  and 11 more"
@@ -229,7 +231,7 @@ def test_a_few_lost_characters_are_said(draft: Draft) -> None:
 
 def test_the_corpus_holds_what_the_list_says(draft: Draft) -> None:
     corpus = draft.load()
-    assert (len(corpus.train), len(corpus.validation), corpus.symbols, corpus.language) == (21, 3, 148, "en")
+    assert (len(corpus.train), len(corpus.validation), corpus.language) == (21, 3, EN)
     assert not {utterance.id for utterance in corpus.train} & {utterance.id for utterance in corpus.validation}
     utterance = next(utterance for utterance in corpus.train + corpus.validation if utterance.id == "wavs/a-07")
     assert utterance.text == "tone seven."
@@ -247,7 +249,7 @@ def test_the_same_files_and_seed_give_the_same_corpus(draft: Draft, tmp_path: Pa
     cold = draft.load()
     assert [utterance.id for utterance in cold.validation] == [utterance.id for utterance in corpus.validation]
     assert (cold.mel_mean, cold.mel_std) == (corpus.mel_mean, corpus.mel_std)
-    assert load_corpus(tmp_path, "en", AUDIO, draft.cache, Limits(), 3, seed=1).validation != cold.validation
+    assert load_corpus(tmp_path, EN, AUDIO, draft.cache, Limits(), 3, seed=1).validation != cold.validation
 
 
 def test_whole_recordings_validate(draft: Draft) -> None:
@@ -276,7 +278,7 @@ def test_russian_names_and_texts_in_any_folder(tmp_path: Path, good: Path) -> No
     for number in range(GOOD):
         (draft.folder / f"wavs/a-{number:02}.wav").rename(draft.folder / f"wavs/ёж-{number}.wav")
     draft.lines = [unicodedata.normalize("NFD", f"wavs/ёж-{number}.wav|Это ёж, мой д+ом.") for number in range(GOOD)]
-    corpus = draft.load(language="ru")
+    corpus = draft.load(language=RU)
     assert corpus.problems == ()
     assert {utterance.text for utterance in corpus.train} == {"это ёж, мой д+ом."}
 
@@ -284,14 +286,14 @@ def test_russian_names_and_texts_in_any_folder(tmp_path: Path, good: Path) -> No
 def test_a_relative_folder_is_the_same_corpus(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = draft.load()
     monkeypatch.chdir(draft.folder)
-    relative = load_corpus(Path(), "en", AUDIO, draft.cache, Limits(), 3, seed=0)
+    relative = load_corpus(Path(), EN, AUDIO, draft.cache, Limits(), 3, seed=0)
     assert relative.train == corpus.train
 
 
 def test_progress_counts_every_recording(draft: Draft) -> None:
     draft.load()
     calls: list[tuple[int, int]] = []
-    load_corpus(draft.folder, "en", AUDIO, draft.cache, Limits(), 3, seed=0, progress=lambda *call: calls.append(call))
+    load_corpus(draft.folder, EN, AUDIO, draft.cache, Limits(), 3, seed=0, progress=lambda *call: calls.append(call))
     assert calls == [(done, GOOD) for done in range(1, GOOD + 1)]
 
 

@@ -22,7 +22,8 @@ from torch import Tensor, multiprocessing
 from model.config import Config, Training
 from model.data.batching import shares
 from model.data.loading import Example
-from model.distributed import Group, RankLost
+from model.distributed import Group
+from model.errors import RankLost
 from model.layers import MaskedBatchNorm
 from model.report import Report
 from model.snapshot import Snapshot
@@ -351,7 +352,7 @@ def test_what_one_rank_raises_both_raise(ranks: Ranks) -> None:
 
 
 def exchanged(group: Group) -> tuple[Any, list[int]]:
-    return group.agree({"rank": group.rank, "of": [group.size]}), group.gathered([group.rank] * (group.rank + 1))
+    return group.agree({"rank": group.rank, "of": [group.size]}), group.gather([group.rank] * (group.rank + 1))
 
 
 def test_messages(ranks: Ranks) -> None:
@@ -396,6 +397,6 @@ def test_a_rank_that_leaves_or_is_killed_ends_the_others() -> None:
     assert [name for name, _, _ in said[1]] == ["KeyError", "RankLost"]
     assert max(seconds for _, _, seconds in [*said[0], *said[1]]) < 10
     assert said[1][1][1] == (
-        "rank 1 of 2 no longer hears the others: one of them ended, or was silent for 60 s; "
-        "see what it said last, and start them all again"
+        "rank 1 of 2 lost the connection to the others: one of them ended, or did not answer for 60 s; "
+        "see its last output, and start all of them again"
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.health import Window, measure_alignment, measure_gate, stop_f1
+from model.health import ReportWindow, measure_alignment, measure_gate, stop_f1
 from model.loss import guided_attention
 
 T, N = 500, 80
@@ -204,7 +204,7 @@ def record(norm: float, terms: tuple[float, ...] = (1, 2, 3, 4), scale: float = 
 
 
 def test_a_window_of_updates() -> None:
-    window = Window(clip_norm=2.0)
+    window = ReportWindow(clip_norm=2.0)
     window.records = [record(1), record(3), record(2, (3, 2, 3, 4))]
     window.records += [record(1, (1, 2, math.nan, 4)), record(math.inf)]
     got, train = window.close()
@@ -221,7 +221,7 @@ def test_a_window_of_updates() -> None:
 
 
 def test_a_loss_scaler_that_settles_is_no_fault() -> None:
-    window = Window(clip_norm=2.0)
+    window = ReportWindow(clip_norm=2.0)
     window.records = [record(math.inf, scale=65_536), record(1), record(math.inf, (1, 2, math.inf, 4), scale=65_536)]
     got, _ = window.close()
     assert (got.nonfinite, got.streak, got.culprit) == (1, 1, "gate")

@@ -20,8 +20,12 @@ def random_outputs(batch: Batch) -> Outputs:
     T = -(-F // 2)
     attention = torch.rand(B, T, batch.ids.shape[1])
     return Outputs(
-        *(torch.randn(B, F, BANDS), torch.randn(B, F, BANDS), torch.randn(B, T), attention),
-        *((batch.frame_lengths + 1) // 2, batch.symbol_lengths),
+        mel_before=torch.randn(B, F, BANDS),
+        mel_after=torch.randn(B, F, BANDS),
+        gate=torch.randn(B, T),
+        alignment=attention,
+        step_lengths=(batch.frame_lengths + 1) // 2,
+        symbol_lengths=batch.symbol_lengths,
     )
 
 

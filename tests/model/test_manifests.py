@@ -33,36 +33,31 @@ TWO_PATHS = [(1, "wavs/1", "One."), (2, "wavs/2", "Two.")]
 TWO_UNDER_A_HEADER = [(2, "wavs/1", "One."), (3, "wavs/2", "Two.")]
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("1|1.|One.\n2|2.|Two.\n", TWO),
-        ("1|One.|\n2|Two.\n", TWO),
-        ("1|One.\r\n2|Two.", TWO),
-        ("1|One.\r2|Two.\r", TWO),
-        ("1|One.\n\n  \n2|Two.\n", [(1, "1", "One."), (4, "2", "Two.")]),
-        ('1|"One," he said.\n2|Two "2".\n', [(1, "1", '"One," he said.'), (2, "2", 'Two "2".')]),
-        ("1|One\x85\u2028one.\n2|Two.\n", [(1, "1", "One\x85\u2028one."), (2, "2", "Two.")]),
-        ("wavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_PATHS),
-        ("1.wav|One.\n2.wav|Two.\n", TWO),
-        ("wavs\\1.wav|One.\n./wavs/2.wav|Two.\n", TWO_PATHS),
-        ("path,text\nwavs/1.wav,One.\nwavs/2.wav,Two.\n", TWO_UNDER_A_HEADER),
-        ("Text;Speaker;AUDIO\nOne.;0;wavs/1.wav\nTwo.;0;wavs/2.wav\n", TWO_UNDER_A_HEADER),
-        ("path\tsentence\nwavs/1.wav\tOne.\n\nwavs/2.wav\tTwo.\n", [(2, "wavs/1", "One."), (4, "wavs/2", "Two.")]),
-        ("audio_file|text\nwavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_UNDER_A_HEADER),
-        ('file|text\n1.wav|"One," he said.\n2.wav|Two.\n', [(2, "1", '"One," he said.'), (3, "2", "Two.")]),
-        ("file,text,normalized_text\n1.wav,1.,One.\n2.wav,2.,Two.\n", [(2, "1", "One."), (3, "2", "Two.")]),
-        (
-            'path,text\n"wavs/1.wav","One, ""one""\nand one."\nwavs/2.wav,Two.\n',
-            [(2, "wavs/1", 'One, "one"\nand one.'), (4, "wavs/2", "Two.")],
-        ),
-    ],
-    ids=[
-        *("ljspeech", "two columns", "dos", "old mac", "blank lines", "literal quotes", "exotic line breaks", "file list"),
-        *("names in wavs", "windows paths", "csv", "semicolons", "tabs", "pipes under a header", "their quotes"),
-        *("normalised text", "quoted csv"),
-    ],
-)
+LISTS = {
+    "ljspeech": ("1|1.|One.\n2|2.|Two.\n", TWO),
+    "two columns": ("1|One.|\n2|Two.\n", TWO),
+    "dos": ("1|One.\r\n2|Two.", TWO),
+    "old mac": ("1|One.\r2|Two.\r", TWO),
+    "blank lines": ("1|One.\n\n  \n2|Two.\n", [(1, "1", "One."), (4, "2", "Two.")]),
+    "literal quotes": ('1|"One," he said.\n2|Two "2".\n', [(1, "1", '"One," he said.'), (2, "2", 'Two "2".')]),
+    "exotic line breaks": ("1|One\x85\u2028one.\n2|Two.\n", [(1, "1", "One\x85\u2028one."), (2, "2", "Two.")]),
+    "file list": ("wavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_PATHS),
+    "names in wavs": ("1.wav|One.\n2.wav|Two.\n", TWO),
+    "windows paths": ("wavs\\1.wav|One.\n./wavs/2.wav|Two.\n", TWO_PATHS),
+    "csv": ("path,text\nwavs/1.wav,One.\nwavs/2.wav,Two.\n", TWO_UNDER_A_HEADER),
+    "semicolons": ("Text;Speaker;AUDIO\nOne.;0;wavs/1.wav\nTwo.;0;wavs/2.wav\n", TWO_UNDER_A_HEADER),
+    "tabs": ("path\tsentence\nwavs/1.wav\tOne.\n\nwavs/2.wav\tTwo.\n", [(2, "wavs/1", "One."), (4, "wavs/2", "Two.")]),
+    "pipes under a header": ("audio_file|text\nwavs/1.wav|One.\nwavs/2.wav|Two.\n", TWO_UNDER_A_HEADER),
+    "their quotes": ('file|text\n1.wav|"One," he said.\n2.wav|Two.\n', [(2, "1", '"One," he said.'), (3, "2", "Two.")]),
+    "normalised text": ("file,text,normalized_text\n1.wav,1.,One.\n2.wav,2.,Two.\n", [(2, "1", "One."), (3, "2", "Two.")]),
+    "quoted csv": (
+        'path,text\n"wavs/1.wav","One, ""one""\nand one."\nwavs/2.wav,Two.\n',
+        [(2, "wavs/1", 'One, "one"\nand one.'), (4, "wavs/2", "Two.")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), LISTS.values(), ids=LISTS)
 def test_every_accepted_list_gives_its_lines(content: str, expected: list[tuple[int, str, str]], tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, content))
     assert lines(manifest) == expected
@@ -113,31 +108,33 @@ def test_columns_after_a_file_and_its_text_are_ignored_and_said(tmp_path: Path) 
 
 def test_metadata_beside_wavs_is_preferred_and_said(tmp_path: Path) -> None:
     (corpus(tmp_path, "1|One.\n") / "notes.txt").touch()
-    assert read(tmp_path).remarks == (f"metadata.csv is read, of metadata.csv, notes.txt in {tmp_path}",)
+    assert read(tmp_path).remarks == (f"metadata.csv was chosen from metadata.csv, notes.txt in {tmp_path}",)
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("1|One.\n2\tTwo.\n", [(2, "wrong delimiter")]),
-        ("1|One.\n2|Two|2.|two\n", [(2, "wrong columns")]),
-        ("1|One.\n2|  \n", [(2, "empty text")]),
-        ("1|One.\n|Two.\n", [(2, "no file name")]),
-        ("1|One.\n1|Two.\n", [(2, "duplicate id")]),
-        ("1|One.\nwavs/1.wav|Two.\n", [(2, "same sound twice")]),
-        ("1|One.\n\ufeff2|Two.\n", [(2, "byte order mark")]),
-        (b"1|One.\n2|\xc4\xe2\xe0.\n", [(2, "not UTF-8")]),
-        (b"1|One.\n\xe4\xe2\xe0|Two.\n", [(2, "not UTF-8")]),
-        ("path,text\n1.wav,One.\n2.wav,Two, two.\n", [(3, "wrong columns")]),
-        ("path,text\n1.wav,One.\n2.wav;Two.\n", [(3, "wrong columns")]),
-        ('path,text\n1.wav,One.\n2.wav,"Two\n3.wav,Three.\n', [(3, "wrong quoting"), (4, "wrong quoting")]),
-        ('path,text\n2.wav,"Two\n3.wav,"Three."\n1.wav,One.\n', [(2, "wrong quoting"), (3, "wrong quoting")]),
-    ],
-    ids=[
-        *("tab", "columns", "empty text", "no name", "duplicate id", "same file", "inner bom", "cp1251 text", "cp1251 name"),
-        *("bare comma", "other delimiter", "open quote to the end", "open quote to the next"),
-    ],
-)
+BAD_LINES = {
+    "tab": ("1|One.\n2\tTwo.\n", [(2, "wrong delimiter")]),
+    "columns": ("1|One.\n2|Two|2.|two\n", [(2, "wrong columns")]),
+    "empty text": ("1|One.\n2|  \n", [(2, "empty text")]),
+    "no name": ("1|One.\n|Two.\n", [(2, "no file name")]),
+    "duplicate id": ("1|One.\n1|Two.\n", [(2, "duplicate id")]),
+    "same file": ("1|One.\nwavs/1.wav|Two.\n", [(2, "same sound twice")]),
+    "inner bom": ("1|One.\n\ufeff2|Two.\n", [(2, "byte order mark")]),
+    "cp1251 text": (b"1|One.\n2|\xc4\xe2\xe0.\n", [(2, "not UTF-8")]),
+    "cp1251 name": (b"1|One.\n\xe4\xe2\xe0|Two.\n", [(2, "not UTF-8")]),
+    "bare comma": ("path,text\n1.wav,One.\n2.wav,Two, two.\n", [(3, "wrong columns")]),
+    "other delimiter": ("path,text\n1.wav,One.\n2.wav;Two.\n", [(3, "wrong columns")]),
+    "open quote to the end": (
+        'path,text\n1.wav,One.\n2.wav,"Two\n3.wav,Three.\n',
+        [(3, "wrong quoting"), (4, "wrong quoting")],
+    ),
+    "open quote to the next": (
+        'path,text\n2.wav,"Two\n3.wav,"Three."\n1.wav,One.\n',
+        [(2, "wrong quoting"), (3, "wrong quoting")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), BAD_LINES.values(), ids=BAD_LINES)
 def test_a_bad_line_costs_itself_alone(content: str | bytes, expected: list[tuple[int, str]], tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, content))
     assert faults(manifest) == expected

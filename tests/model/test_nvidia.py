@@ -19,7 +19,7 @@ from model.config import Audio, Config, Network
 from model.data.loading import Example, collate
 from model.tacotron2 import Outputs, Tacotron2
 from model.trainer import Speech, Trainer
-from tests.conftest import BANDS, SYMBOLS, tiny_config, tiny_network, toy_speech
+from tests.conftest import ALPHABET, BANDS, SYMBOLS, tiny_config, tiny_network, toy_speech
 
 CHECKOUT = os.environ.get("TACOTUNE_NVIDIA")
 
@@ -146,8 +146,10 @@ def test_outputs_are_those_of_the_published_equations(tmp_path: Path) -> None:
 def test_names_and_shapes_are_the_published_ones() -> None:
     """Those of NVIDIA's own checkpoint, tacotron2_statedict.pt."""
     lstms = {
-        **{f"encoder.lstm.{{}}_l0{suffix}": (1024, 512, 256) for suffix in ("", "_reverse")},
-        **{"decoder.attention_rnn.{}": (4096, 768, 1024), "decoder.decoder_rnn.{}": (4096, 1536, 1024)},
+        "encoder.lstm.{}_l0": (1024, 512, 256),
+        "encoder.lstm.{}_l0_reverse": (1024, 512, 256),
+        "decoder.attention_rnn.{}": (4096, 768, 1024),
+        "decoder.decoder_rnn.{}": (4096, 1536, 1024),
     }
     convolutions = {f"encoder.convolutions.{i}": (512, 512, 5) for i in range(3)}
     convolutions |= {f"postnet.convolutions.{i}": (512, 512, 5) for i in range(1, 4)}
@@ -176,7 +178,7 @@ def test_names_and_shapes_are_the_published_ones() -> None:
         expected |= {f"{name}.1.num_batches_tracked": ()}
     with torch.device("meta"):
         state = Tacotron2(Network(), 148, 80).state_dict()
-    assert {nvidia.named(name): tuple(value.shape) for name, value in state.items()} == expected | {None: ()}
+    assert {nvidia.nvidia_name(name): tuple(value.shape) for name, value in state.items()} == expected | {None: ()}
     learnt = {name: value.numel() for name, value in state.items() if not name.startswith("mel_") and "running" not in name}
     assert sum(size for name, size in learnt.items() if "num_batches" not in name) == 28_193_153
 
@@ -294,14 +296,15 @@ def test_raw_log_mels_are_scored_in_units_of_the_corpus() -> None:
     plain = toy_speech()
     frames = np.concatenate([example.mel for example in plain.train])
     mean, deviation = -5.0, 2.0 * float(frames.std())
-    loud = [
-        [Example(known.ids, known.mel * 2 + mean - 2 * frames.mean()) for known in part]
+    train, validation = (
+        [Example(each.ids, each.mel * 2 + mean - 2 * frames.mean()) for each in part]
         for part in (plain.train, plain.validation)
-    ]
+    )
+    loud = Speech(train, validation, ALPHABET, mean, deviation)
     errors = []
     for standardise in (True, False):
         config = tiny_config(standardise=standardise)
-        trainer = Trainer(config, Speech(*loud, SYMBOLS, mean, deviation), 1, 1, torch.device("cpu"), seed=5)
+        trainer = Trainer(config, loud, 1, 1, torch.device("cpu"), seed=5)
         with torch.no_grad():
             for weight in (*trainer.network.projection.parameters(), *trainer.network.postnet.parameters()):
                 weight.zero_()

@@ -45,11 +45,9 @@ def test_deferred_equals_reference(
 def test_gradcheck(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "KEPT_BYTES", kept)
     inputs, weights = draw(3, 2, 4, dropout=True)
-    arguments = (
-        *(inputs.gates, inputs.memory, inputs.keys, inputs.padding, inputs.dropout),
-        *(weights.recurrent, weights.query, weights.location, weights.energy),
-    )
-    assert torch.autograd.gradcheck(_Recurrence.apply, arguments)
+    arguments = [getattr(inputs, name) for name in ("gates", "memory", "keys", "padding", "dropout")]
+    arguments += [getattr(weights, name) for name in ("recurrent", "query", "location", "energy")]
+    assert torch.autograd.gradcheck(_Recurrence.apply, tuple(arguments))
 
 
 @pytest.mark.parametrize("how", ["reference", "deferred"])

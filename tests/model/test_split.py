@@ -37,7 +37,7 @@ def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], w
         inside = {recording(ids[position]) for position in chosen}
         outside = {recording(id) for position, id in enumerate(ids) if position not in chosen}
         assert not inside & outside
-        assert "recordings, whole (" in remarks[-1]
+        assert "complete recordings of" in remarks[-1]
     else:
         assert len(chosen) <= wanted
 
@@ -46,7 +46,7 @@ def test_whole_recordings_come_near_to_what_is_wanted() -> None:
     chosen, remarks = split(ids_of([10] * 40), wanted=32, seed=0)
     assert len(chosen) == 30
     assert split(ids_of([10] * 40), wanted=32, seed=1)[0] != chosen
-    assert remarks[0].startswith("validation: 30 utterances, 3 of 40 recordings, whole (LJ")
+    assert remarks[0].startswith("validation: 30 utterances, 3 complete recordings of 40 (LJ")
 
 
 def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> None:
@@ -57,8 +57,10 @@ def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> 
 @pytest.mark.parametrize(
     ("sizes", "why"),
     [
-        *(([100], "do not show several"), ([1] * 100, "do not show several")),
-        *(([90, 70], "held out whole"), ([2, 300], "held out whole")),
+        ([100], "do not show several"),
+        ([1] * 100, "do not show several"),
+        ([90, 70], "held out completely"),
+        ([2, 300], "held out completely"),
     ],
     ids=["one", "all different", "two halves", "one crumb"],
 )
@@ -73,7 +75,7 @@ def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[i
 def test_a_small_corpus_spares_an_eighth_and_says_so() -> None:
     chosen, remarks = split(ids_of([32]), wanted=32, seed=0)
     assert len(chosen) == 4
-    assert remarks[0] == "32 utterances were asked for validation, a corpus of 32 can spare 4"
+    assert remarks[0] == "32 utterances were requested for validation, a corpus of 32 can spare 4"
     assert len(split(ids_of([9]), wanted=32, seed=0)[0]) == 2
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model.decoder import Decoder
 from model.layers import valid_mask
-from model.synthesis import ENDINGS, FRAMES_BESIDES, FRAMES_PER_SYMBOL, SYNTHESIS_SEED, Synthesis, ends, synthesise
+from model.synthesis import ENDINGS, EXTRA_FRAMES, FRAMES_PER_SYMBOL, SYNTHESIS_SEED, Synthesis, ends, synthesise
 from model.tacotron2 import Tacotron2
 from tests.conftest import BANDS, SYMBOLS, tiny_network
 
@@ -25,7 +25,7 @@ def build(r: int = 2, gate_bias: float | None = None, even_attention: bool = Fal
 
 
 def limits(r: int) -> list[int]:
-    return [(length * FRAMES_PER_SYMBOL + FRAMES_BESIDES) // r for length in LENGTHS.tolist()]
+    return [(length * FRAMES_PER_SYMBOL + EXTRA_FRAMES) // r for length in LENGTHS.tolist()]
 
 
 def row(spoken: Synthesis, index: int, length: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The text front end: the tables' order, words for numbers, and that nothing is lost in silence."""
+"""The text front end: the order of the symbol tables, numbers in words, and no character lost silently."""
 
 import subprocess
 import sys
@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.text import english, russian
-from model.text.frontend import decode, encode
-from model.text.symbols import LANGUAGES, symbols
+from model.text.frontend import Encoded, decode, encode
+from model.text.languages import LANGUAGES, Language, find_language
 
+EN, RU = find_language("en"), find_language("ru")
 RUSSIAN_LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 NO_BRACES = st.one_of(
     st.text(st.characters(exclude_characters="{}")),
     st.text(st.sampled_from("ab éßЙйЁёя+\u0301\u0306_~$£%№0123456789.,-'\"«—stdr\n\u00a0")),
 )
+
+every_language = pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
 
 
 @pytest.mark.parametrize(
@@ -24,19 +27,32 @@ NO_BRACES = st.one_of(
     [("_", 0), ("-", 1), (" ", 11), ("A", 12), ("a", 38), ("z", 63), ("@AA", 64), ("@B", 88), ("@HH", 106), ("@ZH", 147)],
 )
 def test_english_has_the_ids_of_nvidia(symbol: str, index: int) -> None:
-    assert symbols("en").index(symbol) == index
+    assert EN.symbols.index(symbol) == index
 
 
-def test_tables_have_no_symbol_twice() -> None:
-    assert len(symbols("en")) == len(set(symbols("en"))) == 148
-    assert len(symbols("ru")) == len(set(symbols("ru"))) == 46
-    assert "".join(symbols("ru")) == f"_-!'(),.:;? {RUSSIAN_LETTERS}+"
+def test_the_tables_have_their_published_symbols() -> None:
+    assert len(EN.symbols) == 148
+    assert "".join(RU.symbols) == f"_-!'(),.:;? {RUSSIAN_LETTERS}+"
 
 
-@pytest.mark.parametrize("use", [symbols, lambda language: encode("a", language), lambda language: decode([1], language)])
-def test_an_unknown_language_names_the_known_ones(use) -> None:
-    with pytest.raises(ValueError, match=r"en, ru, got 'de'"):
-        use("de")
+@every_language
+def test_a_table_has_each_symbol_once_and_the_padding_first(language: Language) -> None:
+    assert len(language.symbols) == len(set(language.symbols))
+    assert language.symbols[0] == "_"
+    assert LANGUAGES[language.code] is language
+
+
+@every_language
+def test_the_repeated_sentence_is_clean_and_repeats_a_word(language: Language) -> None:
+    encoded = encode(language.repeated, language)
+    assert (encoded.text, encoded.dropped) == (language.repeated, "")
+    words = language.repeated.replace(",", " ").split()
+    assert len(set(words)) < len(words) - 1
+
+
+def test_an_unknown_language_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=f"one of {', '.join(LANGUAGES)}, got 'xx': choose"):
+        find_language("xx")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,7 @@ def test_an_unknown_language_names_the_known_ones(use) -> None:
         ("{HELLO} {hh ah0}", "{hello} {hh ah zero}"),
     ],
 )  # fmt: skip
-def test_english_as_a_reader_says_it(text: str, spoken: str) -> None:
+def test_english_is_spelt_out_as_a_reader_pronounces_it(text: str, spoken: str) -> None:
     assert english.clean(text) == spoken
 
 
@@ -92,65 +108,66 @@ def test_english_as_a_reader_says_it(text: str, spoken: str) -> None:
         ("«Ёлка» — „ещё“…", "ёлка - ещё..."),
     ],
 )
-def test_russian_as_a_reader_says_it(text: str, spoken: str) -> None:
+def test_russian_is_spelt_out_as_a_reader_pronounces_it(text: str, spoken: str) -> None:
     assert russian.clean(text) == spoken
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@every_language
 @given(text=NO_BRACES)
-def test_every_character_is_encoded_or_reported(language: str, text: str) -> None:
+def test_every_character_is_encoded_or_reported(language: Language, text: str) -> None:
     encoded = encode(text, language)
-    assert decode(encoded.ids, language) == "".join(c for c in encoded.text if c not in encoded.dropped)
+    assert decode(encoded) == "".join(c for c in encoded.text if c not in encoded.dropped)
     assert encoded.dropped == "".join(c for c in encoded.text if c in encoded.dropped)
     assert 0 not in encoded.ids
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@every_language
 @given(text=NO_BRACES)
-def test_composed_and_decomposed_text_are_one(language: str, text: str) -> None:
+def test_composed_and_decomposed_text_are_encoded_alike(language: Language, text: str) -> None:
     composed, decomposed = (encode(unicodedata.normalize(form, text), language) for form in ("NFC", "NFD"))
     assert composed == decomposed
 
 
-@given(st.lists(st.sampled_from([s for s in symbols("en") if s.startswith("@")]), min_size=1))
-def test_arpabet_comes_back_in_braces(phones: list[str]) -> None:
+@given(st.lists(st.sampled_from([s for s in EN.symbols if s.startswith("@")]), min_size=1))
+def test_arpabet_is_decoded_in_braces(phones: list[str]) -> None:
     text = f"say {{{' '.join(phone[1:] for phone in phones)}}}."
-    encoded = encode(text, "en")
-    assert [symbols("en")[index] for index in encoded.ids[4:-1]] == phones
-    assert decode(encoded.ids, "en") == encoded.text == text
+    encoded = encode(text, EN)
+    assert [EN.symbols[index] for index in encoded.ids[4:-1]] == phones
+    assert decode(encoded) == encoded.text == text
     assert encoded.dropped == ""
 
 
 def test_russian_keeps_every_letter() -> None:
-    encoded = encode(unicodedata.normalize("NFD", RUSSIAN_LETTERS.upper()), "ru")
-    assert encoded.text == decode(encoded.ids, "ru") == RUSSIAN_LETTERS
+    encoded = encode(unicodedata.normalize("NFD", RUSSIAN_LETTERS.upper()), RU)
+    assert encoded.text == decode(encoded) == RUSSIAN_LETTERS
     assert encoded.dropped == ""
 
 
 def test_letters_of_another_script_are_reported() -> None:
-    assert encode("Съешь ещё, Йод!", "en").dropped == "съешьещёйод"
-    assert encode("Say it, André!", "ru").dropped == "sayitandré"
+    assert encode("Съешь ещё, Йод!", EN).dropped == "съешьещёйод"
+    assert encode("Say it, André!", RU).dropped == "sayitandré"
 
 
 @pytest.mark.parametrize(
     ("text", "language", "dropped"),
-    [("a_b~c", "en", "_~"), ("а_б~в", "ru", "_~"), ("{YO} [x]", "en", "{}[]"), ("за+мок", "ru", "＋"), ("{AA}", "ru", "{aa}")],
+    [("a_b~c", EN, "_~"), ("а_б~в", RU, "_~"), ("{YO} [x]", EN, "{}[]"), ("за+мок", RU, "＋"), ("{AA}", RU, "{aa}")],
+    ids=["English", "Russian", "braces", "a stray stress mark", "ARPAbet in Russian"],
 )
-def test_what_has_no_symbol_is_reported_in_order(text: str, language: str, dropped: str) -> None:
+def test_characters_without_a_symbol_are_reported_in_order(text: str, language: Language, dropped: str) -> None:
     assert encode(text, language).dropped == dropped
 
 
 @pytest.mark.parametrize("text", ["", " \n", '"', "★"])
-def test_nothing_to_say_gives_no_ids(text: str) -> None:
-    assert encode(text, "en").ids == ()
+def test_a_text_without_speech_gives_no_ids(text: str) -> None:
+    assert encode(text, EN).ids == ()
 
 
 @pytest.mark.parametrize("index", [-1, 46])
 def test_an_id_outside_the_table_is_refused(index: int) -> None:
     with pytest.raises(ValueError, match=f"ids from 0 to 45 for 'ru', got {index}"):
-        decode([12, index], "ru")
+        decode(Encoded((12, index), "", "", RU))
 
 
-def test_loads_without_torch_and_without_num2words() -> None:
+def test_the_front_end_loads_without_torch_numpy_and_num2words() -> None:
     code = "import sys, model.text.frontend; print(sorted({'torch', 'num2words', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

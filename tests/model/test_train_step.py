@@ -147,10 +147,8 @@ def test_the_record_is_in_its_order() -> None:
     loss = total(parts, CONFIG.loss, 0.7)
     loss.backward()
     norm = torch.stack([parameter.grad.norm() for parameter in network.parameters() if parameter.grad is not None]).norm()
-    expected = {
-        **{name: getattr(parts, name) for name in ("mel_before", "mel_after", "gate", "guided")},
-        **{"norm": norm, "loss": loss, "scale": torch.ones(())},
-    }
+    expected = {name: getattr(parts, name) for name in ("mel_before", "mel_after", "gate", "guided")}
+    expected |= {"norm": norm, "loss": loss, "scale": torch.ones(())}
     assert tuple(expected) == RECORD
     record, said = update([batch])
     torch.testing.assert_close(record, torch.stack(list(expected.values())).detach(), rtol=1e-4, atol=1e-6)

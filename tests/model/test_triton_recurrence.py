@@ -16,7 +16,8 @@ from tests.model.recurrences import DEVICE, leaves
 if DEVICE.type == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
-from model.recurrence.triton_function import Tiles, attend, sizes
+from model.recurrence.triton_function import attend
+from model.recurrence.triton_launch import Tiles, sizes
 
 SHAPES = recurrences.SHAPES | {"several tiles of everything": (3, 17, 19)}
 A, E, D, K = 21, 12, 18, 5  # no multiples of a tile

@@ -11,11 +11,11 @@ from torch import Tensor
 from model import nvidia
 from model.config import Network
 from model.tacotron2 import Tacotron2
-from model.text.symbols import symbols
-from model.warmstart import Pretrained, Row, read, told, warm_start
+from model.text.languages import find_language
+from model.warmstart import Pretrained, Row, read, table_lines, warm_start
 from tests.conftest import BANDS, tiny_network
 
-EN, RU = symbols("en"), symbols("ru")
+EN, RU = find_language("en").symbols, find_language("ru").symbols
 SAME = {"embedding": 12, "standardise": False}
 
 
@@ -211,19 +211,19 @@ def test_no_shape_is_an_error(tmp_path: Path) -> None:
     assert len(wrong) > 0.9 * len(rows)
     for name in wrong:
         assert torch.equal(new.state_dict()[name], before[name]), name
-    assert list(told(given, rows))
+    assert list(table_lines(given, rows))
 
 
 def test_the_table_says_it_all(tmp_path: Path) -> None:
     given = pretrained(tmp_path, build(1), EN)
     del given.weights["gate.bias"]
     given.weights["speaker.weight"] = torch.zeros(3, 4)
-    lines = list(told(given, warm_start(build(2, RU, attention_rnn=9), RU, given)))
+    lines = list(table_lines(given, warm_start(build(2, RU, attention_rnn=9), RU, given)))
     assert lines[0] == f"warm start from {tmp_path / 'best.pt'}: 57 loaded, 7 resized, 1 missing, 1 unused"
     assert lines[1].startswith("loaded: mel_mean (1), mel_std (1), encoder (")
-    assert "resized: encoder.embedding.weight (148, 12) -> (46, 12), of it 12, 12" in lines
-    assert "resized: attention.rnn.weight_ih (56, 18) -> (36, 18), of it 4 x 9, 3 x 6" in lines
-    assert "resized: attention.rnn.bias_ih|bias_hh (56,) -> (36,), of it 4 x 9" in lines
+    assert "resized: encoder.embedding.weight (148, 12) -> (46, 12), copied 12, 12" in lines
+    assert "resized: attention.rnn.weight_ih (56, 18) -> (36, 18), copied 4 x 9, 3 x 6" in lines
+    assert "resized: attention.rnn.bias_ih|bias_hh (56,) -> (36,), copied 4 x 9" in lines
     assert lines[-2:] == ["missing: gate.bias (1,)", "unused: speaker.weight (3, 4)"]
 
 

@@ -18,7 +18,7 @@ from objective.study import main
 from storage.artifacts import artifacts
 from storage.checkpoints import load
 from storage.outcome import best_trial, finished
-from storage.paths import ARTIFACT_FILES
+from storage.paths import ALIGNMENTS, ARTIFACT_FILES
 from tests.objective.corpus import copy_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +54,7 @@ def study(out: Path, name: str) -> optuna.Study:
 
 def test_a_trial_leaves_what_a_person_looks_at(spoken: Path) -> None:
     folder = spoken / "first" / "trial-00000"
-    names = {"config.yaml", "reports.jsonl", "best.pt", *ARTIFACT_FILES}
+    names = {"config.yaml", "reports.jsonl", "best.pt", ALIGNMENTS, *ARTIFACT_FILES}
     assert {file.name for file in folder.iterdir()} == names
     reports = [json.loads(line) for line in (folder / "reports.jsonl").read_text().splitlines()]
     assert [report["kframes"] for report in reports] == [3.0, 6.0, 9.0, 12.0]

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from model.text.symbols import symbols
+from model.text.languages import find_language
 from model.warmstart import read
 from objective.study import main
 from storage.outcome import finished
@@ -63,7 +63,7 @@ def test_another_start_is_another_study(spoken: Path, capsys: pytest.CaptureFixt
 
 def test_weights_of_a_trial_name_their_alphabet(spoken: Path) -> None:
     values = torch.load(spoken / "first" / "trial-00000" / "best.pt", weights_only=True)
-    assert tuple(values["symbols"]) == symbols("en")
+    assert tuple(values["symbols"]) == find_language("en").symbols
 
 
 def test_a_study_of_a_time_without_a_knob_goes_on(spoken: Path) -> None:

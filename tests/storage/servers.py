@@ -50,7 +50,7 @@ class Forwarder(socketserver.ThreadingTCPServer):
 
     @property
     def lost(self) -> bool:
-        """Whether the answer has been lost."""
+        """True once the answer has been lost."""
         return not self.armed
 
     def close(self) -> None:

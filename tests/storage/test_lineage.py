@@ -81,7 +81,7 @@ def test_a_task_enqueued_twice_is_run_by_the_first(task: str) -> None:
 
 
 def test_a_released_duplicate_is_not_retried() -> None:
-    """It started while the study had no place left, or its worker died before it could be discarded."""
+    """Such a trial started while the study had no place left, or its worker died before it could be discarded."""
     study = optuna.create_study()
     started(study, k=0)
     release(study, 0, "interrupted")

@@ -1,4 +1,4 @@
-"""Which best weights are kept: by rank, by number, by quota."""
+"""Limits on the weights that are kept: by rank, by number, by quota."""
 
 from pathlib import Path
 

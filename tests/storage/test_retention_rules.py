@@ -1,4 +1,4 @@
-"""Which snapshots are removable: a table of cases, every lineage of three trials, and files that are not ours."""
+"""Rules for removing snapshots: a table of cases, every lineage of three trials, and files that are not ours."""
 
 import time
 from collections.abc import Sequence

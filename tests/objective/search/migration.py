@@ -69,7 +69,7 @@ def settings_of(space: Space, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def inside(table: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether `settings` fit the space, computed from its table alone. The migration must agree."""
+    """Return whether `settings` fit the space, computed from its table alone. The migration must agree."""
     base = values(Config())
     for knob, value in settings.items():
         if knob in table["fixed"]:

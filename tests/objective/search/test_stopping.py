@@ -1,4 +1,4 @@
-"""When a study ends by itself, and what a worker does when its machine fails."""
+"""The ends of a study by itself, and a worker whose machine fails."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def test_a_waiting_worker_continues_when_its_machine_is_fixed(spoken: Path) -> N
 
 
 def test_a_hanging_worker_releases_its_trial(spoken: Path) -> None:
-    """It blocks between two updates, as with a driver that no longer answers. The trial is released with the reason."""
+    """The worker blocks between two updates, as with a driver that no longer answers. The trial is released with the reason."""
     code = (
         "import sys, threading; from model.trainer import Trainer; from objective.study import main\n"
         "steps = Trainer.steps\n"

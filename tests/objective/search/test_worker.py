@@ -1,4 +1,4 @@
-"""What a worker does between two trials: which one it may run, what it releases, and when it stops waiting."""
+"""A worker between two trials: which one it may run, what it releases, and when it stops waiting."""
 
 from pathlib import Path
 

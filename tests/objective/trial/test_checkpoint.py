@@ -12,7 +12,7 @@ from objective.trial.checkpoint import TrialHistory, forget, newest
 from pruners.health_record import empty
 from storage import checkpoints
 from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
-from tests.conftest import tiny_config, toy_speech
+from tests.conftest import ALPHABET, tiny_config, toy_speech
 
 CONFIGURATION = {"params": {"training.learning_rate": 1e-3}, "seed": 3}
 WARNED: list[str] = []
@@ -42,10 +42,10 @@ def folder(tmp_path: Path) -> Path:
     report = next(step for step in steps if step is not None)
     history.add(report)
     history.best = 0
-    history.save(old, trainer.snapshot(), {"symbols": ["a"]})
-    history.save_best(old, trainer.network.state_dict(), {"symbols": ["a"]})
+    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
+    history.save_best(old, trainer.network.state_dict(), {"symbols": list(ALPHABET)})
     next(steps)
-    history.save(old, trainer.snapshot(), {"symbols": ["a"]})
+    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
     return old
 
 
@@ -61,7 +61,7 @@ def run_to_the_end(found: object) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def whole() -> list[dict[str, object]]:
+def atomic_write() -> list[dict[str, object]]:
     torch.set_num_threads(1)  # as in the tests, which start after this
     history = TrialHistory(CONFIGURATION, empty(1.2))
     trained(history, 10_000)
@@ -141,9 +141,9 @@ def test_a_snapshot_at_its_best_report_holds_the_best_weights(folder: Path, tmp_
         (folder / name).unlink()
     found = newest([folder], CONFIGURATION, WARNED.append)
     assert found is not None
-    found[0].copy_best(folder, new, found[1], {"symbols": ["a"]})
+    found[0].copy_best(folder, new, found[1], {"symbols": list(ALPHABET)})
     values = checkpoints.load(new / BEST)
-    assert values["symbols"] == ["a"]
+    assert values["symbols"] == list(ALPHABET)
     assert all(torch.equal(values["weights"][name], weights[name]) for name in weights)
 
 

@@ -11,8 +11,9 @@ from model.data.corpus import Corpus, Limits, load_corpus
 from model.data.demo import speak_corpus
 from model.synthesis import synthesise
 from model.tacotron2 import Tacotron2
+from model.text.languages import find_language
 from objective.trial.corpus import speech_of
-from objective.trial.evaluation import RECORDED, REPEATED, Sentence, evaluate, middle, sentences
+from objective.trial.evaluation import RECORDED, Sentence, evaluate, middle, sentences
 from tests.conftest import tiny_network
 
 CPU = torch.device("cpu")
@@ -21,8 +22,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module", params=["en", "ru"])
 def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = tmp_path_factory.mktemp("corpus")
-    spoken = speak_corpus(folder, request.param, 0, 24)
-    return load_corpus(spoken, request.param, Audio(), folder / "mels", Limits(), 8, 0)
+    language = find_language(request.param)
+    spoken = speak_corpus(folder, language, 0, 24)
+    return load_corpus(spoken, language, Audio(), folder / "mels", Limits(), 8, 0)
 
 
 def test_the_sentences_are_short_and_long_ones_and_repeated_words(corpus: Corpus) -> None:
@@ -38,7 +40,7 @@ def test_the_sentences_are_short_and_long_ones_and_repeated_words(corpus: Corpus
     words = repeated.text.replace(",", " ").split()
     assert len(set(words)) < len(words) - 1
     assert repeated.mel is None
-    assert repeated.text == REPEATED[corpus.language], "nothing of it is dropped"
+    assert repeated.text == corpus.language.repeated, "nothing of it is dropped"
     pace = [utterance.sound.frames / len(utterance.ids) for utterance in corpus.validation]
     assert min(pace) <= repeated.frames / len(repeated.ids) <= max(pace)
 
@@ -63,7 +65,7 @@ def test_one_long_text_among_short_ones_is_not_in_the_middle(corpus: Corpus) -> 
 def test_premature_ends_and_overruns_are_counted(corpus: Corpus, bias: float, premature: float, overrun: float) -> None:
     """A gate that always fires ends every sentence too early, one that never fires none."""
     torch.manual_seed(0)
-    network = Tacotron2(tiny_network(), corpus.symbols, Audio().mel_bands, corpus.mel_mean, corpus.mel_std)
+    network = Tacotron2(tiny_network(), len(corpus.language.symbols), Audio().mel_bands, corpus.mel_mean, corpus.mel_std)
     with torch.no_grad():
         network.gate.bias.fill_(bias)
     requested = sentences(corpus, speech_of(corpus))
@@ -93,6 +95,6 @@ def test_the_attention_does_not_make_up_for_a_gate_that_never_fires() -> None:
 
 
 def test_a_synthesis_that_is_not_finite_is_not_measured(corpus: Corpus) -> None:
-    network = Tacotron2(tiny_network(), corpus.symbols, Audio().mel_bands, float("nan"), corpus.mel_std)
+    network = Tacotron2(tiny_network(), len(corpus.language.symbols), Audio().mel_bands, float("nan"), corpus.mel_std)
     _, free_running = evaluate(network, sentences(corpus, speech_of(corpus)), CPU)
     assert free_running is None

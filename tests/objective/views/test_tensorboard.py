@@ -1,5 +1,6 @@
 """TensorBoard's own reader finds every number of the lines once; the files are the same whatever happened meanwhile."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,22 +11,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from objective.events.log_reader import StudyLog
-from objective.tensorboard import FILE, TensorBoard, main
-from objective.views.launcher import BESIDE
+from objective.tensorboard import main
+from objective.trial.alignment_history import read as recorded
+from objective.views.launcher import FROM_STUDY
 from objective.views.metrics import measures
+from objective.views.tensorboard_events import FILE, HISTORY, TensorBoard
 from storage.paths import trial_folder
 from tests.objective.test_study import ROOT
-from tests.objective.watched import growing, watched
+from tests.objective.watched import growing
 from tests.objective.watchers import in_the_way
 from tests.processes import until
-
-
-@pytest.fixture(scope="module")
-def study(spoken: Path) -> Path:
-    return watched(spoken)
 
 
 def show(view: TensorBoard) -> None:
@@ -34,7 +33,7 @@ def show(view: TensorBoard) -> None:
 
 
 def shown(study: Path, out: Path) -> Path:
-    """The folder of a study that somebody showed from its lines, from nothing."""
+    """The folder of a study that was shown from its lines, from nothing."""
     show(TensorBoard(StudyLog(study), out))
     return out / "tensorboard" / study.name
 
@@ -44,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def atomic_write(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shown(study, tmp_path_factory.mktemp("whole"))
 
 
@@ -60,8 +59,8 @@ def test_its_own_reader_finds_every_number_of_the_lines_once(number: int, study:
     reports, events = study_log.reports(number), read(whole, number)
     assert len(reports) >= 2
     for name in measures(reports[0]):
-        told = [(event.step, event.value) for event in events.Scalars(name)]
-        assert told == [(round(report.kframes), float(np.float32(measures(report)[name]))) for report in reports]
+        logged = [(event.step, event.value) for event in events.Scalars(name)]
+        assert logged == [(round(report.kframes), float(np.float32(measures(report)[name]))) for report in reports]
     at = [event.wall_time for event in events.Scalars("validation.loss")]
     assert at == sorted(set(at))
     tags = events.Tags()
@@ -83,7 +82,22 @@ def test_pictures_and_sounds_are_the_files_themselves(number: int, study: Path, 
         assert (sound.sample_rate, sound.content_type) == (22_050, "audio/wav")
 
 
-def test_who_watched_all_along_leaves_the_same_bytes(study: Path, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_every_report_has_a_picture_of_its_alignment(number: int, study: Path, whole: Path) -> None:
+    """Of one sentence, as large as that is: trial 2 resumes trial 1 and has those of both."""
+    pictures = read(whole, number).Images(HISTORY)
+    steps = [event.step for event in read(whole, number).Scalars("validation.loss")]
+    assert [picture.step for picture in pictures] == steps
+    attention = recorded(trial_folder(study, number))
+    assert len({weights.shape for weights in attention.values()}) == 1
+    for picture, weights in zip(pictures, attention.values(), strict=True):
+        image = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+        cell = len(image[0]) // len(weights)
+        assert np.array_equal(np.flipud(image)[::cell, ::cell], weights.T)
+        assert (picture.width, picture.height) == (cell * len(weights), cell * len(weights[0]))
+
+
+def test_watching_all_along_leaves_the_same_bytes(study: Path, whole: Path, tmp_path: Path) -> None:
     view = TensorBoard(StudyLog(tmp_path / study.name), tmp_path)
     sizes = set()
     for _ in growing(study, tmp_path / study.name):
@@ -108,7 +122,7 @@ def test_killed_at_any_byte_and_started_again_it_leaves_the_same(
     assert contents(torn) == contents(whole)
 
 
-def test_what_is_no_beginning_is_written_anew(study: Path, whole: Path, tmp_path: Path) -> None:
+def test_what_is_not_its_beginning_is_written_anew(study: Path, whole: Path, tmp_path: Path) -> None:
     """As from a study of the same name that was deleted."""
     folder = shown(study, tmp_path)
     (trial_folder(folder, 0) / FILE).write_bytes((trial_folder(folder, 1) / FILE).read_bytes())
@@ -133,38 +147,38 @@ def test_what_is_taken_away_between_two_trials_is_missed(number: int, study: Pat
     view = TensorBoard(StudyLog(study), tmp_path)
     view.study_log.look()
     view.show(number)
-    assert view.there()
+    assert view.intact()
     shutil.rmtree(view.folder)
     view.show(1 - number)
     assert view.folder.is_dir()
-    assert not view.there()
+    assert not view.intact()
     view.show(number)
-    assert view.there()
+    assert view.intact()
 
 
-def test_a_folder_that_is_taken_away_in_the_middle_is_said_once_and_filled_again(
+def test_a_folder_that_is_taken_away_in_the_middle_is_reported_once_and_filled_again(
     study: Path, whole: Path, tmp_path: Path
 ) -> None:
     lines = growing(study, tmp_path / study.name)
     next(lines)
     folder = tmp_path / "tensorboard"
-    words = [sys.executable, "-m", "objective.tensorboard", "--study", study.name, "--out", str(tmp_path)]
+    line = [sys.executable, "-m", "objective.tensorboard", "--study", study.name, "--out", str(tmp_path)]
     view = subprocess.Popen(
-        words, cwd=ROOT, env={**os.environ, BESIDE: "1"}, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line, cwd=ROOT, env={**os.environ, FROM_STUDY: "1"}, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for _ in range(12):
         next(lines)
     so_far = contents(shown(tmp_path / study.name, tmp_path / "so far"))
     until(lambda: contents(folder / study.name) == so_far)
     folder.rename(tmp_path / "taken")
-    until(lambda: contents(folder / study.name) == so_far)  # nobody needs to hear of that
+    until(lambda: contents(folder / study.name) == so_far)  # which is no trouble
     in_the_way(folder)
     for _ in lines:
         pass
     assert view.stderr is not None
     assert "cannot be written" in view.stderr.readline()
     folder.unlink()
-    assert "there again" in view.stderr.readline()
+    assert "back again" in view.stderr.readline()
     _, rest = view.communicate("finished\n", timeout=30)
     assert (view.returncode, rest) == (0, "")
     assert contents(folder / study.name) == contents(whole)

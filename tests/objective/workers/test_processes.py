@@ -21,7 +21,7 @@ def pids(out: Path, name: str) -> set[int]:
 
 
 def both_started(out: Path, name: str, line: str) -> bool:
-    """Whether a trial has reported in `line`, and two workers have started one."""
+    """Return whether a trial has reported in `line`, and two workers have started one."""
     return "/12 kframes" in line and len(pids(out, name)) == 2
 
 

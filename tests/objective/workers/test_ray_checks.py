@@ -1,4 +1,4 @@
-"""What is checked before workers are placed on a Ray cluster: the address, the storage, the resources. Starts no cluster."""
+"""Checks before workers are placed on a Ray cluster: the address, the storage, the resources. Starts no cluster."""
 
 import sys
 import time

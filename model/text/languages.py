@@ -1,0 +1,61 @@
+"""The languages: the one place that knows everything that differs from language to language.
+
+To add a language: a module with its cleaner and its symbol table next to `english.py`, a file of sentences in
+`model/data/sentences/`, and an entry in LANGUAGES. Loads only the standard library.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from model.text import english, russian
+
+_SENTENCES = Path(__file__).parent.parent / "data" / "sentences"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language that texts can be written in."""
+
+    code: str  # the value of data.language
+    symbols: tuple[str, ...]  # in the order of their ids; id 0 is the padding
+    clean: Callable[[str], str]  # text -> text as a reader pronounces it, in characters that have a symbol
+    voice: str  # espeak-ng's, for the built-in corpus
+    sentences: Path  # of the built-in corpus, one a line
+    repeated: str  # a sentence with a repeated word: attention that follows content instead of position jumps among its copies
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Symbol -> id, without the padding."""
+        return {symbol: index for index, symbol in enumerate(self.symbols) if index}
+
+
+LANGUAGES = {
+    language.code: language
+    for language in (
+        Language(
+            code="en",
+            symbols=english.SYMBOLS,
+            clean=english.clean,
+            voice="en-us",
+            sentences=_SENTENCES / "en.txt",
+            repeated="no, no, no, it is not so.",
+        ),
+        Language(
+            code="ru",
+            symbols=russian.SYMBOLS,
+            clean=russian.clean,
+            voice="ru",
+            sentences=_SENTENCES / "ru.txt",
+            repeated="нет, нет, нет, это не так.",
+        ),
+    )
+}
+
+
+def find_language(code: str) -> Language:
+    """Return the language with this code. Raises ValueError for an unknown one."""
+    if code not in LANGUAGES:
+        raise ValueError(f"need one of {', '.join(LANGUAGES)}, got {code!r}: choose one of these languages")
+    return LANGUAGES[code]

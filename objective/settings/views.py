@@ -41,7 +41,7 @@ class View:
 
 
 def tracking_uri(value: str | None, out: Path) -> str:
-    """Where MLflow keeps its runs: the URI `value`, else that of the environment, else a SQLite file in the folder `out`."""
+    """Return the URI of MLflow's runs: `value`, else that of the environment, else a SQLite file in the folder `out`."""
     given = None if value == "auto" else value
     return given or os.environ.get(MLFLOW_VARIABLE) or sqlite_url(out / "mlflow.db")
 

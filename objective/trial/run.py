@@ -13,7 +13,7 @@ from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer, out_of_memory
-from objective.events.types import Progressed, Reported, Resumed
+from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, bring
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from objective.settings.views import VIEWS
+
 ROOT = Path(__file__).parent.parent
 # A folder imports from the floors below its own, never from another folder of its floor. The commands stand on top: each is a
 # parser that names its program by a string, so that `--help` loads nothing heavy.
@@ -35,16 +37,13 @@ LIGHT = {
     "objective.events.log_writer": {"torch", "optuna", "matplotlib"},
     "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
     "objective.events.log_reader": {"torch", "optuna", "pydantic", "numpy", "rich"},
-    "objective.mlflow": {"torch", "optuna", "mlflow"},
-    "objective.tensorboard": {"torch", "optuna", "tensorboard"},
-    "objective.export": {"torch", "optuna", "pandas", "pyarrow"},
-    "objective.dashboard": {"torch", "optuna", "optuna_dashboard"},
+    "objective.views.mlflow_runs": {"torch"},
+    "objective.views.tensorboard_events": {"torch", "optuna", "sqlalchemy"},
+    "objective.views.table_export": {"torch", "pandas"},
 }
 HEAVY = {"torch", "optuna", "librosa", "sqlalchemy", "mlflow", "tensorboard", "aiohttp", "matplotlib", "rich"}
-VIEWS = ["dashboard", "mlflow", "tensorboard", "telegram", "export"]
-LIGHT_COMMANDS = ("study", "steer", "cleanup", "proxy", "record")
-HELP = {f"objective.{command}": HEAVY | {"numpy", "pydantic"} for command in LIGHT_COMMANDS}
-HELP |= {f"objective.{view}": HEAVY for view in VIEWS}
+COMMANDS = ("study", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
+HELP = {f"objective.{command}": HEAVY | {"numpy", "pydantic"} for command in COMMANDS}
 
 
 def home(module: str) -> str | None:

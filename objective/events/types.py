@@ -17,6 +17,7 @@ class StudyStarted:
     finished: int  # trials of earlier commands among them
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
+    views: tuple[str, ...] = ()  # how to open each of them, one line each
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from torch import Tensor, multiprocessing
 from model.config import Config, Training
 from model.data.batching import shares
 from model.data.loading import Example
-from model.distributed import Group, RankLost
+from model.distributed import Group
+from model.errors import RankLost
 from model.layers import MaskedBatchNorm
 from model.report import Report
 from model.snapshot import Snapshot

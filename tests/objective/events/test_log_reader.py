@@ -12,7 +12,7 @@ from objective.events.log_reader import Lines, NoStudyLog, StudyLog, open_study_
 from objective.events.log_writer import JsonLines, append
 from objective.events.types import Resumed
 from tests.objective import samples
-from tests.objective.watched import growing, reports, watched
+from tests.objective.watched import growing, reports
 
 RECORDS = [{"at": k, "said": "ж" * k, "half": None} for k in range(6)]
 FILE = b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in RECORDS)
@@ -164,8 +164,8 @@ def test_a_folder_that_was_deleted_and_created_again_is_another_study(study: Jso
     assert live.identity != first
 
 
-def test_a_reader_from_the_start_and_a_later_one_find_the_same(spoken: Path, tmp_path: Path) -> None:
-    folder = watched(spoken)
+def test_a_reader_from_the_start_and_a_later_one_find_the_same(watched: Path, tmp_path: Path) -> None:
+    folder = watched
     live = StudyLog(tmp_path / folder.name)
     news = [live.look() for _ in growing(folder, tmp_path / folder.name)]
     later = StudyLog(folder)

@@ -23,7 +23,7 @@ import optuna
 from optuna_dashboard import wsgi
 
 from benchmarks.storage import ARCHIVE, NAME, fill, settings_of
-from objective.dashboard.__main__ import WRAPPED
+from objective.dashboard.app import WRAPPED
 from objective.dashboard.auth import Guard
 from objective.dashboard.server import Server, seekable, styled
 from objective.display.notes import note, save

@@ -34,7 +34,7 @@ def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tupl
     line += ["--profile", "demo", "--device", "cpu", "--pruner", "none", "--budget-kframes", str(kframes)]
     began, environment = time.perf_counter(), None
     if watchers is not None:
-        line, environment = [*line, *watchers.words], watchers.environment
+        line, environment = [*line, *watchers.flags], watchers.environment
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for said in process.stdout:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from model.cpu.matmul import packed, product
-from model.layers import valid_mask
-from model.recurrence.reference import attention_step, lstm_step
-from model.tacotron2 import Tacotron2, ifog
+from model.layers import ifog, valid_mask
+from model.recurrence.reference import lstm_step
+from model.tacotron2 import Tacotron2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class DecoderState:
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
     alignment: Tensor  # (B, N)
-    cumulative: Tensor  # (B, N) sum of the alignments so far
+    attention: tuple[Tensor, ...]  # the state of the kind of attention, besides the alignment
     decoder_hidden: Tensor  # (B, H)
     decoder_cell: Tensor  # (B, H)
     frame: Tensor  # (B, M) standardised, the last output frame
 
     def tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
+        values = (getattr(self, field.name) for field in fields(self))
+        return [tensor for value in values for tensor in (value if isinstance(value, tuple) else (value,))]
 
 
 class Decoder:
@@ -64,7 +65,7 @@ class Decoder:
             cell=zeros(sizes.attention_rnn),
             context=zeros(features),
             alignment=zeros(symbols),
-            cumulative=zeros(symbols),
+            attention=self.weights.initial_state(self.memory),
             decoder_hidden=zeros(sizes.decoder_rnn),
             decoder_cell=zeros(sizes.decoder_rnn),
             frame=zeros(self.network.bands),
@@ -74,9 +75,10 @@ class Decoder:
         """Return the next state, standardised frames (B, r, M), gate logits (B,). `masks` (2, P) are the prenet's dropout."""
         net = self.network
         hidden, cell = self.attend([net.prenet(state.frame, masks), state.context, state.hidden], state.cell)
-        history = torch.stack([state.alignment, state.cumulative], 1)  # (B, 2, N)
         masked = self._masked(state.alignment)
-        alignment, context = attention_step(hidden, history, self.memory, self.keys, masked, self.weights)
+        alignment, context, attention = self.weights.step(
+            hidden, state.alignment, state.attention, self.memory, self.keys, masked
+        )
         decoder_hidden, decoder_cell = self.decode([hidden, context, state.decoder_hidden], state.decoder_cell)
         features = torch.cat([decoder_hidden, context], 1)
         frames = net.projection(features).view(len(features), net.network.reduction, net.bands)
@@ -85,7 +87,7 @@ class Decoder:
             cell=cell,
             context=context,
             alignment=alignment,
-            cumulative=state.cumulative + alignment,
+            attention=attention,
             decoder_hidden=decoder_hidden,
             decoder_cell=decoder_cell,
             frame=frames[:, -1],

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from model.data.batching import shares
 from model.data.loading import Loader
+from model.errors import RankLost
 from model.layers import MaskedBatchNorm
 from model.loss import Counts
 from model.tacotron2 import Outputs
@@ -25,10 +26,6 @@ from model.train_step import Update
 
 T = TypeVar("T")
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-class RankLost(RuntimeError):
-    """Another rank ended or did not answer in time: this one cannot continue."""
 
 
 class Group:

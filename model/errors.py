@@ -6,3 +6,11 @@ class BadInput(ValueError):
 
     Commands print the message and exit with code 2 (objective/runtime/endings.py).
     """
+
+
+class SpeakingError(RuntimeError):
+    """espeak-ng cannot be run. The message says why, and the way out."""
+
+
+class RankLost(RuntimeError):
+    """Another rank ended or did not answer in time: this one cannot continue."""

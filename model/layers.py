@@ -137,3 +137,9 @@ def linear(inputs: int, outputs: int, gain: Activation = "linear", bias: bool = 
     layer = Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain(gain))
     return layer
+
+
+def ifog(gates: Tensor) -> Tensor:
+    """Reorder rows from PyTorch's order of gates (input, forget, cell, output) to input, forget, output, cell."""
+    enter, forget, new, leave = gates.chunk(4)
+    return torch.cat([enter, forget, leave, new])

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention.kinds import attention_of
 from model.config import Network
 from model.cpu import matmul
 from model.cpu.dropout import dropout, dropout_mask
 from model.data.loading import Batch
-from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, run_lstm, valid_mask
-from model.recurrence import HALF, Inputs, Weights, attend
+from model.layers import BidirectionalLSTM, ConvolutionBlock, ifog, linear, run_lstm, valid_mask
+from model.recurrence import HALF, Inputs, attend
 from model.recurrence.decoder_lstm import lstm
 
 
@@ -85,37 +86,6 @@ class Encoder(nn.Module):
         return memory
 
 
-class Attention(nn.Module):
-    """The parameters of the recurrence, in the shapes of NVIDIA/tacotron2; `weights` merges them for the loop."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.rnn = nn.LSTMCell(network.prenet + network.encoder, network.attention_rnn)
-        self.query = linear(network.attention_rnn, network.attention, "tanh", bias=False)
-        self.memory = linear(network.encoder, network.attention, "tanh", bias=False)
-        self.energy = linear(network.attention, 1, bias=False)
-        self.location = nn.Conv1d(2, network.location_filters, network.location_kernel, bias=False)
-        nn.init.xavier_uniform_(self.location.weight)
-        self.location_dense = linear(network.location_filters, network.attention, "tanh", bias=False)
-        self.prenet = network.prenet
-
-    def weights(self) -> Weights:
-        """Return the merged weights of one step."""
-        recurrent = torch.cat([self.rnn.weight_ih[:, self.prenet :], self.rnn.weight_hh], 1)
-        location = torch.einsum("df,fck->dck", self.location_dense.weight, self.location.weight)
-        return Weights(ifog(recurrent), self.query.weight, location, self.energy.weight[0])
-
-    def gates(self, x: Tensor) -> Tensor:
-        """Return the part (..., 4A) of the LSTM's gates that comes from the prenet's outputs x (..., P)."""
-        return matmul.linear(x, ifog(self.rnn.weight_ih[:, : self.prenet]), ifog(self.rnn.bias_ih + self.rnn.bias_hh))
-
-
-def ifog(gates: Tensor) -> Tensor:
-    """Reorder rows from PyTorch's order of gates (input, forget, cell, output) to input, forget, output, cell."""
-    enter, forget, new, leave = gates.chunk(4)
-    return torch.cat([enter, forget, leave, new])
-
-
 class Postnet(nn.Module):
     """Convolutions that compute a correction to the decoder's mels."""
 
@@ -146,7 +116,7 @@ class Tacotron2(nn.Module):
         self.network, self.bands = network, bands
         self.encoder = Encoder(network, symbols)
         self.prenet = Prenet(bands, network.prenet, network.prenet_dropout)
-        self.attention = Attention(network)
+        self.attention = attention_of(network)
         self.decoder_rnn = nn.LSTM(network.attention_rnn + network.encoder, network.decoder_rnn)
         self.projection = linear(network.decoder_rnn + network.encoder, bands * network.reduction)
         self.gate = linear(network.decoder_rnn + network.encoder, 1, "sigmoid")

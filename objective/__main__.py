@@ -4,16 +4,14 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-from objective.runtime.cli import FRONT_DOOR, did_you_mean
+from objective.runtime.cli import FRONT_DOOR, Command, add_view, did_you_mean
+from objective.settings.views import VIEWS
 
 COMMANDS = {
     "study": "search for the hyperparameters of a voice, or continue a search",
-    "dashboard": "look at studies in a browser",
-    "telegram": "report a study to Telegram",
+    **{view.name: view.about for view in VIEWS.values()},
     "steer": "pause or resume a study, or stop one of its trials",
     "export": "write a study as CSV, Parquet or one HTML page",
-    "mlflow": "show a study in MLflow",
-    "tensorboard": "show a study in TensorBoard",
     "cleanup": "delete snapshots that a study no longer needs",
     "proxy": "serve a database to many workers",
     "record": "record whole learning curves of random configurations",
@@ -32,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"{FRONT_DOOR}: unknown command {name}{did_you_mean(name, COMMANDS)}; see {FRONT_DOOR} --help", file=sys.stderr)
         return 2
-    return int(import_module(f"objective.{name}" if name not in FOLDERS else f"objective.{name}.__main__").main(rest))
-
-
-FOLDERS = {"dashboard", "telegram"}  # commands with a folder of their own
+    view = VIEWS.get(name)
+    if view is not None and not view.command:
+        return Command(name, view.program, view.about, add_view).main(rest)
+    return int(import_module(f"objective.{name}" if view is None else view.command).main(rest))
 
 
 def usage() -> str:

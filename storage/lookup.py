@@ -23,7 +23,11 @@ def existing_storage(url: str) -> optuna.storages.BaseStorage:
 
 def existing_study(url: str, name: str) -> optuna.Study:
     """Load the study `name`. Raises StorageError that lists the existing names where there is none."""
-    storage = existing_storage(url)
+    return study_in(existing_storage(url), name)
+
+
+def study_in(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    """The same, from an open database."""
     names = sorted(optuna.get_all_study_names(storage))
     if name not in names:
         way_out = f"choose one of {', '.join(names)}" if names else "its database holds none"

@@ -8,6 +8,7 @@ STORAGE_VARIABLE = "TACOTUNE_STORAGE"  # environment: the URL of the database, p
 PROXY_PORT = 13_000  # port of `proxy` unless --port names another one
 ARTIFACTS = "artifacts"  # folder next to those of the studies, with the pictures and sounds of all of them
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
+ALIGNMENTS = "alignments.npz"  # of a trial: how its alignment came about (objective/trial/alignment_history.py)
 # Pictures and sounds of a finished trial, in the order in which they are shown.
 ARTIFACT_FILES = (
     "alignment.png",
@@ -30,7 +31,10 @@ def url_of(storage: str | None, out: Path) -> str:
     """Return the URL of the database of the studies in `out`: `storage` where it is given, else a SQLite file in `out`."""
     if storage == "postgres-local":
         return f"{storage}:{out / 'postgres'}"
-    if storage:
-        return storage
-    file = str(out / "tacotune.db").replace("%", "%25").replace("?", "%3F")  # characters with a meaning in a URL
-    return f"sqlite:///{file}"
+    return storage or sqlite_url(out / "tacotune.db")
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of a SQLite file."""
+    path = str(file).replace("%", "%25").replace("?", "%3F")  # characters with a meaning in a URL
+    return f"sqlite:///{path}"

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model.data import espeak
+from model.errors import SpeakingError
 from model.text.languages import Language
 
 VERSION = 1  # part of a corpus's name: raise it when the sentences or the way they are synthesised change
-
-
-class SpeakingError(RuntimeError):
-    """espeak-ng cannot be run. The message says why, and the way out."""
 
 
 def speak_corpus(

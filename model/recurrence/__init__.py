@@ -12,12 +12,36 @@ T decoder steps, B batch, N symbols, A attention LSTM, E memory, D attention, K 
 
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 HALF = (torch.bfloat16, torch.float16)
+
+
+class StepWeights(Protocol):
+    """The weights of one step of an attention, merged once for a sequence, and the step itself. A dataclass of tensors.
+
+    Location-sensitive attention has them as `Weights`, for which there are fast implementations; any other kind of attention
+    runs by the reference.
+    """
+
+    @property
+    def recurrent(self) -> Tensor:
+        """(4A, E + A), applied to [context; hidden]."""
+
+    def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """Return the attention's own state before the first step, besides the alignment, for memory (B, N, E)."""
+
+    def step(
+        self, hidden: Tensor, alignment: Tensor, state: tuple[Tensor, ...], memory: Tensor, keys: Tensor, padding: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return alignment (B, N), context (B, E) and the next state for a hidden state (B, A) and the last alignment (B, N).
+
+        True in `padding` (B, N) gets no attention.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +52,21 @@ class Weights:
     query: Tensor  # (D, A)
     location: Tensor  # (D, 2, K): convolution and dense merged; channel 0 is the previous alignment, 1 the sum of all
     energy: Tensor  # (D,), the vector v
+
+    def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """Return the sum of all alignments (B, N) so far: zeros."""
+        return (memory.new_zeros(memory.shape[:2]),)
+
+    def step(
+        self, hidden: Tensor, alignment: Tensor, state: tuple[Tensor, ...], memory: Tensor, keys: Tensor, padding: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """See `StepWeights.step`."""
+        (cumulative,) = state
+        history = torch.stack([alignment, cumulative], 1)  # (B, 2, N)
+        location = F.conv1d(history, self.location, padding=self.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
+        energy = torch.tanh((hidden @ self.query.t())[:, None] + location + keys) @ self.energy  # (B, N)
+        alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
+        return alignment, torch.bmm(alignment[:, None], memory)[:, 0], (cumulative + alignment,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +80,7 @@ class Inputs:
     dropout: Tensor | None  # (T, B, A) mask of the hidden state, scaled by 1 / (1 - p); None for no dropout
 
 
-T = TypeVar("T", Inputs, Weights)
+T = TypeVar("T")
 
 
 def implementation(how: str, device: torch.device) -> str:
@@ -61,7 +100,7 @@ def implementation(how: str, device: torch.device) -> str:
     return how
 
 
-def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
+def attend(inputs: Inputs, weights: StepWeights, how: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
     """Return hidden states (T, B, A), contexts (T, B, E) and alignments (T, B, N), by the implementation `how`.
 
     Under autocast the large products are multiplied in its half precision. States, energies, softmax and the sums of alignments
@@ -69,11 +108,11 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
     """
     how = implementation(how, inputs.gates.device)
     with torch.autocast(inputs.gates.device.type, enabled=False):
-        if how == "cuda":
+        if isinstance(weights, Weights) and how == "cuda":
             from model.recurrence import triton_function as cuda  # imports Triton, which not every machine has
 
             return cuda.attend(inputs, weights, inputs.gates.dtype)
-        if how == "deferred":
+        if isinstance(weights, Weights) and how == "deferred":
             from model.recurrence import deferred  # the implementations import this module
 
             return deferred.attend(replace(_single(inputs), gates=inputs.gates), _single(weights))
@@ -83,7 +122,7 @@ def attend(inputs: Inputs, weights: Weights, how: str = "auto") -> tuple[Tensor,
 
 
 def _single(values: T) -> T:
-    """Convert half-precision tensors to single precision, and leave the others as they are."""
-    tensors = {field.name: getattr(values, field.name) for field in fields(values)}
+    """Convert the half-precision tensors of a dataclass to single precision, and leave the others as they are."""
+    tensors = {field.name: getattr(values, field.name) for field in fields(values)}  # type: ignore[arg-type]
     half = {name: tensor.float() for name, tensor in tensors.items() if tensor is not None and tensor.dtype in HALF}
-    return replace(values, **half)
+    return replace(values, **half)  # type: ignore[type-var]

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from model.recurrence import Inputs, Weights
+from model.recurrence import Inputs, StepWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +16,25 @@ class State:
     cell: Tensor  # (B, A)
     context: Tensor  # (B, E)
     alignment: Tensor  # (B, N)
-    cumulative: Tensor  # (B, N)
+    attention: tuple[Tensor, ...]  # the state of the kind of attention, besides the alignment
 
     @classmethod
-    def zero(cls, memory: Tensor, features: int) -> "State":
+    def zero(cls, memory: Tensor, features: int, weights: StepWeights) -> "State":
         """Return the state before the first step, for memory (B, N, E) and an attention LSTM of `features`."""
         batch, symbols, width = memory.shape
         hidden, alignment = memory.new_zeros(batch, features), memory.new_zeros(batch, symbols)
-        return cls(hidden, hidden, memory.new_zeros(batch, width), alignment, alignment)
+        return cls(hidden, hidden, memory.new_zeros(batch, width), alignment, weights.initial_state(memory))
 
 
 def step(
-    state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights, dropout: Tensor | None
+    state: State, gates: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: StepWeights, dropout: Tensor | None
 ) -> State:
     """Run one decoder step: `gates` (B, 4A) is the step's prenet part, `dropout` its (B, A) mask."""
     hidden, cell = lstm_step(gates + torch.cat([state.context, state.hidden], 1) @ weights.recurrent.t(), state.cell)
     if dropout is not None:
         hidden = hidden * dropout
-    history = torch.stack([state.alignment, state.cumulative], 1)
-    alignment, context = attention_step(hidden, history, memory, keys, padding, weights)
-    return State(hidden, cell, context, alignment, state.cumulative + alignment)
+    alignment, context, attention = weights.step(hidden, state.alignment, state.attention, memory, keys, padding)
+    return State(hidden, cell, context, alignment, attention)
 
 
 def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,22 +45,9 @@ def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return leave * cell.tanh(), cell
 
 
-def attention_step(
-    hidden: Tensor, history: Tensor, memory: Tensor, keys: Tensor, padding: Tensor, weights: Weights
-) -> tuple[Tensor, Tensor]:
-    """Return alignment (B, N) and context (B, E) for a hidden state (B, A).
-
-    `history` (B, 2, N) is the last and the cumulative alignment; True in `padding` (B, N) gets no attention.
-    """
-    location = F.conv1d(history, weights.location, padding=weights.location.shape[2] // 2).transpose(1, 2)  # (B, N, D)
-    energy = torch.tanh((hidden @ weights.query.t())[:, None] + location + keys) @ weights.energy  # (B, N)
-    alignment = energy.masked_fill(padding, -torch.inf).softmax(1)
-    return alignment, torch.bmm(alignment[:, None], memory)[:, 0]
-
-
-def attend(inputs: Inputs, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+def attend(inputs: Inputs, weights: StepWeights) -> tuple[Tensor, Tensor, Tensor]:
     """See `model.recurrence.attend`."""
-    state = State.zero(inputs.memory, inputs.gates.shape[2] // 4)
+    state = State.zero(inputs.memory, inputs.gates.shape[2] // 4, weights)
     states = []
     for t, gates in enumerate(inputs.gates):
         dropout = None if inputs.dropout is None else inputs.dropout[t]

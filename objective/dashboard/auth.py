@@ -1,9 +1,9 @@
-"""Who may ask the dashboard for what, as WSGI middleware around every route.
+"""Authenticate requests to the dashboard: WSGI middleware around every route.
 
-optuna-dashboard asks nobody: whoever reaches its port, or lures a browser on this machine to a page of his own, may fail trials
-and delete studies. With a token every request must bring it. Without one the server answers to the names of this machine alone,
-so that a foreign name that is made to point here (DNS rebinding) reads nothing. Pages of other sites may link to it, and what
-writes must come from the dashboard's own pages.
+optuna-dashboard has no authentication: anybody who reaches its port, or gets a browser on this machine to open a page of his
+own, could fail trials and delete studies. With a token, every request must carry it. Without one, the server answers only to
+the names of this machine, so that another name made to resolve to it (DNS rebinding) reads nothing. Pages of other sites may
+link to it; requests that write must come from the dashboard's own pages.
 """
 
 import base64
@@ -17,7 +17,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 READING = ("GET", "HEAD", "OPTIONS")
-READ_BYTES = 1 << 20  # of a refused request: where less is read than was sent, its sender may never see the answer
+READ_BYTES = 1 << 20  # of a refused request: if less is read than was sent, the client may never see the answer
 DROPPED = ("access-control-allow-origin",)  # optuna-dashboard lets the pages of any site read the artifacts
 ADDED = (
     ("X-Content-Type-Options", "nosniff"),
@@ -26,33 +26,34 @@ ADDED = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 PROGRAM = ("/dashboard", "/static/")  # paths of the dashboard's own pages and scripts
-SANDBOX = ("Content-Security-Policy", "sandbox")  # what else comes may be a file that somebody uploaded: no script of it runs
+SANDBOX = ("Content-Security-Policy", "sandbox")  # anything else may be an uploaded file, whose scripts must not run
 
 
 class Guard:
-    """Passes to `app` what may pass; answers 401 without the token and 403 to what comes from elsewhere, with a sentence."""
+    """Passes permitted requests to `app`; answers 401 without the token and 403 to requests from elsewhere, with a sentence."""
 
     def __init__(self, app: WSGIApplication, token: str | None) -> None:
         self.app = app
         self.token = None if token is None else os.fsencode(token)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.token is not None and not self._known(environ.get("HTTP_AUTHORIZATION", "")):
-            asked = ("WWW-Authenticate", 'Basic realm="tacotune", charset="UTF-8"')
-            return _refuse(environ, start_response, "401 Unauthorized", "need the token, as the password of any user", asked)
+        if self.token is not None and not self._authorised(environ.get("HTTP_AUTHORIZATION", "")):
+            challenge = ("WWW-Authenticate", 'Basic realm="tacotune", charset="UTF-8"')
+            sentence = "need the token, as the password of any user"
+            return _refuse(environ, start_response, "401 Unauthorized", sentence, challenge)
         if self.token is None and _name(environ) not in LOOPBACK:
-            names = f"need one of the names {', '.join(LOOPBACK)} while there is no token: open the dashboard by that"
-            return _refuse(environ, start_response, "403 Forbidden", names)
-        lured = environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" and environ.get("HTTP_SEC_FETCH_MODE") != "navigate"
-        if lured or (environ["REQUEST_METHOD"] not in READING and not _own(environ)):
-            page = "need a page of the dashboard itself, this came from another one: open the dashboard"
-            return _refuse(environ, start_response, "403 Forbidden", page)
+            sentence = f"need one of the names {', '.join(LOOPBACK)} while there is no token: open the dashboard by that"
+            return _refuse(environ, start_response, "403 Forbidden", sentence)
+        foreign = environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" and environ.get("HTTP_SEC_FETCH_MODE") != "navigate"
+        if foreign or (environ["REQUEST_METHOD"] not in READING and not _own(environ)):
+            sentence = "need a request from a page of the dashboard, got one from another page: open the dashboard"
+            return _refuse(environ, start_response, "403 Forbidden", sentence)
         return self.app(environ, _hardened(environ, start_response))
 
-    def _known(self, said: str) -> bool:
-        """Whether the header `said` brings the token, as `Bearer TOKEN` or as the password of `Basic`."""
-        kind, _, rest = said.partition(" ")
-        given = rest.strip().encode("latin-1")  # WSGI's word for bytes
+    def _authorised(self, header: str) -> bool:
+        """Return whether the Authorization header carries the token, as `Bearer TOKEN` or as the password of `Basic`."""
+        kind, _, rest = header.partition(" ")
+        given = rest.strip().encode("latin-1")  # as WSGI decodes headers
         if kind.lower() == "basic":
             try:
                 given = base64.b64decode(given, validate=True).partition(b":")[2]
@@ -62,7 +63,7 @@ class Guard:
 
 
 def _name(environ: WSGIEnvironment) -> str | None:
-    """The name by which the browser found this server."""
+    """Return the name by which the browser addresses this server."""
     try:
         return urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
     except ValueError:
@@ -70,7 +71,7 @@ def _name(environ: WSGIEnvironment) -> str | None:
 
 
 def _own(environ: WSGIEnvironment) -> bool:
-    """Whether a request comes from a page of this server, or from no browser: every browser sends one of these headers."""
+    """Return whether a request comes from a page of this server, or not from a browser: browsers send one of these headers."""
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
         return site in ("same-origin", "none")
@@ -80,7 +81,7 @@ def _own(environ: WSGIEnvironment) -> bool:
 
 
 def _hardened(environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-    # Bottle leaves out bytes that are no UTF-8: whose path begins otherwise may still be an artifact's
+    # Bottle drops bytes that are not UTF-8, so a path that begins otherwise may still be an artifact's.
     more = [*ADDED] if environ["PATH_INFO"].startswith(PROGRAM) else [*ADDED, SANDBOX]
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:

@@ -1,4 +1,4 @@
-"""A small web server: a quiet thread for each request, and parts of a file, without which a browser cannot seek in a sound."""
+"""A small web server: a thread for each request, no log lines, and byte ranges, which a browser needs to seek in a sound."""
 
 import re
 import socket
@@ -9,14 +9,14 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-WAIT_S = 60.0  # for a client that says nothing, or takes nothing
+WAIT_S = 60.0  # for a client that sends or takes nothing
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Serves `app` at a socket address of `socket.getaddrinfo`. Raises OSError where that cannot be had."""
+    """Serves `app` at a socket address of `socket.getaddrinfo`. Raises OSError where the address is not available."""
 
     daemon_threads = True
-    request_queue_size = 64  # a browser asks for everything at once
+    request_queue_size = 64  # a browser requests everything at once
 
     def __init__(self, app: WSGIApplication, family: socket.AddressFamily, address: tuple[Any, ...]) -> None:
         self.address_family = family
@@ -25,7 +25,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # http.server asks DNS for it
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # http.server would query DNS
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -43,17 +43,17 @@ class _Quiet(WSGIRequestHandler):
         def write(data: Any) -> int:
             try:
                 return send(data)
-            except TimeoutError as why:  # of which wsgiref prints a traceback; a client that went away it forgives
+            except TimeoutError as why:  # wsgiref prints a traceback for it, but none for a client that went away
                 raise ConnectionAbortedError from why
 
         self.wfile.write = write  # type: ignore[method-assign]
 
     def log_message(self, *_: Any) -> None:
-        """A dashboard polls: a line for each request says nothing."""
+        """Log nothing: a dashboard polls, and a line for each request would be noise."""
 
 
 def seekable(app: WSGIApplication) -> WSGIApplication:
-    """`app`, whose artifacts can be asked for in parts (`Range`), as a browser does to seek. They are held in memory."""
+    """Wrap `app` so that artifacts can be requested in parts (`Range`), as a browser does to seek. They are held in memory."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith("/artifacts/"):
@@ -73,7 +73,7 @@ def seekable(app: WSGIApplication) -> WSGIApplication:
 
 
 def styled(app: WSGIApplication, css: str) -> WSGIApplication:
-    """`app`, whose page `/dashboard` has some more CSS."""
+    """Wrap `app` so that its page `/dashboard` has additional CSS."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith("/dashboard"):
@@ -87,22 +87,22 @@ def styled(app: WSGIApplication, css: str) -> WSGIApplication:
 
 
 def _whole(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
-    """What `app` answers: status, headers but for the length, body."""
-    said: list[Any] = []
+    """Return the response of `app`: status, headers without the length, body."""
+    head: list[Any] = []
 
     def keep(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
-        said[:] = status, [(name, value) for name, value in headers if name.lower() != "content-length"]
+        head[:] = status, [(name, value) for name, value in headers if name.lower() != "content-length"]
         return lambda _: None
 
     parts = app(environ, keep)
     body = b"".join(parts)
     getattr(parts, "close", lambda: None)()  # an open file
-    return said[0], said[1], body
+    return head[0], head[1], body
 
 
-def _span(said: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of `bytes=100-199`, `bytes=100-` or `bytes=-100`; None for anything else, which may be ignored."""
-    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", said.strip())
+def _span(header: str, size: int) -> tuple[int, int] | None:
+    """Return first and last byte of `bytes=100-199`, `bytes=100-` or `bytes=-100`; None for all else, which may be ignored."""
+    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
     if found is None or not any(found.groups()):
         return None
     first, last = found.groups()

@@ -23,6 +23,8 @@ def study_header(event: StudyStarted) -> RenderableType:
     grid.add_row("trials", Text(f"{event.finished} of {event.wanted} finished"))
     for line, note in enumerate(event.notes):
         grid.add_row("" if line else "notes", Text(one_line(note)))
+    for line, view in enumerate(event.views):
+        grid.add_row("" if line else "views", Text(view))
     return grid
 
 

@@ -79,7 +79,7 @@ class Trial:
 
     @property
     def healthy(self) -> bool:
-        """Whether it ran to its end and meets every target."""
+        """True for a trial that ran to its end and meets every target."""
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
 
     @property
@@ -109,6 +109,7 @@ class StudyLog:
         self.trials: dict[int, Trial] = {}
         self.started: dict[str, Any] = {}  # the newest StudyStarted
         self.end: dict[str, Any] | None = None  # the StudyEnded that followed it
+        self.commands = 0  # that have worked on it: StudyStarted events
         self._events = Lines(folder / "events.jsonl")
         self._again: dict[int, int] = {}  # trial -> the next one of its configuration
         self._sizes: dict[int, int] = {}  # bytes of the reports of trials that have not ended
@@ -166,7 +167,7 @@ class StudyLog:
 
     def _study(self, event: dict[str, Any]) -> None:
         if event["event"] == "StudyStarted":
-            self.started, self.end = event, None
+            self.started, self.end, self.commands = event, None, self.commands + 1
         else:
             self.end = event
 

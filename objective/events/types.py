@@ -17,6 +17,7 @@ class StudyStarted:
     finished: int  # trials of earlier commands among them
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
+    views: tuple[str, ...] = ()  # how to open each of them, one line each
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a running trial does apart from training, for a person who waits for it."""
+    """A running trial does something other than training: it is evaluated, or it stops."""
 
     number: int
     name: str  # "evaluating: synthesising 5 sentences", "stopping: saving its snapshot (interrupted)"

@@ -106,3 +106,10 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="database of the study (default: the SQLite file tacotune.db under --out)",
     )
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that the commands of all views have which follow a study (objective/views/follow.py)."""
+    add_study(parser)
+    add_out(parser)
+    parser.add_argument("--once", action="store_true", help="show what there is, then end")

@@ -2,8 +2,7 @@
 
 from concurrent.futures import BrokenExecutor
 
-from model.data.demo import SpeakingError
-from model.distributed import RankLost
+from model.errors import RankLost, SpeakingError
 from storage.errors import FAILURES, database_failure
 
 MACHINE = (OSError, SpeakingError, RankLost, BrokenExecutor, *FAILURES)  # exceptions that `machine_failure` may explain

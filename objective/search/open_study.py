@@ -1,10 +1,12 @@
 """Create a study, or load an existing one whose values are comparable with those of new trials."""
 
 import time
+import warnings
 from dataclasses import asdict
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from model.data.corpus import Corpus
@@ -16,6 +18,7 @@ from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
 
+OBJECTIVES = {"loss": "validation loss", "mcd": "mel-cepstral distortion, dB", "composite": "composite score"}
 IDENTITY_S = 2.0  # for another process to store the identity of a study that it has created
 
 
@@ -47,6 +50,7 @@ def open_study(
         _await_identity(study)
     stored = study.user_attrs.get("identity")
     if stored is None:
+        _name_objective(study, settings.objective.score)
         study.set_user_attr("settings", settings.dump())
         study.set_user_attr("identity", identity)  # last: it marks the study as ready
         return study, _recipe_notes(settings, space)
@@ -60,7 +64,17 @@ def open_study(
             f"study {settings.study.name} was made with other settings, so values would not be comparable:\n{listed}\n"
             f"choose another --study, or use the settings it was made with{migration}"
         )
+    _name_objective(study, settings.objective.score)  # of one made before this was written
     return study, []
+
+
+def _name_objective(study: optuna.Study, score: str) -> None:
+    """Name what the study minimises: optuna-dashboard writes it on its axes."""
+    name = OBJECTIVES[score]
+    if study.metric_names != [name]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([name])
 
 
 def _await_identity(study: optuna.Study) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.text.languages import LANGUAGES
+from objective.settings.views import VIEWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,6 @@ FLAGS = {
     "--migrate": Flag(
         "study.migrate", "NAME", "copy the trials of --study that fit the current space into this new study, and continue there"
     ),
-    "--with-dashboard": Flag(
-        "watch.dashboard", "PORT", "serve optuna-dashboard on this port of this machine (default 8080)", bare="8080"
-    ),
-    "--mlflow": Flag(
-        "watch.mlflow", "URI", "log to MLflow: a tracking URI; without a value, a SQLite file under --out", bare="auto"
-    ),
-    "--tensorboard": Flag("watch.tensorboard", "BOOL", "write TensorBoard's files under --out/tensorboard", bare="true"),
-    "--telegram": Flag(
-        "watch.telegram", "BOOL", "report to Telegram: TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID in the environment", bare="true"
-    ),
+    **{view.flag: Flag(f"watch.{view.name}", view.metavar, view.help, view.bare) for view in VIEWS.values()},
     "--out": Flag("out", "DIR", "folder for everything that is written (default runs)"),
 }

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_serializer, field_validator, model_validator
 
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.errors import BadInput
 from model.text.languages import find_language
+from objective.settings.views import VIEWS
 from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
 from search_spaces.recipes import load_recipes
@@ -139,22 +140,26 @@ class Disk(_Group):
 
 
 class Pictures(_Group):
-    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+    """The drawing of a trial's pictures (objective/trial/plots.py)."""
 
     dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
 
 
-class Watch(_Group):
-    """Views that show the study, each in its own process (objective/views/launcher.py)."""
+class _WatchGroup(_Group):
+    @field_serializer("*")
+    def _masked(self, value: Any) -> Any:
+        return mask_url(value) if isinstance(value, str) else value
 
-    dashboard: Annotated[int, Field(ge=1, le=65_535)] | None = None  # port of optuna-dashboard on this machine; None: off
-    mlflow: Annotated[str | None, Field(repr=False)] = None  # MLflow tracking URI, or `auto`: a SQLite file in `out`; None: off
-    tensorboard: bool = False  # write TensorBoard's files under `out`
-    telegram: bool = False  # report to Telegram; its token and chat come from the environment
 
-    @field_serializer("mlflow")
-    def _masked(self, mlflow: str | None) -> str | None:
-        return mlflow and mask_url(mlflow)
+_KINDS: dict[str, Any] = {  # of a view's setting: type and default
+    "switch": (bool, False),
+    "port": (Annotated[int, Field(ge=1, le=65_535)] | None, None),
+    "text": (Annotated[str | None, Field(repr=False)], None),  # a URL with a password, perhaps
+}
+
+
+class Watch(create_model("Watch", __base__=_WatchGroup, **{name: _KINDS[view.kind] for name, view in VIEWS.items()})):  # type: ignore[misc]
+    """The views that show the study, each in its own process (objective/settings/views.py)."""
 
 
 class Telegram(_Group):

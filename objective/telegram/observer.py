@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from objective.search.control import PAUSED
 from objective.settings.telegram_env import SetupError
 from objective.telegram.event_queue import StudyState
-from objective.views.launcher import Command
+from objective.views.launcher import StudyCommand
 from pruners.decision import Decision, judge
 from pruners.rules import shipped_rules
 from pruners.thresholds import Thresholds
@@ -26,7 +26,7 @@ class Observer:
     `command` is the study's own command, if this reporter was started by it. Raises SetupError.
     """
 
-    def __init__(self, study: optuna.Study, command: Command) -> None:
+    def __init__(self, study: optuna.Study, command: StudyCommand) -> None:
         self.study, self.command = study, command
         settings = study.user_attrs["settings"]
         try:
@@ -72,7 +72,7 @@ class Observer:
         if self.command.ended.is_set():
             self.command_ended_at = self.command_ended_at or now
             return None if alive else self.command.why
-        return "idle" if not self.command.there and now > self.last_active + IDLE_S else None
+        return "idle" if not self.command.present and now > self.last_active + IDLE_S else None
 
 
 def _flags(settings: dict[str, Any]) -> tuple[str, ...]:

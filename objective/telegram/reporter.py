@@ -23,7 +23,7 @@ from objective.telegram.messages import messages
 from objective.telegram.observer import Observer
 from objective.telegram.pinned_board import board
 from objective.telegram.translations import Translator
-from objective.views.launcher import Command
+from objective.views.launcher import StudyCommand
 from storage.artifacts import artifacts
 from storage.retry import OUTAGES, first_line, is_transient
 
@@ -53,7 +53,7 @@ class Reporter:
         self, study: optuna.Study, bot: Bot, chats: tuple[int, ...], language: str, out: Path, topic: int | None = None
     ) -> None:
         self.study, self.bot, self.chats, self.topic, self.out = study, bot, chats, topic, out
-        self.translate, self.command = Translator(language), Command()
+        self.translate, self.command = Translator(language), StudyCommand()
         self.lease, self.position = Lease(study), Position()
         self.observer = Observer(study, self.command)
         self._database = ThreadPoolExecutor(1)  # one thread, so one connection

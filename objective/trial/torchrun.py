@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from model.config import Config
-from model.distributed import Group, RankLost
+from model.distributed import Group
+from model.errors import RankLost
 from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Speech, Trainer

@@ -1,4 +1,4 @@
-"""A study as one HTML page that needs nothing else: the board, all trials, and of each what it was, looked and sounded like."""
+"""Render a study as one HTML page that needs nothing else: first its sounds, then the pictures of each trial, then a table."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -6,19 +6,19 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from objective.display.formatting import HEALTHY, duration, kframes, number, settings, share, verdict
+from objective.display.formatting import HEALTHY, duration, kframes, number, settings, share
 from objective.display.summary import described
 from objective.events.log_reader import StudyLog, Trial
+from objective.views.descriptions import word
 from storage.artifacts import KINDS
 from storage.paths import trial_folder
 
 PICTURES = ("curves", "alignment", "mel", "gate")
-SOUNDS = {"sample": "what it says", "reference": "what a person said"}
-ORDER = {"healthy": 0, "sick": 1, "pruned": 2, "running": 3, "failed": 4}
+OUTCOMES = ("healthy", "sick", "pruned", "running", "failed")
 FIGURES = ("trial", "state", "value", "kframes", "diagonality", "alignment", "gate", "time")
-LONG = ("parameters", "why")  # not in the table of a telephone: they stand below, too
+LONG = ("parameters", "why")  # not in the table on a telephone: they are with the pictures, too
 
-# The first line makes sure of it: whatever stands in a reason or in a name, the page asks nobody for anything.
+# The policy in the first lines keeps the page from loading anything, whatever a reason or a name contains.
 TOP = """<!doctype html>
 <html lang="en"><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
@@ -42,81 +42,107 @@ summary {{ cursor: pointer; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; font-size: .85rem; overflow-wrap: anywhere; }}
 dt, .quiet {{ opacity: .7; }} dd {{ margin: 0; }}
 img {{ max-width: 100%; height: auto; display: block; margin: .5rem 0; border-radius: .3rem; background: #fff; }}
-figure {{ margin: .5rem 0; }} audio {{ width: 100%; max-width: 30rem; display: block; }}
+.listen {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .5rem 1rem; }}
+figure {{ margin: 0; }} audio {{ width: 100%; display: block; margin-top: .2rem; }}
 .healthy {{ color: #2a9d4a; }} .sick {{ color: #b7791f; }} .pruned {{ color: #1f8a99; }} .failed {{ color: #d1495b; }}
 @media (max-width: 40rem) {{ .long {{ display: none; }} th, td {{ padding: .3rem; }} }}
 </style>
 """
 
+TERMS = """<p class="quiet">A healthy trial ran to its end and meets every target, a sick one ran to its end but misses one, a
+pruned one was stopped early. A kframe is a thousand mel frames seen in training.</p>
+"""
+ABOUT_SOUNDS = """<p class="quiet">The same sentence by each trial, the best first. The recording went through the same mel
+spectrogram and vocoder, so the network alone makes the difference.</p>
+"""
+
 
 def page(study_log: StudyLog) -> Iterator[str]:
-    """The page, piece by piece: a study's pictures may be larger than the memory."""
+    """Yield the page piece by piece: a study's pictures may be larger than the memory."""
     trials = sorted(study_log.trials.values(), key=lambda trial: trial.rank)
     name = escape(study_log.folder.name)
     yield TOP.format(title=f"{name}: tacotune")
     yield f"<h1>{name}</h1>\n" + _board(study_log, trials)
+    players = _players(study_log.folder, trials)
+    if first := next(players, ""):
+        yield f'<h2>Listen</h2>\n{ABOUT_SOUNDS}<div class="listen">\n{first}'
+        yield from players
+        yield "</div>\n"
+    yield "<h2>Pictures</h2>\n"
+    for place, trial in enumerate(trials):
+        yield from _details(trial, trial_folder(study_log.folder, trial.number), place == 0)
     yield '<h2>Trials</h2>\n<div class="wide"><table><thead><tr>'
-    yield "".join(f"<th>{word}</th>" for word in FIGURES) + "".join(f"<th class=long>{word}</th>" for word in LONG)
+    yield "".join(f"<th>{title}</th>" for title in FIGURES) + "".join(f"<th class=long>{title}</th>" for title in LONG)
     yield "</tr></thead><tbody>\n"
     for trial in trials:
         yield _row(trial)
-    yield "</tbody></table></div>\n<h2>What they look and sound like</h2>\n"
-    for place, trial in enumerate(trials):
-        yield from _details(trial, trial_folder(study_log.folder, trial.number), place == 0)
-    yield "</html>\n"
-
-
-def _word(trial: Trial) -> str:
-    return "running" if trial.state == "RUNNING" else verdict(trial.state, trial.healthy).word
+    yield "</tbody></table></div>\n</html>\n"
 
 
 def _board(study_log: StudyLog, trials: list[Trial]) -> str:
-    """The best, how many, and what stopping early has saved."""
-    counts = {word: sum(_word(trial) == word for trial in trials) for word in ORDER}
+    """Render the best trial, how many ended how, and what stopping early has saved."""
+    counts = {outcome: sum(word(trial) == outcome for trial in trials) for outcome in OUTCOMES}
     finished = sum(trial.state in ("COMPLETE", "PRUNED") for trial in trials)
     saved = sum(trial.end["saved_kframes"] for trial in trials if trial.end is not None)
-    best = trials[0] if trials and _word(trials[0]) == HEALTHY.word else None
+    best = trials[0] if trials and word(trials[0]) == HEALTHY.word else None
     wanted = study_log.started.get("wanted", finished)
     tiles = [(f"{finished} of {wanted}", "trials finished")]
-    tiles += [(str(count), word) for word, count in counts.items() if count]
+    tiles += [(str(count), outcome) for outcome, count in counts.items() if count]
     tiles += [(f"{kframes(saved)} kframes", "saved by stopping early")] if saved else []
     first = ("-", "no healthy trial yet")
     if best is not None and best.end is not None:
         first = (number(best.end["value"]), f"best: trial {best.number}")
-    said = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in [first, *tiles])
+    items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in [first, *tiles])
     why = study_log.end["why"] if study_log.end else "not ended"
     notes = "".join(f"<li>{escape(note)}</li>" for note in study_log.started.get("notes", ()))
     about = f'<p class="quiet">began {escape(_when(study_log.began))}: {escape(why)}</p>'
-    return f'{about}<ul class="board">{said}</ul>\n<details><summary>notes</summary><ul>{notes}</ul></details>\n'
+    return f'{about}<ul class="board">{items}</ul>\n{TERMS}<details><summary>notes</summary><ul>{notes}</ul></details>\n'
+
+
+def _players(study: Path, trials: list[Trial]) -> Iterator[str]:
+    """Yield a player for each trial's sample, and one for the recording before the first sample that compares with it."""
+    recorded = set()
+    for trial in trials:
+        folder = trial_folder(study, trial.number)
+        recording = _data(folder / "reference.wav") or _sound(folder, "reference")  # two Ogg files of one sound differ
+        if recording and recording not in recorded:
+            recorded.add(recording)
+            yield _player("<b>recorded</b>", _sound(folder, "reference"))
+        if sample := _sound(folder, "sample"):
+            yield _player(_title(trial), sample)
+
+
+def _player(title: str, data: str) -> str:
+    return f'<figure><figcaption>{title}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
+
+
+def _title(trial: Trial) -> str:
+    outcome, value = word(trial), escape(number((trial.end or {}).get("value")))
+    return f'<b>trial {trial.number}</b> <span class="{outcome}">{outcome}</span> {value}'
 
 
 def _row(trial: Trial) -> str:
-    end, word = trial.end or {}, _word(trial)
+    end, outcome = trial.end or {}, word(trial)
     health = end.get("health") or {}
     figures = [number(end.get("value")), kframes(end["kframes"]) if end else "-"]
     figures += [share(health.get(name)) for name in ("diagonality", "alignment_score", "gate_accuracy")]
     figures += [duration(end["seconds"]) if end else "-"]
-    cells = f'<td class="n">{trial.number}</td><td class="{word}">{word}</td>'
+    cells = f'<td class="n">{trial.number}</td><td class="{outcome}">{outcome}</td>'
     cells += "".join(f'<td class="n">{escape(figure)}</td>' for figure in figures)
     long = (settings(described(trial.params)), end.get("reason") or "")
     return f"<tr>{cells}{''.join(f'<td class=long>{escape(text)}</td>' for text in long)}</tr>\n"
 
 
 def _details(trial: Trial, folder: Path, open_: bool) -> Iterator[str]:
-    """Everything of one trial, folded up."""
-    end, word = trial.end or {}, _word(trial)
-    yield f'<details{" open" if open_ else ""}><summary><b>trial {trial.number}</b> <span class="{word}">{word}</span> '
-    yield f"{escape(number(end.get('value')))}</summary>\n"
-    if end.get("reason"):
-        yield f"<p>{escape(end['reason'])}</p>\n"
-    known: dict[str, Any] = {"origin": trial.origin, "began": _when(trial.began)} | described(trial.params)
-    yield "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in known.items()) + "</dl>\n"
+    """Yield the pictures and parameters of one trial, folded up."""
+    yield f"<details{' open' if open_ else ''}><summary>{_title(trial)}</summary>\n"
+    if reason := (trial.end or {}).get("reason"):
+        yield f"<p>{escape(reason)}</p>\n"
     for name in PICTURES:
         if data := _data(folder / f"{name}.png"):
             yield f'<img alt="{name} of trial {trial.number}" src="{data}">\n'
-    for name, caption in SOUNDS.items():
-        if data := _data(folder / f"{name}.ogg") or _data(folder / f"{name}.wav"):
-            yield f'<figure><figcaption>{caption}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
+    facts: dict[str, Any] = {"origin": trial.origin, "began": _when(trial.began)} | described(trial.params)
+    yield "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()) + "</dl>\n"
     yield "</details>\n"
 
 
@@ -124,8 +150,12 @@ def _when(at: str) -> str:
     return at.replace("T", " ").replace("+00:00", " UTC")
 
 
+def _sound(folder: Path, name: str) -> str:
+    return _data(folder / f"{name}.ogg") or _data(folder / f"{name}.wav")
+
+
 def _data(file: Path) -> str:
-    """The file as a URI that holds it; "" where there is none."""
+    """Return a URI that holds the file; "" where there is none."""
     try:
         return f"data:{KINDS[file.suffix]};base64,{b64encode(file.read_bytes()).decode()}"
     except FileNotFoundError:

@@ -1,6 +1,7 @@
-"""The views of a study, each in a process of its own: they read what the study writes, so they cost the training nothing.
+"""Start the views of a study, each in a process of its own: they read what the study writes, so they cost the training nothing.
 
-The command starts them and tells them through a pipe why it ends; a pipe that ends without a word says that it was killed.
+The study command starts them, and tells them through a pipe why it ends; a pipe that closes without a message means that it was
+killed. Which views there are is in objective/settings/views.py.
 """
 
 import os
@@ -8,38 +9,48 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from objective.runtime.cli import in_this_environment
 from objective.runtime.processes import environment, python_module
-from objective.settings.schema import Settings
+from objective.settings.schema import Settings, mask_url
+from objective.settings.views import VIEWS, View
 from storage.paths import STORAGE_VARIABLE
 
-BESIDE = "TACOTUNE_BESIDE"  # environment
-LAST_WORDS_S = 5.0  # that the command waits for its views; they go on for as long as they need
+FROM_STUDY = "TACOTUNE_FROM_STUDY"  # environment of a view that a study command has started
+LAST_LOOK_S = 5.0  # for which the study command waits for its views; they continue for as long as they need
 
 
-def views(settings: Settings) -> dict[str, list[str]]:
-    """By name, the module of each view that the settings ask for, and its arguments."""
-    watch, where = settings.watch, ["--out", str(settings.out)]
-    study = [*where, "--study", settings.study.name]
-    known = {}
-    if watch.dashboard is not None:
-        known["dashboard"] = ["objective.dashboard", *where, "--port", str(watch.dashboard)]
-    if watch.mlflow is not None:
-        known["mlflow"] = ["objective.mlflow", *study]
-    if watch.tensorboard:
-        known["tensorboard"] = ["objective.tensorboard", *study]
-    if watch.telegram:
-        known["telegram"] = ["objective.telegram", *study, "--language", settings.telegram.language]
-    return known
+def switched_on(settings: Settings) -> list[View]:
+    """Return the views that the settings ask for."""
+    return [view for view in VIEWS.values() if getattr(settings.watch, view.name) not in (None, False)]
+
+
+def how_to_open(settings: Settings, study_id: int) -> tuple[str, ...]:
+    """Return how to open each view that the settings ask for, one line each, as `dashboard: http://...`."""
+    lines = []
+    for view in switched_on(settings):
+        text = view.how_to_open(getattr(settings.watch, view.name), settings.out, study_id)
+        if text is not None:
+            lines.append(f"{view.name}: {ready_to_type(text)}")
+    return tuple(lines)
+
+
+def ready_to_type(text: str) -> str:
+    """Return an address as it is, or a command with the path of its program; both without passwords."""
+    program, _, rest = mask_url(text).partition(" ")
+    return mask_url(text) if "://" in program else f"{in_this_environment(program)} {rest}"
 
 
 class Views:
-    """Started at entry, told at exit `why` it was. `warn` is called, in a thread, where one of them ends before."""
+    """A context manager: the views run inside it, and at its exit are told `why` the study ended.
+
+    `warn` is called, in a thread, where one of them ends before.
+    """
 
     def __init__(self, settings: Settings, warn: Callable[[str], None]) -> None:
         self.settings, self.warn = settings, warn
@@ -48,57 +59,57 @@ class Views:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        for name, words in views(self.settings).items():
-            self._start(name, words)
+        for view in switched_on(self.settings):
+            self._start(view)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ending = True
-        said = " ".join((self.why or str(error or "")).split())
+        message = " ".join((self.why or str(error or "")).split())
         for process in self._running:
             assert process.stdin is not None
             with suppress(OSError):  # it has ended
-                process.stdin.write(said.encode("utf-8", "replace") + b"\n")
+                process.stdin.write(message.encode("utf-8", "replace") + b"\n")
                 process.stdin.close()
-        until = time.monotonic() + LAST_WORDS_S
+        deadline = time.monotonic() + LAST_LOOK_S
         for process in self._running:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, until - time.monotonic()))
+                process.wait(max(0.0, deadline - time.monotonic()))
 
-    def _start(self, name: str, words: Sequence[str]) -> None:
-        log = self.settings.folder / f"{name}.log"
+    def _start(self, view: View) -> None:
+        settings = self.settings
+        log = settings.folder / f"{view.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        variables = {STORAGE_VARIABLE: self.settings.storage_url, BESIDE: "1"}
-        if self.settings.watch.mlflow not in (None, "auto"):
-            variables["MLFLOW_TRACKING_URI"] = str(self.settings.watch.mlflow)
-        with log.open("ab") as out:
+        arguments = ["--out", str(settings.out), "--study", settings.study.name, *view.arguments(settings)]
+        variables = {STORAGE_VARIABLE: settings.storage_url, FROM_STUDY: "1", **view.environment(settings)}
+        with log.open("ab") as file:
             process = subprocess.Popen(
-                [*python_module(words[0]), *words[1:]],
+                [*python_module("objective"), view.name, *arguments],
                 stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
+                stdout=file,
+                stderr=file,
                 env=environment(**variables),
                 start_new_session=True,  # Ctrl-C is for the study, which tells its views
             )
         self._running.append(process)
-        threading.Thread(target=self._watch, args=(name, process, log), daemon=True).start()
+        threading.Thread(target=self._watch, args=(view.name, process, log), daemon=True).start()
 
     def _watch(self, name: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         code = process.wait()
         if code and not self._ending:
-            self.warn(f"{name} ended with exit code {code}, the study goes on: see {log}")
+            self.warn(f"{name} ended with exit code {code}, the study continues: see {log}")
 
 
-class Command:
-    """The command that a view runs beside, as the view sees it: `ended` is set when it is over, then `why` says so.
+class StudyCommand:
+    """The study command that has started this view: `ended` is set when it is over, and `why` then says how it ended.
 
-    Where somebody typed the view's own command, it never is.
+    A view that was started by hand has none: `present` is false, and `ended` is never set.
     """
 
     def __init__(self) -> None:
         self.ended, self.why = threading.Event(), "killed"
-        self.there = bool(os.environ.get(BESIDE))
-        if self.there:
+        self.present = bool(os.environ.get(FROM_STUDY))
+        if self.present:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:

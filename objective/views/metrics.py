@@ -1,4 +1,7 @@
-"""What every view draws of a report: ten numbers, by the same names everywhere, over kframes rounded to whole ones."""
+"""The ten numbers that every view draws of a report, by the same names everywhere, over kframes rounded to whole ones.
+
+A kframe is a thousand mel frames seen in training.
+"""
 
 from datetime import datetime
 
@@ -6,9 +9,9 @@ from model.report import Report
 
 
 def measures(report: Report) -> dict[str, float]:
-    """By name; what could not be measured is left out."""
+    """Return the numbers of a report by their names; what could not be measured is left out."""
     train, validation = report.train.score, report.val_loss
-    known = {
+    values = {
         "training.loss": train,
         "validation.loss": validation,
         "grad.norm": report.gradients.median,
@@ -20,14 +23,14 @@ def measures(report: Report) -> dict[str, float]:
         "overfitting.gap": (validation - train) / train if validation is not None and train else None,
         "learning_rate": report.learning_rate,
     }
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def step(kframes: float) -> int:
-    """Where a report stands on the axis: Optuna's step."""
+    """Return the position of a report on the axis: Optuna's step."""
     return round(kframes)
 
 
 def clock(at: str) -> float:
-    """Seconds since 1970 of an event's time."""
+    """Convert an event's time to seconds since 1970."""
     return datetime.fromisoformat(at).timestamp()

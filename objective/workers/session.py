@@ -32,7 +32,7 @@ from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.torchrun import follow, process_group
-from objective.views.launcher import Views
+from objective.views.launcher import Views, how_to_open
 from objective.workers.processes import gpus, how_many, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
 from search_spaces.space import load
@@ -76,7 +76,7 @@ class Session:
         for folder in ("cache", ARTIFACTS):
             remove_stale_parts(settings.out / folder)
         with Sinks([JsonLines(settings.folder), console(settings.quiet)]) as sinks:
-            self._start(study, opening, sinks)
+            self._start(study, how_to_open(settings, storage.get_study_id_from_name(study.study_name)), opening, sinks)
             self.interruption.graceful = True
             self.interruption.on_request = lambda: stop_retrying(storage)
             self.interruption.stop_after(settings.study.timeout_s)
@@ -85,9 +85,9 @@ class Session:
                     end = self._work(study, sinks)
                 views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
-            command = self._next_command(study, end.early)
-            seconds = time.monotonic() - self.began
-            sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
+                command = self._next_command(study, end.early)
+                seconds = time.monotonic() - self.began
+                sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
@@ -101,7 +101,7 @@ class Session:
         study, more_remarks = open_study(self.settings, data.space, identity, storage)
         return study, storage, [*remarks, *more_remarks]
 
-    def _start(self, study: optuna.Study, opening: Sequence[str], sinks: Sinks) -> None:
+    def _start(self, study: optuna.Study, views: tuple[str, ...], opening: Sequence[str], sinks: Sinks) -> None:
         """Complete the log of earlier commands, and show the study with notes on corpus, space and device."""
         settings = self.settings
         done = finished(study)
@@ -123,6 +123,7 @@ class Session:
                     self._device_note(),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),
+                views=views,
             )
         )
 

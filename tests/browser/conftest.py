@@ -1,4 +1,4 @@
-"""What tests with a browser share: a corpus that is spoken once."""
+"""Fixtures of the tests with a browser: a corpus that is synthesised once."""
 
 from tests.objective.conftest import corpus, spoken
 

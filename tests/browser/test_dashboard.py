@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from objective.dashboard.__main__ import TOKEN
+from objective.dashboard.app import TOKEN
 from storage.artifacts import artifacts, publish
 from storage.outcome import best_trial, finished, reason
 from storage.studies import open_storage
@@ -70,7 +71,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture
 def page(browser: Chromium, address: str) -> Chromium:
-    """A browser that has been told the token once, and brings it with every picture, sound and request by itself."""
+    """A browser that was given the token once, and sends it with every picture, sound and request by itself."""
     browser.open(address.replace("://", f"://me:{SECRET.replace(' ', '%20')}@"))
     browser.until("document.readyState === 'complete' && location.pathname === '/dashboard'", "the dashboard")
     return browser
@@ -82,7 +83,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def shown(study: optuna.Study) -> int:
-    """The trial that is looked at: the best one, or where all are sick the first."""
+    """Return the trial to look at: the best one, or where all are sick the first."""
     best = best_trial(study)
     return best.number if best else finished(study)[0].number
 
@@ -107,6 +108,8 @@ def test_the_history_is_drawn(page: Chromium, address: str, study: optuna.Study,
     points = "document.querySelectorAll('#plot-history .scatterlayer .points path').length"
     page.until(f"{points} === {len(finished(study))}", "a point for each trial")
     page.until("document.querySelector('#graph-hyperparameter-importances .bars, #graph-timeline .bars')", "the others")
+    title = page.js("document.querySelector('#plot-history .ytitle').textContent")
+    assert title == "validation loss", "the axis says what is minimised"
     page.picture(pictures / "dashboard-history.png")
     known = page.js(f"fetch('/api/studies/{study._study_id}').then(it => it.json()).then(it => it.union_user_attrs)")
     axes = {attribute["key"] for attribute in known if attribute["sortable"]}
@@ -162,7 +165,7 @@ def test_the_better_voice_is_chosen_by_ear(page: Chromium, spoken: Path, study: 
     assert heard.user_attrs["listened"] == {"0": 1, "1": 2, "2": 3}
 
 
-def test_the_fail_button_stops_a_running_trial_and_the_study_goes_on(browser: Chromium, spoken: Path) -> None:
+def test_the_fail_button_stops_a_running_trial_and_the_study_continues(browser: Chromium, spoken: Path) -> None:
     """The dashboard that the study starts itself, without a token."""
     port = free_port()
     budget = ["--budget-kframes", "1000", "--set", "budget.reports=250", "--trials", "1"]
@@ -172,10 +175,10 @@ def test_the_fail_button_stops_a_running_trial_and_the_study_goes_on(browser: Ch
         process = stack.enter_context(subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment))
         stack.callback(process.kill)
         assert process.stdout is not None
-        assert any(said.startswith("trial 0  4.0/1000") for said in process.stdout)
+        header = "".join(takewhile(lambda line: not line.startswith("trial 0  4.0/1000"), process.stdout))
         study = optuna.load_study(storage=open_storage(f"sqlite:///{spoken}/tacotune.db"), study_name="long")
         while not (spoken / "long" / "dashboard.log").read_text().startswith("dashboard: open"):
-            assert any(said.startswith("trial 0 ") for said in process.stdout)  # the next report
+            assert any(line.startswith("trial 0 ") for line in process.stdout)  # the next report
         browser.open(f"http://127.0.0.1:{port}/dashboard/studies/{study._study_id}/trials?numbers=0")
         browser.until("document.body.innerText.includes('FAIL TRIAL')", "the button")
         browser.press("FAIL TRIAL")
@@ -183,15 +186,17 @@ def test_the_fail_button_stops_a_running_trial_and_the_study_goes_on(browser: Ch
         assert study.trials[0].state == TrialState.FAIL
         reports = spoken / "long" / "trial-00000" / "reports.jsonl"
         seen = len(reports.read_text().splitlines())
-        assert any("ended from outside" in said for said in process.stdout)
+        assert any("ended from outside" in line for line in process.stdout)
         assert len(reports.read_text().splitlines()) <= seen + 1
-        assert any(said.startswith("trial 1  4.0/1000") for said in process.stdout), "the study goes on"
+        assert any(line.startswith("trial 1  4.0/1000") for line in process.stdout), "the study continues"
         assert study.trials[1].state == TrialState.RUNNING
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(60) == 130
     assert study.trials[0].state == TrialState.FAIL
-    assert "released" not in study.trials[0].user_attrs, "a person wanted it: it does not come again"
+    assert "released" not in study.trials[0].user_attrs, "a person wanted it: it is not retried"
     with pytest.raises(ConnectionRefusedError):
         ask(port)
-    assert (spoken / "long" / "dashboard.log").read_text() == f"dashboard: open http://127.0.0.1:{port}\n"
+    opened = f"http://127.0.0.1:{port}/dashboard/studies/{study._study_id}"
+    assert (spoken / "long" / "dashboard.log").read_text() == f"dashboard: open {opened}\n"
+    assert f"dashboard: {opened}" in header

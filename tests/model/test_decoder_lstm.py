@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from model import tacotron2
 from model.data.loading import Batch, collate
 from model.decoder import Decoder
+from model.layers import ifog
 from model.recurrence.decoder_lstm import _LSTM, lstm
-from model.tacotron2 import Outputs, Tacotron2, ifog
+from model.tacotron2 import Outputs, Tacotron2
 from tests.conftest import BANDS, SYMBOLS, toy_examples, without_dropout
 
 SHAPES = {"usual": (6, 3), "one step": (1, 4), "one utterance": (5, 1)}  # T, B

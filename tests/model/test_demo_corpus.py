@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from model.data import espeak
-from model.data.demo import SpeakingError, speak_corpus
+from model.data.demo import speak_corpus
+from model.errors import SpeakingError
 from model.text.frontend import encode
 from model.text.languages import LANGUAGES, Language, find_language
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.objective.corpus import built_once, copy_of
 from tests.objective.small_study import SMALL, UNDISTURBED, command
-from tests.objective.watched import NAME, watched
+from tests.objective.watched import NAME, run_watched
 
 
 @pytest.fixture(scope="session")
@@ -22,16 +22,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder with the spoken corpus and no study, shared by all tests of this process."""
-    return copy_of(corpus, tmp_path_factory.mktemp("runs"))
+def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that tests of its readers share (tests/objective/watched.py). Only to be read."""
+    return built_once(tmp_path_factory, lambda out: run_watched(copy_of(corpus, out)), "watched-runs") / NAME
 
 
 @pytest.fixture(scope="session")
-def watched_study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the study of tests/objective/watched.py, for the tests of this process, which only read it."""
-    built = built_once(tmp_path_factory, lambda out: watched(copy_of(corpus, out)), "watched")
-    return shutil.copytree(built, tmp_path_factory.mktemp("runs") / "watched") / NAME
+def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with the spoken corpus and no study, shared by all tests of this process."""
+    return copy_of(corpus, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")

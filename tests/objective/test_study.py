@@ -8,14 +8,14 @@ import pytest
 from objective.study import main
 from storage.artifacts import artifacts
 from storage.outcome import best_trial, finished
-from storage.paths import ARTIFACT_FILES
+from storage.paths import ALIGNMENTS, ARTIFACT_FILES
 from tests.objective.corpus import copy_of
 from tests.objective.small_study import QUICK, command, events, reports, study, words
 
 
 def test_a_trial_leaves_what_a_person_looks_at(undisturbed: Path) -> None:
     folder = undisturbed / "undisturbed" / "trial-00000"
-    names = {"config.yaml", "reports.jsonl", "best.pt", *ARTIFACT_FILES}
+    names = {"config.yaml", "reports.jsonl", "best.pt", ALIGNMENTS, *ARTIFACT_FILES}
     assert {file.name for file in folder.iterdir()} == names
     assert [report["kframes"] for report in reports(folder)] == [3.0, 6.0, 9.0, 12.0]
     with wave.open(str(folder / "sample.wav")) as sound:

@@ -8,15 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from objective.settings.views import VIEWS
 from tests.objective.servers import mlflow_server
 from tests.objective.telegram.server import TOKEN, BotApi
 from tests.processes import answers, free_port
 
-VIEWS = {"objective.dashboard", "objective.mlflow", "objective.tensorboard", "objective.telegram"}
-
 
 def in_the_way(folder: Path) -> None:
-    """A file where the folder was, though its writer may make it anew in between."""
+    """Put a file where the folder was, though its writer may make it anew in between."""
     while not folder.is_file():
         folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -25,7 +24,7 @@ def in_the_way(folder: Path) -> None:
 
 
 class Watchers:
-    """The servers, until they are taken away. A context manager: at its end no view of a study of `out` lives."""
+    """The servers, until they are taken away. A context manager: at its end no view of a study in `out` runs."""
 
     def __init__(self, out: Path, study: str) -> None:
         self.out, self.boards = out, out / "tensorboard" / study
@@ -37,10 +36,10 @@ class Watchers:
         database.parent.mkdir()
         self._servers.enter_context(mlflow_server(database, self._mlflow))
         self._servers.enter_context(self._bot)
-        self.words = ["--tensorboard", "--telegram", "--mlflow", f"http://127.0.0.1:{self._mlflow}"]
-        self.words += ["--with-dashboard", str(self._dashboard)]
-        told = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "TELEGRAM_API_BASE": self._bot.url}
-        self.environment = {**os.environ, **told}
+        self.flags = ["--tensorboard", "--telegram", "--mlflow", f"http://127.0.0.1:{self._mlflow}"]
+        self.flags += ["--with-dashboard", str(self._dashboard)]
+        telegram = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "TELEGRAM_API_BASE": self._bot.url}
+        self.environment = {**os.environ, **telegram}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -50,9 +49,9 @@ class Watchers:
                 os.kill(pid, signal.SIGKILL)
 
     def at_work(self) -> bool:
-        """Whether all four show something."""
+        """Return whether all of them show something."""
         seen = self._bot.chat and self.boards.exists() and answers(self._dashboard, "/dashboard")
-        return bool(seen) and set(self._views().values()) == VIEWS
+        return bool(seen) and set(self._views().values()) == VIEWS.keys()
 
     def take_away(self) -> None:
         """Both servers, and the folder of the boards."""
@@ -60,11 +59,11 @@ class Watchers:
         in_the_way(self.boards)
 
     def _views(self) -> dict[int, str]:
-        """By process, their modules."""
+        """Return the names of the views that run, by process."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 line = (folder / "cmdline").read_bytes().decode().split("\0")
-                if str(self.out) in line and line[1:2] == ["-m"] and line[2] in VIEWS:
-                    found[int(folder.name)] = line[2]
+                if str(self.out) in line and line[1:4] == ["-P", "-m", "objective"] and line[4] in VIEWS:
+                    found[int(folder.name)] = line[4]
         return found

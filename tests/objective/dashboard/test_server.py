@@ -41,11 +41,11 @@ CASES = {
 
 def test_an_artifact_comes_whole_or_in_parts() -> None:
     with served(seekable(app)) as port:
-        for said, (status, place, body) in CASES.items():
-            known = ask(port, path="/artifacts/1/2/3", **({} if said is None else {"Range": said}))
-            assert (known[0], known[1].get("content-range"), known[2]) == (status, place, body), said
-            assert known[1]["content-length"] == str(len(body))
-            assert known[1]["accept-ranges"] == "bytes"
+        for header, (status, place, body) in CASES.items():
+            answer = ask(port, path="/artifacts/1/2/3", **({} if header is None else {"Range": header}))
+            assert (answer[0], answer[1].get("content-range"), answer[2]) == (status, place, body), header
+            assert answer[1]["content-length"] == str(len(body))
+            assert answer[1]["accept-ranges"] == "bytes"
 
 
 def test_nothing_else_comes_in_parts() -> None:
@@ -61,7 +61,7 @@ def test_nothing_else_comes_in_parts() -> None:
 def test_parts_that_follow_each_other_are_the_whole(first: int, length: int, size: int) -> None:
     whole = bytes(size % 251 for size in range(size))
     ranges = (f"0-{first}", f"{first + 1}-{first + length}", f"{first + length + 1}-")
-    spans = [_span(f"bytes={said}", size) for said in ranges]
+    spans = [_span(f"bytes={part}", size) for part in ranges]
     if length:
         assert b"".join(whole[span[0] : span[1] + 1] for span in spans if span) == whole
 
@@ -78,7 +78,7 @@ def test_a_page_gets_its_style_and_its_new_length() -> None:
         assert ask(port, path="/static/bundle.js")[2] == b"<head></head><body></body>"
 
 
-def test_one_slow_request_holds_up_nobody() -> None:
+def test_one_slow_request_holds_up_no_other() -> None:
     begun, slow = threading.Event(), threading.Event()
 
     def waiting(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,8 +100,8 @@ def test_one_slow_request_holds_up_nobody() -> None:
     assert answers == [b"done"]
 
 
-def test_a_client_that_goes_away_leaves_no_word(capfd: pytest.CaptureFixture[str]) -> None:
-    """Before its request is whole, and while it is answered; with a reset, as a closed tab sends it."""
+def test_a_client_that_goes_away_leaves_no_message(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before its request is complete, and while it is answered; with a reset, as a closed tab sends it."""
     large = b"x" * 50_000_000
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -109,17 +109,19 @@ def test_a_client_that_goes_away_leaves_no_word(capfd: pytest.CaptureFixture[str
         return [large]
 
     with served(app) as port:
-        for said in (b"", b"GE", b"GET / HTTP/1.0\r\n\r\n"):
+        for request in (b"", b"GE", b"GET / HTTP/1.0\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", port)) as client:
-                client.sendall(said)
-                if said.endswith(b"\n"):
+                client.sendall(request)
+                if request.endswith(b"\n"):
                     assert client.recv(10)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert len(ask(port)[2]) == len(large)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_client_that_takes_nothing_leaves_no_word(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_takes_no_data_leaves_no_message(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_Quiet, "timeout", 1.0)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -144,8 +146,8 @@ def test_it_serves_ipv6() -> None:
         thread.start()
         with socket.create_connection(("::1", server.server_port)) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            said = b""
+            answer = b""
             while part := client.recv(65_536):
-                said += part
+                answer += part
         thread.join()
-    assert said.endswith(SOUND)
+    assert answer.endswith(SOUND)

@@ -12,7 +12,7 @@ from objective.telegram.messages import messages
 from objective.telegram.observer import Observer
 from objective.telegram.pinned_board import TREND, board
 from objective.telegram.translations import LANGUAGES, Translator
-from objective.views.launcher import Command
+from objective.views.launcher import StudyCommand
 from tests.objective.samples import REASON, report
 from tests.objective.telegram.server import BotApi
 from tests.objective.telegram.studies import NAME, PARAMS, StudyBuilder, eventful_study, sick
@@ -92,7 +92,7 @@ def test_the_command_from_a_migrated_trial_has_its_own_folder_recordings_and_sto
     settings["data"] |= {"path": "/data/anna", "language": "ru"}
     settings["study"] |= {"storage": "grpc://db:1"}
     builder.study.set_user_attr("settings", settings)
-    state = Observer(builder.study, Command()).observe()
+    state = Observer(builder.study, StudyCommand()).observe()
     text = messages(Event("done"), state, Position("started"), Translator("en"), tmp_path / NAME, lambda trial: {})[0].text
     assert f"--warm-start {tmp_path}/old-one/trial-00007/best.pt" in text
     assert "--data /data/anna --language ru --storage grpc://db:1 " in text

@@ -14,7 +14,7 @@ from objective.settings.schema import Telegram
 from objective.telegram.__main__ import arguments, main
 from objective.telegram.reporter import NotAllReported
 from objective.telegram.translations import LANGUAGES
-from objective.views.launcher import BESIDE
+from objective.views.launcher import FROM_STUDY
 from storage.lookup import existing_study
 from storage.paths import STORAGE_VARIABLE
 from tests.objective.telegram.running import end, marks, start
@@ -104,7 +104,7 @@ def test_a_study_that_cannot_report_does_not_start(
 def test_a_blocked_bot_ends_the_reporter_with_one_sentence(telegram: BotApi, tmp_path: Path) -> None:
     StudyBuilder(tmp_path)
     telegram.script["sendMessage"].append((403, "Forbidden: bot was blocked by the user", {}))
-    process = start(tmp_path, telegram, **{BESIDE: "1"})
+    process = start(tmp_path, telegram, **{FROM_STUDY: "1"})
     assert process.wait(60) == 2, "while the study's command continues"
     assert process.communicate()[1] == (
         "reporting is off, the study continues: Telegram refused sendMessage: Forbidden: bot was blocked by the user (403)\n"
@@ -117,7 +117,7 @@ def test_the_token_is_in_nothing_that_a_run_leaves(telegram: BotApi, tmp_path: P
     builder.complete(builder.begin(), 0.5)
     telegram.script["sendMessage"].extend([(500, f"/bot{TOKEN}/sendMessage", {}), "reset"])
     telegram.script["sendMediaGroup"].append((400, f"cannot /bot{TOKEN}/", {}))
-    process = start(tmp_path, telegram, **{BESIDE: "1", STORAGE_VARIABLE: builder.url})
+    process = start(tmp_path, telegram, **{FROM_STUDY: "1", STORAGE_VARIABLE: builder.url})
     until(lambda: telegram.chat or process.poll() is not None)
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
     out, err = process.communicate("interrupted\n", timeout=60)

@@ -179,10 +179,10 @@ def test_a_study_without_workers_has_not_stopped_while_its_command_lives(
 
     async def scenario() -> None:
         async with watching(telegram, tmp_path) as reporter:
-            reporter.command.there = own_command
+            reporter.command.present = own_command
             await happens(lambda: len(telegram.pinned) == 1 and len(reported(telegram)) >= len(expected))
             assert marks(telegram) == expected
-            reporter.command.there = True
+            reporter.command.present = True
             reporter.command.why = "killed"
 
     asyncio.run(scenario())

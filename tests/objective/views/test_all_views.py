@@ -19,10 +19,10 @@ BUDGET = ("--trials", "6", "--budget-kframes", "60", "--seed", "3")
 def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path) -> None:
     assert command(spoken, "--study", "unseen", *BUDGET) == 0
     with Watchers(spoken, "in-view") as watchers:
-        line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "in-view", *BUDGET, *watchers.words)]
-        with subprocess.Popen(line, cwd=ROOT, env=watchers.environment, stdout=subprocess.PIPE, text=True) as process:
+        arguments = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "in-view", *BUDGET, *watchers.flags)]
+        with subprocess.Popen(arguments, cwd=ROOT, env=watchers.environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            reports = (said for said in process.stdout if "kframes  loss" in said)
+            reports = (line for line in process.stdout if "kframes  loss" in line)
             next(reports)
             pause(study(spoken, "in-view"), True)  # they may take longer to start than the trials take
             until(watchers.at_work)

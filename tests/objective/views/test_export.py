@@ -12,17 +12,18 @@ import pytest
 from pyarrow import parquet
 
 from objective.events.log_writer import JsonLines
-from objective.export import WRITERS, main
+from objective.export import main
+from objective.views.table_export import WRITERS
 from storage.paths import trial_folder
 from tests.objective import samples
-from tests.objective.watched import lines, reports, watched
+from tests.objective.watched import lines, reports
 
 
 @pytest.fixture(scope="module")
-def study(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With no database beside it."""
-    copy = tmp_path_factory.mktemp("runs") / "watched"
-    shutil.copytree(watched(spoken), copy)
+def copied(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's folder alone, without a database."""
+    copy = tmp_path_factory.mktemp("runs") / study.name
+    shutil.copytree(study, copy)
     return copy
 
 
@@ -39,11 +40,11 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def test_the_table_has_a_row_for_each_report_with_all_that_it_says(study: Path, tmp_path: Path) -> None:
-    rows = parquet.read_table(exported(study, "parquet", tmp_path)).to_pylist()
-    written = [(number, flat(report)) for number in range(4) for report in reports(study, number)]
+def test_the_table_has_a_row_for_each_report_with_all_that_it_says(copied: Path, tmp_path: Path) -> None:
+    rows = parquet.read_table(exported(copied, "parquet", tmp_path)).to_pylist()
+    written = [(number, flat(report)) for number in range(4) for report in reports(copied, number)]
     assert len(rows) == len(written) > 10
-    started = {event["number"]: event for event in lines(study / "events.jsonl") if event["event"] == "TrialStarted"}
+    started = {event["number"]: event for event in lines(copied / "events.jsonl") if event["event"] == "TrialStarted"}
     for row, (number, report) in zip(rows, written, strict=True):
         assert {name: row[name] for name in report} == report
         assert row["trial"] == number
@@ -56,9 +57,9 @@ def test_the_table_has_a_row_for_each_report_with_all_that_it_says(study: Path, 
     assert rows[0]["value"] == min(sum(row[name] for name in terms) for row in rows[:4])
 
 
-def test_both_tables_hold_the_same(study: Path, tmp_path: Path) -> None:
-    typed = parquet.read_table(exported(study, "parquet", tmp_path)).to_pylist()
-    with exported(study, "csv", tmp_path).open(encoding="utf-8", newline="") as file:
+def test_both_tables_hold_the_same(copied: Path, tmp_path: Path) -> None:
+    typed = parquet.read_table(exported(copied, "parquet", tmp_path)).to_pylist()
+    with exported(copied, "csv", tmp_path).open(encoding="utf-8", newline="") as file:
         text = list(csv.DictReader(file))
     assert list(text[0]) == list(typed[0])
     assert text == [{name: "" if value is None else str(value) for name, value in row.items()} for row in typed]
@@ -71,12 +72,14 @@ def test_a_parameter_of_several_kinds_is_text_in_both(tmp_path: Path) -> None:
         sink.emit(samples.reported(number))
     rows = parquet.read_table(exported(sink.folder, "parquet", tmp_path)).to_pylist()
     assert [(row["param.mixed"], row["param.number"], row["param.on"]) for row in rows] == [
-        *(("3", 1.0, True), ("auto", 0.5, True), ("0.5", 1.0, True))
+        ("3", 1.0, True),
+        ("auto", 0.5, True),
+        ("0.5", 1.0, True),
     ]
     assert exported(sink.folder, "csv", tmp_path).read_text().count("auto") == 1
 
 
-def test_torn_lines_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_torn_lines_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sink = JsonLines(tmp_path / "some")
     file = trial_folder(sink.folder, 0) / "reports.jsonl"
     for kframes in (10.0, 20.0, 30.0):
@@ -102,23 +105,29 @@ class Page(HTMLParser):
         self.text += data
 
     def sources(self, tag: str) -> list[str]:
-        return [known["src"] or "" for name, known in self.tags if name == tag]
+        return [values["src"] or "" for name, values in self.tags if name == tag]
 
 
-def test_the_page_shows_every_trial_and_asks_nobody_for_anything(study: Path, tmp_path: Path) -> None:
-    text = exported(study, "html", tmp_path).read_text(encoding="utf-8")
+def test_the_page_shows_every_trial_and_loads_nothing(copied: Path, tmp_path: Path) -> None:
+    text = exported(copied, "html", tmp_path).read_text(encoding="utf-8")
     page = Page(text)
-    asked = [known[name] for _, known in page.tags for name in ("src", "href", "srcset", "data", "action") if name in known]
-    assert asked
-    assert all(place is not None and place.startswith("data:") for place in asked)
+    places = [values[name] for _, values in page.tags for name in ("src", "href", "srcset", "data", "action") if name in values]
+    assert places
+    assert all(place is not None and place.startswith("data:") for place in places)
     assert not re.search(r"url\(|@import", text)
     assert "default-src 'none'" in text
     held = {b64decode(source.partition("base64,")[2]) for source in page.sources("img") + page.sources("audio")}
     for number in (0, 2, 3):
-        folder = trial_folder(study, number)
-        for name in ("curves.png", "alignment.png", "mel.png", "gate.png", "sample.ogg", "reference.ogg"):
+        folder = trial_folder(copied, number)
+        for name in ("curves.png", "alignment.png", "mel.png", "gate.png", "sample.ogg"):
             assert (folder / name).read_bytes() in held
         assert f"trial {number}" in page.text
+    assert (trial_folder(copied, 0) / "reference.ogg").read_bytes() in held
+    sounds = [page.text.index(f"trial {number} ") for number in (0, 2, 3)]
+    assert page.text.index("recorded") < min(sounds), "the recording is first, and once"
+    assert len(page.sources("audio")) == 1 + 3
+    places = [tag for tag, _ in page.tags if tag in ("audio", "img", "table")]
+    assert places == sorted(places, key=["audio", "img", "table"].index)
     assert "3 of 3" in page.text
     assert "no healthy trial yet" in page.text
     assert "< 0.99 in 1 of 1 validations since 9 kframes" in page.text
@@ -132,11 +141,14 @@ def test_the_page_ranks_and_counts(tmp_path: Path) -> None:
     sink.emit(samples.trial_started(4))
     sink.emit(samples.trial_ended(4, value=0.5))
     page = Page(exported(sink.folder, "html", tmp_path).read_text(encoding="utf-8"))
-    rows = re.findall(r"(\d+)(healthy|sick|pruned|failed)", re.split("Trials|What they look", page.text)[1])
+    assert "Listen" not in page.text, "none has a sound"
+    pictures, table = re.split(r"Pictures\n|Trials\n", page.text)[1:]
+    rows = re.findall(r"(\d+)(healthy|sick|pruned|failed)", table)
     assert rows == [("4", "healthy"), ("0", "healthy"), ("1", "sick"), ("2", "pruned"), ("3", "failed")]
+    assert re.findall(r"trial (\d+) ", pictures) == [number for number, _ in rows]
     tiles = ("0.500best: trial 4", "4 of 5trials finished", "2healthy", "1sick", "320 kframessaved")
-    for said in (*tiles, "no space left on device"):
-        assert said in page.text
+    for text in (*tiles, "no space left on device"):
+        assert text in page.text
 
 
 def test_what_stands_in_a_name_or_a_reason_is_text(tmp_path: Path) -> None:
@@ -148,7 +160,7 @@ def test_what_stands_in_a_name_or_a_reason_is_text(tmp_path: Path) -> None:
     sink.emit(samples.study_ended(why=nasty))
     page = Page(exported(sink.folder, "html", tmp_path).read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in page.tags}
-    assert not any("onerror" in known for _, known in page.tags)
+    assert not any("onerror" in values for _, values in page.tags)
     assert page.text.count(nasty.replace("\udcff", "?")) == 7
 
 
@@ -156,10 +168,10 @@ def test_what_stands_in_a_name_or_a_reason_is_text(tmp_path: Path) -> None:
 def test_it_is_written_whole_or_not_at_all(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sink = JsonLines(tmp_path / "some")
     sink.emit(samples.trial_started(0))
-    words = ["--study", "some", "--out", str(tmp_path), f"--{kind}"]
-    assert main([*words, str(tmp_path / "nowhere" / "x")]) == 2
+    arguments = ["--study", "some", "--out", str(tmp_path), f"--{kind}"]
+    assert main([*arguments, str(tmp_path / "nowhere" / "x")]) == 2
     (tmp_path / "folder").mkdir()
-    assert main([*words, str(tmp_path / "folder")]) == 2
+    assert main([*arguments, str(tmp_path / "folder")]) == 2
     assert capsys.readouterr().err.count("need a file that can be written") == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "some"]
 
@@ -173,7 +185,7 @@ def test_a_study_without_lines_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 1)])
-def test_who_is_interrupted_or_finds_the_disk_full_leaves_no_file(
+def test_an_interrupted_export_or_a_full_disk_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:
     JsonLines(tmp_path / "some").emit(samples.trial_started(0))

@@ -1,4 +1,4 @@
-"""A view in a process of its own: one at a time, told when to end, and never longer than it may be."""
+"""A view in a process of its own: one at a time, it ends with its study command, and takes no longer than it may."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from objective.events.log_writer import JsonLines
-from objective.views.launcher import BESIDE
+from objective.views.launcher import FROM_STUDY
 from storage.paths import trial_folder
 from tests.objective import samples
 from tests.objective.small_study import ROOT
@@ -27,16 +27,15 @@ def sink(tmp_path: Path) -> JsonLines:
 
 
 @contextmanager
-def view(out: Path, beside: bool, before: str = "") -> Iterator["subprocess.Popen[str]"]:
-    """The one of TensorBoard, which starts fastest; `before` is done in its process first."""
+def view(out: Path, from_study: bool, before: str = "") -> Iterator["subprocess.Popen[str]"]:
+    """The view of TensorBoard, which starts fastest; `before` is executed in its process first."""
     program = (
         f"import sys\nimport objective.views.follow as f\nfrom objective.tensorboard import main\n{before}\nsys.exit(main())"
     )
-    words = [sys.executable, "-c", program, "--study", "some", "--out", str(out)]
-    environment = {**os.environ, BESIDE: "1" if beside else ""}
-    with subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    line = [sys.executable, "-c", program, "--study", "some", "--out", str(out)]
+    environment = {**os.environ, FROM_STUDY: "1" if from_study else ""}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(line, cwd=ROOT, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             yield process
         finally:
@@ -48,53 +47,58 @@ def until_shown(out: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_typed_by_hand_it_goes_on_until_it_is_stopped(sink: JsonLines, tmp_path: Path, number: signal.Signals) -> None:
-    with view(tmp_path, beside=False) as process:
+def test_started_by_hand_it_says_how_to_open_it_and_continues_until_it_is_stopped(
+    sink: JsonLines, tmp_path: Path, number: signal.Signals
+) -> None:
+    with view(tmp_path, from_study=False) as process:
         until_shown(tmp_path, 0)
         sink.emit(samples.study_ended())
         sink.emit(samples.trial_started(1))
         until_shown(tmp_path, 1)
         process.send_signal(number)
-        assert (process.wait(timeout=60), process.stderr and process.stderr.read()) == (0, "")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        assert out.endswith(f"tensorboard --logdir {tmp_path}/tensorboard, then open http://127.0.0.1:6006\n")
+        assert out.count("\n") == 1
 
 
-@pytest.mark.parametrize("word", ["finished\n", ""], ids=["told", "killed"])
-def test_when_the_command_ends_it_shows_the_rest_and_ends(sink: JsonLines, tmp_path: Path, word: str) -> None:
-    with view(tmp_path, beside=True) as process:
+@pytest.mark.parametrize("message", ["finished\n", ""], ids=["finished", "killed"])
+def test_when_the_study_command_ends_it_shows_the_rest_and_ends(sink: JsonLines, tmp_path: Path, message: str) -> None:
+    with view(tmp_path, from_study=True) as process:
         until_shown(tmp_path, 0)
         sink.emit(samples.trial_started(1))
-        _, said = process.communicate(word, timeout=60)
-        assert (process.returncode, said) == (0, "")
+        assert process.communicate(message, timeout=60) == ("", "")
+        assert process.returncode == 0
     until_shown(tmp_path, 1)
 
 
 def test_the_second_one_waits_and_takes_over(sink: JsonLines, tmp_path: Path) -> None:
-    with view(tmp_path, beside=True) as first:
+    with view(tmp_path, from_study=True) as first:
         until_shown(tmp_path, 0)
-        with view(tmp_path, beside=True) as second:
+        with view(tmp_path, from_study=True) as second:
             assert second.stderr is not None
             assert "this one waits to take over" in second.stderr.readline()
             first.kill()
             first.wait()
             sink.emit(samples.trial_started(1))
             until_shown(tmp_path, 1)
-            _, said = second.communicate("finished\n", timeout=60)
-            assert (second.returncode, said) == (0, "")
+            assert second.communicate("finished\n", timeout=60) == ("", "")
+            assert second.returncode == 0
 
 
-def test_who_waits_ends_with_its_command(sink: JsonLines, tmp_path: Path) -> None:
-    with view(tmp_path, beside=True):
+def test_one_that_waits_ends_with_its_study_command(sink: JsonLines, tmp_path: Path) -> None:
+    with view(tmp_path, from_study=True):
         until_shown(tmp_path, 0)
-        with view(tmp_path, beside=True) as second:
-            _, said = second.communicate("finished\n", timeout=60)
-            assert (second.returncode, said.count("\n")) == (0, 1)
+        with view(tmp_path, from_study=True) as second:
+            _, err = second.communicate("finished\n", timeout=60)
+            assert (second.returncode, err.count("\n")) == (0, 1)
 
 
 def test_what_cannot_be_shown_in_time_is_left_for_later(sink: JsonLines, tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("in the way")
-    with view(tmp_path, beside=True, before="f.LAST_S = 1.0") as process:
+    with view(tmp_path, from_study=True, before="f.LAST_S = 1.0") as process:
         assert process.stderr is not None
-        assert "what is due is shown once that is mended" in process.stderr.readline()
-        _, said = process.communicate("finished\n", timeout=60)
+        assert "what is pending is shown once that is fixed" in process.stderr.readline()
+        _, err = process.communicate("finished\n", timeout=60)
     assert process.returncode == 1
-    assert said == "tensorboard: not all could be shown 1 s after the end: the same command, typed later, catches up\n"
+    assert err == "tensorboard: not all could be shown 1 s after the end: the same command, typed later, catches up\n"

@@ -11,7 +11,7 @@ import pytest
 
 from objective.runtime.signals import STOPPING
 from storage.outcome import finished
-from tests.objective.small_study import ROOT, command, events, held, running, study, tried, study_arguments
+from tests.objective.small_study import ROOT, command, events, held, running, study, study_arguments, tried
 
 pytestmark = pytest.mark.slow
 

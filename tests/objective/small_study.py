@@ -27,14 +27,14 @@ QUICK = ["--budget-kframes", "4", "--set", "budget.reports=1"]
 Result = tuple[dict[str, Any], float | None, dict[int, float]]  # parameters, value, value by report
 
 
-def words(out: Path, *more: str) -> list[str]:
+def study_arguments(out: Path, *more: str) -> list[str]:
     """Return the arguments of the command for the output folder `out`, which holds small.yaml."""
     return ["--settings", str(out / "small.yaml"), "--out", str(out), "--device", "cpu", *more]
 
 
 def command(out: Path, *more: str) -> int:
     """Run the command in this process; return its exit code."""
-    return main(words(out, *more))
+    return main(study_arguments(out, *more))
 
 
 def study(out: Path, name: str) -> optuna.Study:
@@ -44,7 +44,7 @@ def study(out: Path, name: str) -> optuna.Study:
 @contextmanager
 def running(out: Path, mark: Callable[[str], bool], *more: str, stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
     """Run the command in a process of its own; the block starts when it prints a line that fits `mark`."""
-    line = [sys.executable, "-m", "objective.study", *words(out, *more)]
+    line = [sys.executable, "-m", "objective.study", *study_arguments(out, *more)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         assert process.stdout is not None
         assert any(map(mark, process.stdout))
@@ -54,7 +54,7 @@ def running(out: Path, mark: Callable[[str], bool], *more: str, stderr: int | No
 @contextmanager
 def held(out: Path, number: int, kframes: float, *more: str) -> Iterator["subprocess.Popen[str]"]:
     """Like `running`, from a report of trial `number`, after which the command blocks until its stdin is closed."""
-    line = [sys.executable, "-m", "tests.objective.held", str(number), str(kframes), *words(out, *more)]
+    line = [sys.executable, "-m", "tests.objective.held", str(number), str(kframes), *study_arguments(out, *more)]
     with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any(printed.startswith(f"trial {number}  {kframes}/") for printed in process.stdout)

@@ -29,18 +29,18 @@ from objective.study import main
 from storage.leases import owner
 from storage.outcome import finished
 from storage.studies import open_storage
-from tests.objective.small_study import QUICK, ROOT, study, words
+from tests.objective.small_study import QUICK, ROOT, study, study_arguments
 
 CORPUS = "corpora/demo-en-0-24-v1"
 TWO_RECIPES = [*QUICK, "--set", "study.recipes=[tacotune, nvidia]"]
 
 
 def command(out: Path, *more: str) -> int:
-    return main([*words(out), *TWO_RECIPES, *more])
+    return main([*study_arguments(out), *TWO_RECIPES, *more])
 
 
 def started(out: Path, *more: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "objective.study", *words(out), *TWO_RECIPES, *more]
+    line = [sys.executable, "-m", "objective.study", *study_arguments(out), *TWO_RECIPES, *more]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -58,8 +58,8 @@ def largest_file(size: int) -> Iterator[None]:
 CARELESS = {
     "an unset variable": (["--data", "", "--storage", ""], ["data.path: need a value", "study.storage: need a value"]),
     "no key": (["--set", "=3", "--set", "a.b=1"], ["got no key", "a.b: unknown: need one of study, data, budget"]),
-    "a name too long for a folder": (["--study", "x" * 64], ["63 signs at most"]),
-    "no path": (["--study", "a/../b"], ["a folder is called by it"]),
+    "a name too long for a folder": (["--study", "x" * 64], ["at most 63 characters"]),
+    "no path": (["--study", "a/../b"], ["it names a folder"]),
     "of every kind at once": (
         ["--trials", "x", "--data", "no/such", "--space", "defualt", "--device", "cuda", "--out", "small.yaml/x"],
         ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
@@ -67,7 +67,7 @@ CARELESS = {
     "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets nested too deeply"]),
     "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
     "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
-    "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),
+    "no file for a database": (["--storage", "sqlite://"], ["need a file that keeps the study"]),
     "a folder for a database": (["--storage", "sqlite:////tmp"], ["unable to open database file", "check that"]),
     "bytes that are no text": (["--data", "\udcff"], ["need UTF-8"]),
 }
@@ -79,7 +79,7 @@ def test_a_mistake_exits_with_2_and_no_traceback(
 ) -> None:
     monkeypatch.chdir(spoken)
     more, sentences = CARELESS[case]
-    assert main([*words(spoken, "--study", "careless", "--trials", "1"), *more]) == 2
+    assert main([*study_arguments(spoken, "--study", "careless", "--trials", "1"), *more]) == 2
     printed = capsys.readouterr().err
     assert [sentence for sentence in sentences if sentence not in printed] == []
     assert printed.startswith(printed.lstrip())

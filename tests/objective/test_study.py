@@ -9,8 +9,7 @@ from objective.study import main
 from storage.artifacts import artifacts
 from storage.outcome import best_trial, finished
 from storage.paths import ALIGNMENTS, ARTIFACT_FILES
-from tests.objective.corpus import copy_of
-from tests.objective.small_study import QUICK, command, events, reports, study, words
+from tests.objective.small_study import QUICK, command, events, reports, study, study_arguments
 
 
 def test_a_trial_leaves_what_a_person_looks_at(undisturbed: Path) -> None:
@@ -66,7 +65,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_exits_with_2_and_names_the_mistake(case: str, spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more, part = BAD[case]
-    assert main([*words(spoken, "--study", "bad"), *more]) == 2
+    assert main([*study_arguments(spoken, "--study", "bad"), *more]) == 2
     printed = capsys.readouterr()
     assert part in printed.err
     assert "Traceback" not in printed.err
@@ -89,7 +88,10 @@ def test_other_settings_than_the_study_was_made_with_are_refused_with_the_differ
 def test_a_password_is_written_nowhere(
     tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A SQLite URL takes a query; its password must not reach a file, an attribute or the screen."""
+    """A SQLite URL takes a query; its password must not reach a file, an attribute or the screen.
+
+    The output folder is the test's own: reading a database file that this process has open drops SQLite's locks on it.
+    """
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "geheim2")
     out = copy_of(corpus, tmp_path / "out")
     storage = f"sqlite:///{tmp_path}/x.db?password=geheim"

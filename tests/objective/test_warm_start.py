@@ -13,7 +13,7 @@ from model.warmstart import read
 from objective.study import main
 from storage.outcome import finished
 from tests.objective.corpus import copy_of
-from tests.objective.small_study import QUICK, study, words
+from tests.objective.small_study import QUICK, study, study_arguments
 
 STILL = "name: still\nparameters:\n  loss.gate_weight: {float: [1.0, 2.0]}\n"
 WITHOUT_TRIALS = ["--timeout", "1e-9"]
@@ -30,7 +30,9 @@ def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(out: Path, *more: str) -> int:
-    return main([*words(out), *QUICK, "--set", "study.recipes=[]", "--trials", "1", "--space", str(out / "still.yaml"), *more])
+    return main(
+        [*study_arguments(out), *QUICK, "--set", "study.recipes=[]", "--trials", "1", "--space", str(out / "still.yaml"), *more]
+    )
 
 
 def test_a_trial_starts_from_the_file_and_reports_it(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:

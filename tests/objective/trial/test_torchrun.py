@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.objective.small_study import ROOT, command, events, finished, results, study, words
+from tests.objective.small_study import ROOT, command, events, finished, results, study, study_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def torchrun(out: Path, *more: str, held_at: float = 0.0) -> "subprocess.Popen[s
     line += ["-m", "tests.objective.held", "0", str(held_at)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*line, *words(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
+        [*line, *study_arguments(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

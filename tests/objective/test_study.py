@@ -9,6 +9,7 @@ from objective.study import main
 from storage.artifacts import artifacts
 from storage.outcome import best_trial, finished
 from storage.paths import ALIGNMENTS, ARTIFACT_FILES
+from tests.objective.corpus import copy_of
 from tests.objective.small_study import QUICK, command, events, reports, study, study_arguments
 
 

@@ -109,6 +109,14 @@ def test_a_mistake_in_a_flag_names_the_flag() -> None:
     assert sorted(line.split(": ")[0] for line in reported) == sorted(FLAGS)
 
 
+def test_a_short_budget_has_a_report_for_each_of_its_kframes() -> None:
+    short = resolve(None, [], {"budget.kframes": "20"}, gpu=False)
+    assert (short.budget.kframes, short.budget.reports) == (20, 20)
+    assert resolve(None, [], {"budget.kframes": "400"}, gpu=False).budget.reports == 24
+    with pytest.raises(SettingsError, match="need kframes >= reports, got kframes=20, reports=24"):
+        resolve(None, ["budget.reports=24"], {"budget.kframes": "20"}, gpu=False)
+
+
 def test_flags_are_read_from_strings() -> None:
     settings = settled(study__trials="7", study__timeout_s="60", out="2024", study__name="1e-3", data__path="clips")
     assert (settings.study.trials, settings.study.timeout_s, settings.out) == (7, 60.0, Path("2024"))

@@ -42,8 +42,8 @@ def how_to_open(settings: Settings, study_id: int) -> tuple[str, ...]:
 
 def ready_to_type(text: str) -> str:
     """Return an address as it is, or a command with the path of its program; both without passwords."""
-    program, space, rest = mask_url(text).partition(" ")
-    return f"{in_this_environment(program)}{space}{rest}"
+    program, _, rest = mask_url(text).partition(" ")
+    return mask_url(text) if "://" in program else f"{in_this_environment(program)} {rest}"
 
 
 class Views:

@@ -101,7 +101,7 @@ def test_a_folder_without_artifacts_is_reported_and_not_made(out: Path, capfd: p
     """The studies are served all the same, and can be deleted."""
     wrong, database = out / "wrong", ["--storage", f"sqlite:///{out}/tacotune.db"]
     assert main(["--out", str(wrong), "--port", "0", *database, "--study", "anna", "--listen"]) == 2
-    assert capfd.readouterr().err == f"need the samples of anna, got none of them in {wrong}/artifacts: say --out\n"
+    assert capfd.readouterr().err == f"need the samples of anna, got none of them in {wrong}/artifacts: give --out\n"
     with running(wrong, *database) as (process, address):
         port = urlsplit(address).port
         assert port

@@ -47,7 +47,7 @@ def ready_to_type(text: str) -> str:
 
 
 class Views:
-    """A context manager: the views run inside it, and at its exit are told `why` the study ended.
+    """A context manager: the views run inside it, and receive `why` the study ended at its exit.
 
     `warn` is called, in a thread, where one of them ends before.
     """

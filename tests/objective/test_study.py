@@ -9,6 +9,7 @@ from objective.study import main
 from storage.artifacts import artifacts
 from storage.outcome import best_trial, finished
 from storage.paths import ALIGNMENTS, ARTIFACT_FILES
+from tests.objective.corpus import copy_of
 from tests.objective.small_study import QUICK, command, events, reports, study, words
 
 
@@ -86,15 +87,15 @@ def test_other_settings_than_the_study_was_made_with_are_refused_with_the_differ
 
 @pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite has no passwords
 def test_a_password_is_written_nowhere(
-    tmp_path: Path, spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A SQLite URL takes a query; its password must not reach a file, an attribute or the screen."""
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "geheim2")
+    out = copy_of(corpus, tmp_path / "out")
     storage = f"sqlite:///{tmp_path}/x.db?password=geheim"
-    assert command(spoken, "--study", "secret", "--trials", "1", "--storage", storage, *QUICK) == 0
+    assert command(out, "--study", "secret", "--trials", "1", "--storage", storage, *QUICK) == 0
     printed = capsys.readouterr()
     written = printed.out + printed.err
-    for folder in (spoken, tmp_path):
-        written += "".join(file.read_bytes().decode("latin-1") for file in folder.rglob("*") if file.is_file())
-    assert "secret" in written
+    written += "".join(file.read_bytes().decode("latin-1") for file in tmp_path.rglob("*") if file.is_file())
+    assert "recipe tacotune" in written
     assert "geheim" not in written

@@ -1,4 +1,4 @@
-"""What tests of the views share: a study that was run once, and an MLflow database whose tables were made once."""
+"""Fixtures of the tests of views: a study that was run once, and an MLflow database whose tables were made once."""
 
 import shutil
 from pathlib import Path

@@ -84,7 +84,7 @@ def test_pictures_and_sounds_are_the_files_themselves(number: int, study: Path, 
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_every_report_has_a_picture_of_its_alignment(number: int, study: Path, complete: Path) -> None:
-    """Of one sentence, as large as that is: trial 2 resumes trial 1 and has those of both."""
+    """The pictures show one sentence, cell by cell. Trial 2 resumes trial 1 and has the pictures of both."""
     pictures = read(complete, number).Images(HISTORY)
     steps = [event.step for event in read(complete, number).Scalars("validation.loss")]
     assert [picture.step for picture in pictures] == steps

@@ -174,7 +174,13 @@ def test_gp_accepts_no_other_score_than_the_loss(tmp_path: Path) -> None:
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     file = "study: {sampler: gp, trials: many}\nobjective.score: mcd\nnetwork: {encoder: 3, reductoin: 2}\ndata.token: x\n"
     reported = mistakes(
-        file, "training.schedule=warm", "training.clip_norm=x", "budget.kframes=3", folder=tmp_path, study__seed=-1
+        file,
+        "training.schedule=warm",
+        "training.clip_norm=x",
+        "budget.kframes=3",
+        "budget.reports=24",
+        folder=tmp_path,
+        study__seed=-1,
     )
     expected = [
         ("settings.yaml", "network.reductoin: unknown"),
@@ -184,7 +190,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("settings.yaml", "study.sampler gp needs objective.score loss"),
         ("--set", "training.schedule: schedule is one of"),
         ("--set", "training.clip_norm: need a valid number"),
-        ("--set", "budget.kframes: need kframes >= reports"),
+        ("--set", "budget.kframes, budget.reports: need kframes >= reports"),
         ("--seed", "study.seed: need >= 0, got -1"),
     ]
     assert len(reported) == len(expected)

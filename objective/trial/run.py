@@ -14,7 +14,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Progressed, Reported, Resumed
-from objective.trial.alignment_history import AlignmentHistory, bring
+from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import evaluate, middle, sentences, show
@@ -90,7 +90,7 @@ def _history(
     if found is None:
         return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
-    bring(folder, context.folder(trial.number))
+    copy_history(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")

@@ -1,4 +1,4 @@
-"""What a trial does apart from training, told to whoever watches: it is evaluated, or it stops."""
+"""Announce what a trial does apart from training: it is evaluated, or it stops."""
 
 import threading
 from types import TracebackType

@@ -33,7 +33,7 @@ from storage.paths import BEST
 
 @dataclass(slots=True)
 class TrialResult:
-    """How a trial ended, before it is stored in the study."""
+    """The end of a trial, before it is stored in the study."""
 
     state: str = "COMPLETE"  # or PRUNED: a fact about this configuration
     value: float | None = None
@@ -53,13 +53,13 @@ def run_trial(
     """Train `config` within the budget, or until it is pruned, and evaluate the result.
 
     `line` are the earlier trials of this configuration, the newest first: training resumes from their newest good snapshot.
-    Raises Interrupted, UpdateFinishedTrialError where somebody else ended the trial, and whatever the machine does.
+    Raises Interrupted, UpdateFinishedTrialError where the trial was ended from outside, and the machine's errors.
     """
     folder = context.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # stored with the weights, which are of no use without them
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
@@ -113,7 +113,7 @@ def _train(
     history: TrialHistory,
     alphabet: dict[str, Any],
 ) -> None:
-    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
+    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
     with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:

@@ -1,4 +1,4 @@
-"""A trial says what it does apart from training, and that it stops as soon as somebody wants it to."""
+"""A trial announces what it does apart from training, and at once that it stops."""
 
 import threading
 

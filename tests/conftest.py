@@ -22,6 +22,11 @@ settings.register_profile("busy", deadline=None)  # the machine may have other w
 settings.load_profile("busy")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that train whole studies first, so that no worker starts one of them when the others are done."""
+    items.sort(key=lambda item: "objective" not in item.path.parts[-4:])
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # tests may run beside other work: two threads that wait for each other are slow there

@@ -60,7 +60,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """An activity of a running trial apart from training, for a person who waits for it."""
+    """A running trial does something other than training: it is evaluated, or it stops."""
 
     number: int
     name: str  # "evaluating: synthesising 5 sentences", "stopping: saving its snapshot (interrupted)"

@@ -52,8 +52,8 @@ figure {{ margin: 0; }} audio {{ width: 100%; display: block; margin-top: .2rem;
 TERMS = """<p class="quiet">A healthy trial ran to its end and meets every target, a sick one ran to its end but misses one, a
 pruned one was stopped early. A kframe is a thousand mel frames seen in training.</p>
 """
-ABOUT_SOUNDS = """<p class="quiet">The same sentence by each trial, best first. The recording went through the same mel and
-vocoder, so it differs from the samples by what the network does alone.</p>
+ABOUT_SOUNDS = """<p class="quiet">The same sentence by each trial, the best first. The recording went through the same mel
+spectrogram and vocoder, so the network alone makes the difference.</p>
 """
 
 

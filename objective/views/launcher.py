@@ -42,12 +42,12 @@ def how_to_open(settings: Settings, study_id: int) -> tuple[str, ...]:
 
 def ready_to_type(text: str) -> str:
     """Return an address as it is, or a command with the path of its program; both without passwords."""
-    program, space, rest = mask_url(text).partition(" ")
-    return f"{in_this_environment(program)} {rest}" if space else program
+    program, _, rest = mask_url(text).partition(" ")
+    return mask_url(text) if "://" in program else f"{in_this_environment(program)} {rest}"
 
 
 class Views:
-    """A context manager: the views run inside it, and at its exit are told `why` the study ended.
+    """A context manager: the views run inside it, and receive `why` the study ended at its exit.
 
     `warn` is called, in a thread, where one of them ends before.
     """

@@ -1,7 +1,7 @@
 """Make MLflow hold what the lines of a study say: a run for the study, and below it one for each configuration.
 
-A trial that resumes an interrupted one reopens the run of that one. MLflow is asked what it has, by tags, and what is missing
-is logged, so this may be killed at any moment, run twice, or given an empty server.
+A trial that resumes an interrupted one reopens the run of that one. The view reads from MLflow what is there, finds it by tags,
+and logs what is missing: so it may be killed at any moment, run twice, or given an empty server.
 """
 
 import time

@@ -34,7 +34,7 @@ FILE = "events.out.tfevents.tacotune"  # TensorBoard reads every file with tfeve
 PICTURES, SOUNDS = ("alignment", "mel", "gate"), ("sample", "reference")
 HISTORY = "alignment.history"
 ABOUT_HISTORY = "Attention of one validation sentence, teacher-forced: decoder steps to the right, symbols upwards."
-WIDE = 480  # pixels that an alignment has at least
+WIDTH, HEIGHT = 480, 320  # pixels of an alignment, roughly: a cell has a whole number of them
 MAGMA = np.rint(255 * colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8).tobytes()
 
 
@@ -122,8 +122,9 @@ def framed(record: bytes) -> bytes:
 
 def drawn(attention: Attention) -> bytes:
     """Return an alignment as PNG: decoder steps to the right, symbols upwards, each cell some pixels wide and high."""
-    cell = max(1, round(WIDE / len(attention)))
-    pixels = np.ascontiguousarray(np.flipud(attention.T).repeat(cell, axis=0).repeat(cell, axis=1))
+    steps, symbols = attention.shape
+    wide, high = max(1, round(WIDTH / steps)), max(1, round(HEIGHT / symbols))
+    pixels = np.ascontiguousarray(np.flipud(attention.T).repeat(high, axis=0).repeat(wide, axis=1))
     image, file = Image.fromarray(pixels), BytesIO()
     image.putpalette(MAGMA)
     image.save(file, format="PNG")

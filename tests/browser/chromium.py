@@ -1,4 +1,4 @@
-"""Chromium without a window, over its own protocol (CDP), with aiohttp, which is here anyway: no driver and no package more."""
+"""Drive headless Chromium over its own protocol (CDP) with aiohttp: no driver and no further package."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ MOST_BYTES = 64 << 20  # of an answer: a picture of a page
 
 
 class Chromium:
-    """One page of a browser with a profile of its own in `folder`. A context manager."""
+    """A page of a browser with its own profile in `folder`. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,17 +51,17 @@ class Chromium:
         self.process.wait()
 
     async def _connect(self) -> None:
-        said, until = self.folder / "DevToolsActivePort", time.monotonic() + START_S
-        while not (said.exists() and said.read_text().count("\n")):
+        port_file, until = self.folder / "DevToolsActivePort", time.monotonic() + START_S
+        while not (port_file.exists() and port_file.read_text().count("\n")):
             assert time.monotonic() < until, "chromium does not start: " + self.folder.with_suffix(".log").read_text()
-            await asyncio.sleep(LOOK_S)  # it writes its port into a file, and tells nobody
+            await asyncio.sleep(LOOK_S)  # it writes its port into a file without a message
         self._session = aiohttp.ClientSession()
-        async with self._session.get(f"http://127.0.0.1:{said.read_text().split()[0]}/json/list") as answer:
+        async with self._session.get(f"http://127.0.0.1:{port_file.read_text().split()[0]}/json/list") as answer:
             (page,) = [target for target in await answer.json() if target["type"] == "page"]
         self._socket = await self._session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=MOST_BYTES)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol, and its result."""
+        """Send a command of the protocol and return its result."""
         return self._runner.run(asyncio.wait_for(self._call(method, params), ANSWER_S))
 
     async def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -76,25 +76,25 @@ class Chromium:
         self.call("Page.navigate", url=url)
 
     def js(self, expression: str) -> Any:
-        """Its value in the page, once a promise has been kept."""
-        known = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
-        assert "exceptionDetails" not in known, known["exceptionDetails"]
-        return known["result"].get("value")
+        """Return the value of an expression in the page, of a promise once it is fulfilled."""
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def until(self, expression: str, what: str) -> None:
-        """Wait for a value that is true."""
+        """Wait until an expression is true in the page."""
         until = time.monotonic() + WAIT_S
         while not self.js(f"(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()"):
             assert time.monotonic() < until, f"{what}: not seen in\n{self.js('document.body.innerText')}"
-            self._runner.run(asyncio.sleep(LOOK_S))  # what a page shows changes without a word
+            self._runner.run(asyncio.sleep(LOOK_S))  # a page changes without an event
 
     def press(self, label: str, place: int = 0) -> None:
-        """The button that says `label`, of several the one at that place."""
+        """Press the button with that label, of several the one at that place."""
         button = f"[...document.querySelectorAll('button')].filter(it => it.innerText.trim() === {label!r})[{place}]"
         self.until(f"!!{button} && !{button}.disabled", f"a button {label}")
         self.js(f"{button}.click()")
 
     def picture(self, file: Path) -> None:
-        """What is seen now, as PNG."""
+        """Save what the window shows as PNG."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

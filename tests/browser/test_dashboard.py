@@ -1,4 +1,4 @@
-"""What a person sees and hears in the dashboard, in a real browser, of real studies that the command runs.
+"""The dashboard as a person sees and hears it, in a real browser, with real studies that the command runs.
 
 With TACOTUNE_PICTURES=docs/images the studies are those of the demo, which takes some minutes, and the pictures of the
 documentation are made anew.
@@ -25,7 +25,7 @@ from storage.studies import open_storage
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
 from tests.objective.dashboard.test_command import running as dashboard
-from tests.objective.test_study import ROOT, words
+from tests.objective.small_study import ROOT, words
 from tests.processes import free_port
 
 pytestmark = [
@@ -58,7 +58,7 @@ def study(spoken: Path) -> optuna.Study:
 
 @pytest.fixture(scope="module")
 def address(spoken: Path, study: optuna.Study) -> Iterator[str]:
-    """Where a dashboard with a token serves it."""
+    """The address of a dashboard with a token that serves the study."""
     with dashboard(spoken, **{TOKEN: SECRET}) as (_, address):
         yield address
 
@@ -111,8 +111,8 @@ def test_the_history_is_drawn(page: Chromium, address: str, study: optuna.Study,
     title = page.js("document.querySelector('#plot-history .ytitle').textContent")
     assert title == "validation loss", "the axis says what is minimised"
     page.picture(pictures / "dashboard-history.png")
-    known = page.js(f"fetch('/api/studies/{study._study_id}').then(it => it.json()).then(it => it.union_user_attrs)")
-    axes = {attribute["key"] for attribute in known if attribute["sortable"]}
+    attributes = page.js(f"fetch('/api/studies/{study._study_id}').then(it => it.json()).then(it => it.union_user_attrs)")
+    axes = {attribute["key"] for attribute in attributes if attribute["sortable"]}
     assert {"diagonality", "alignment_score", "gate_accuracy", "coverage", "grad_norm_p95"} <= axes
 
 

@@ -4,21 +4,19 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from objective.events.log_writer import append
 from storage.paths import ALIGNMENTS, trial_folder
-from tests.objective.test_study import command, held
+from tests.objective.small_study import command, held
 
 NAME = "watched"
 STRICT = {"warmup_share": 0.6, "patience_share": 0, "warn": 1, "critical": 0.99}
 
 
-@cache
-def watched(out: Path) -> Path:
-    """The folder of the study: trial 0 is complete, 1 interrupted after 6 kframes, 2 resumes it and is pruned, 3 is pruned."""
+def run_watched(out: Path) -> None:
+    """Run the study in `out`: trial 0 is complete, 1 interrupted after 6 kframes, 2 resumes it and is pruned, 3 is pruned."""
     with held(out, 1, 6.0, "--study", NAME, "--trials", "2", "--seed", "7") as process:
         process.send_signal(signal.SIGTERM)
         assert "interrupted" in process.communicate()[0]
@@ -26,7 +24,6 @@ def watched(out: Path) -> Path:
     for first in ("no_alignment", "alignment_score", "gate_accuracy"):
         levels += ["--set", f"health.{first}.warmup_share=0.9"]
     assert command(out, "--study", NAME, "--trials", "3", "--seed", "7", "--pruner", "health", *levels) == 0
-    return out / NAME
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

@@ -27,8 +27,8 @@ from tests.processes import until
 ROOT = Path(__file__).parents[3]
 LONG = "a-token-of-length"
 BAD = {
-    "no database": ([], {}, "tacotune.db, which is not there: say --storage, or --out"),
-    "no study": (["--study", "berta"], {}, "got berta: say one of anna"),
+    "no database": ([], {}, "tacotune.db, which does not exist: give --storage or --out"),
+    "no study": (["--study", "berta"], {}, "got berta: choose one of anna"),
     "for others": (["--host", "0.0.0.0"], {}, f"to serve 0.0.0.0, which others can reach: set {TOKEN}, or leave --host out"),
     "IPv6": (["--host", "::"], {}, f"set {TOKEN}"),
     "an empty token": (["--host", "0.0.0.0"], {TOKEN: "  "}, f"set {TOKEN}"),
@@ -37,7 +37,7 @@ BAD = {
     "no such host": (["--host", "no such host"], {}, "need a name or an address of this machine, got no such host"),
     "another machine's address": (["--host", "203.0.113.1"], {TOKEN: LONG}, "cannot serve port 0 of 203.0.113.1"),
     "no port": (["--port", "65536"], {}, "need a port from 0 to 65535, got 65536"),
-    "no study to hear": (["--listen"], {}, "got tacotron2: say one of anna"),
+    "no study to hear": (["--listen"], {}, "got tacotron2: choose one of anna"),
     "one to hear": (["--study", "anna", "--listen", "1"], {}, "need at least 2 samples to compare, got --listen 1"),
     "a file to write to": (["--out", __file__], {}, f"need the folder that the study writes to, got the file {__file__}"),
     "a URL": (["--storage", "nonsense"], {}, "need a storage URL"),
@@ -101,7 +101,7 @@ def test_a_folder_without_artifacts_is_reported_and_not_made(out: Path, capfd: p
     """The studies are served all the same, and can be deleted."""
     wrong, database = out / "wrong", ["--storage", f"sqlite:///{out}/tacotune.db"]
     assert main(["--out", str(wrong), "--port", "0", *database, "--study", "anna", "--listen"]) == 2
-    assert capfd.readouterr().err == f"need the samples of anna, got none of them in {wrong}/artifacts: say --out\n"
+    assert capfd.readouterr().err == f"need the samples of anna, got none of them in {wrong}/artifacts: give --out\n"
     with running(wrong, *database) as (process, address):
         port = urlsplit(address).port
         assert port

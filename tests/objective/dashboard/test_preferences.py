@@ -1,4 +1,4 @@
-"""Laws of listening: whose samples are heard, and what choices make of them. On a database, with the dashboard's own routes."""
+"""Laws of comparing by ear: which samples are heard, and how choices become ranks. With a real database and real routes."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.objective.asking import ask, served
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    """Trials of these values: the third is pruned, the fourth sick."""
+    """A study with trials of these values: the third is pruned, the fourth sick."""
     study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"), study_name="anna", direction="minimize")
     for value in (0.5, 0.2, 0.1, 0.05, 0.4, 0.3):
         end(study, tmp_path, value, {0.1: {"state": TrialState.PRUNED}, 0.05: {"sick": 1.0}}.get(value, {}))
@@ -47,7 +47,7 @@ def end(study: optuna.Study, out: Path, value: float, how: dict[str, Any]) -> No
 
 
 def heard(study: optuna.Study, out: Path) -> list[tuple[int, bytes]]:
-    """Whose samples NAME-listen has, in its order, and the sounds."""
+    """Return the trials whose samples NAME-listen has, in its order, and the sounds."""
     others = optuna.load_study(storage=study._storage, study_name="anna-listen")
     found = []
     for trial in others.trials:
@@ -63,14 +63,14 @@ def notes(study: optuna.Study) -> str:
 
 
 def test_the_best_healthy_trials_are_heard(study: optuna.Study, tmp_path: Path) -> None:
-    """In the order of their numbers, so that neither place nor name says which has the better value."""
+    """In the order of their numbers, so that neither place nor name shows which has the better value."""
     Listening(study, 3, tmp_path).look()
     assert heard(study, tmp_path) == [(1, b"sound of 1"), (4, b"sound of 4"), (5, b"sound of 5")]
     assert "Nobody has chosen yet" in notes(study)
     assert "listened" not in study.user_attrs
 
 
-def test_what_is_new_is_added_and_what_is_there_stays(study: optuna.Study, tmp_path: Path) -> None:
+def test_new_samples_are_added_and_the_others_stay(study: optuna.Study, tmp_path: Path) -> None:
     first = Listening(study, 3, tmp_path)
     first.look()
     assert first.heard is not None
@@ -89,7 +89,7 @@ def test_what_is_new_is_added_and_what_is_there_stays(study: optuna.Study, tmp_p
 
 
 def test_choosing_the_worst_again_and_again_ranks_all_and_can_be_undone(study: optuna.Study, tmp_path: Path) -> None:
-    """As the browser does it. The choices are against the values."""
+    """As the browser sends it. The choices are against the values."""
     listening = Listening(study, 8, tmp_path)
     listening.look()
     assert [number for number, _ in heard(study, tmp_path)] == [0, 1, 4, 5]
@@ -135,7 +135,7 @@ def test_a_note_that_a_person_wrote_stays_until_the_next_choice(study: optuna.St
     assert "found better" in notes(study)
 
 
-def test_nothing_is_made_before_there_are_two_samples(tmp_path: Path) -> None:
+def test_nothing_is_created_before_there_are_two_samples(tmp_path: Path) -> None:
     study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"), study_name="anna")
     listening = Listening(study, 8, tmp_path)
     for value in (0.5, 0.4):
@@ -144,8 +144,7 @@ def test_nothing_is_made_before_there_are_two_samples(tmp_path: Path) -> None:
         assert ("anna-listen" in optuna.get_all_study_names(study._storage)) == (value == 0.4)
 
 
-def test_who_deletes_what_was_heard_deletes_no_sample_of_the_study(study: optuna.Study, tmp_path: Path) -> None:
-    """And begins anew."""
+def test_deleting_the_comparison_deletes_no_sample_of_the_study_and_it_starts_anew(study: optuna.Study, tmp_path: Path) -> None:
     listening = Listening(study, 3, tmp_path)
     listening.look()
     with served(wsgi(study._storage, artifact_store=artifact_store(tmp_path))) as port:
@@ -159,7 +158,7 @@ def test_who_deletes_what_was_heard_deletes_no_sample_of_the_study(study: optuna
     assert "Nobody has chosen yet" in notes(study)
 
 
-def test_who_deletes_a_sample_of_the_study_deletes_nothing_that_is_heard(study: optuna.Study, tmp_path: Path) -> None:
+def test_deleting_a_sample_of_the_study_deletes_none_of_the_comparison(study: optuna.Study, tmp_path: Path) -> None:
     Listening(study, 3, tmp_path).look()
     artifacts(study, study.trials[1], tmp_path)["sample.ogg"].unlink()
     Listening(study, 3, tmp_path).look()
@@ -169,7 +168,7 @@ def test_who_deletes_a_sample_of_the_study_deletes_nothing_that_is_heard(study: 
 def test_samples_of_a_deleted_study_are_not_those_of_the_next(
     study: optuna.Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the same name, and in SQLite with the same numbers."""
+    """The next study has the same name, and in SQLite the same numbers."""
     listening = Listening(study, 3, tmp_path)
     listening.look()
     assert listening.heard is not None
@@ -185,14 +184,14 @@ def test_samples_of_a_deleted_study_are_not_those_of_the_next(
         listening.look()
     assert "listened" not in new.user_attrs
     listening.look_again()
-    assert caplog.messages[-1] == f"cannot look at what was chosen: {sentence}"
+    assert caplog.messages[-1] == f"cannot read the choices: {sentence}"
     optuna.delete_study(study_name="anna-listen", storage=new._storage)
     listening.look_again()
     assert heard(new, tmp_path) == [(0, b"sound of 0"), (1, b"sound of 1")]
 
 
-def test_choices_about_what_is_not_there_count_nothing(study: optuna.Study, tmp_path: Path) -> None:
-    """optuna-dashboard keeps them, and then cannot show the study."""
+def test_choices_between_trials_that_do_not_exist_are_ignored(study: optuna.Study, tmp_path: Path) -> None:
+    """optuna-dashboard stores them, and then cannot show the study."""
     listening = Listening(study, 3, tmp_path)
     listening.look()
     path = f"/api/studies/{study._storage.get_study_id_from_name('anna-listen')}/preference"
@@ -209,13 +208,13 @@ def test_choices_about_what_is_not_there_count_nothing(study: optuna.Study, tmp_
     assert study.user_attrs["listened"] == {"1": 1, "5": 1, "4": 3}
 
 
-def test_of_a_sample_that_two_add_at_one_moment_the_first_one_counts(study: optuna.Study, tmp_path: Path) -> None:
+def test_if_two_processes_add_a_sample_at_the_same_moment_the_first_one_counts(study: optuna.Study, tmp_path: Path) -> None:
     other = Listening(study, 3, tmp_path)
 
     class Slow(Listening):
-        def _add(self, *words: Any) -> None:
+        def _add(self, *sample: Any) -> None:
             other.look()
-            super()._add(*words)
+            super()._add(*sample)
 
     listening = Slow(study, 3, tmp_path)
     listening.look()
@@ -239,8 +238,8 @@ def test_a_sample_that_was_deleted_is_left_out(study: optuna.Study, tmp_path: Pa
 
 
 def test_samples_and_not_trials_are_counted(study: optuna.Study, tmp_path: Path) -> None:
-    """With one there is nothing to compare; with none of those that the study tells of, the folder is another one."""
-    with pytest.raises(StorageError, match=r"got none of them in .*elsewhere/artifacts: say --out"):
+    """One sample leaves nothing to compare; if all are missing, --out is another folder."""
+    with pytest.raises(StorageError, match=r"got none of them in .*elsewhere/artifacts: give --out"):
         Listening(study, 3, tmp_path / "elsewhere").look()
     for number in (1, 4):
         artifacts(study, study.trials[number], tmp_path)["sample.ogg"].unlink()
@@ -254,7 +253,7 @@ def test_another_study_of_that_name_is_left_alone(study: optuna.Study, tmp_path:
         Listening(study, 3, tmp_path).look()
 
 
-def test_no_study_is_searched_on_under_that_name(study: optuna.Study, tmp_path: Path) -> None:
+def test_no_search_continues_under_that_name(study: optuna.Study, tmp_path: Path) -> None:
     Listening(study, 3, tmp_path).look()
     wanted = Settings.model_validate({"study": {"name": "anna-listen"}})
     with pytest.raises(StudyRefused, match="anna-listen was made by another program"):
@@ -266,34 +265,34 @@ WINS = st.integers(1, 6).flatmap(lambda n: arrays(np.int64, (n, n), elements=st.
 
 @settings(max_examples=40)
 @given(WINS)
-def test_strengths_are_the_most_likely_ones(found: np.ndarray) -> None:
-    """Where the likelihood, with its prior, is flat: each wins as often as its strength says."""
-    wins = found.astype(float)
+def test_strengths_are_the_most_likely_ones(counts: np.ndarray) -> None:
+    """The gradient of the likelihood, with its prior, is zero: each wins as often as its strength predicts."""
+    wins = counts.astype(float)
     np.fill_diagonal(wins, 0)
-    known = np.exp(strengths(wins))
-    expected = ((wins + wins.T) * known[:, None] / (known[:, None] + known)).sum(1)
-    expected += 2 * PRIOR * known / (known + 1)
+    fitted = np.exp(strengths(wins))
+    expected = ((wins + wins.T) * fitted[:, None] / (fitted[:, None] + fitted)).sum(1)
+    expected += 2 * PRIOR * fitted / (fitted + 1)
     np.testing.assert_allclose(expected, wins.sum(1) + PRIOR, rtol=1e-3, atol=1e-3)
 
 
 @settings(max_examples=40)
 @given(WINS, st.randoms())
-def test_ranks_do_not_depend_on_the_order(found: np.ndarray, random: Any) -> None:
-    wins = found.astype(float)
+def test_ranks_do_not_depend_on_the_order(counts: np.ndarray, random: Any) -> None:
+    wins = counts.astype(float)
     np.fill_diagonal(wins, 0)
     order = random.sample(range(len(wins)), len(wins))
     one, other = strengths(wins), strengths(wins[np.ix_(order, order)])
     np.testing.assert_allclose(one[order], other, atol=1e-5)
 
 
-def test_ranks_of_nobody_and_of_equals() -> None:
+def test_ranks_of_no_samples_and_of_equal_ones() -> None:
     assert ranks(np.zeros((0, 0))) == []
     assert ranks(np.array([[0.0, 1.0], [1.0, 0.0]])) == [1, 1]
     assert ranks(np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])) == [3, 1, 1]
 
 
-def test_who_beat_the_strong_is_before_who_beat_the_weak() -> None:
-    """0 beat 1, and 2 beat 3, once each; 1 beat 3 often: counting victories would not tell 0 from 2."""
+def test_a_victory_over_a_strong_sample_counts_more_than_one_over_a_weak_one() -> None:
+    """0 beat 1, and 2 beat 3, once each; 1 beat 3 often: counting victories would not distinguish 0 from 2."""
     wins = np.zeros((4, 4))
     wins[0, 1] = wins[2, 3] = 1
     wins[1, 3] = 5

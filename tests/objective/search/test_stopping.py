@@ -11,7 +11,7 @@ import pytest
 
 from objective.search.stopping import StoppingRules
 from objective.settings.schema import Settings
-from tests.objective.test_study import ROOT, finished, held, study, words
+from tests.objective.small_study import ROOT, finished, held, study, words
 
 
 def rules_of(made: optuna.Study, **settings: object) -> StoppingRules:

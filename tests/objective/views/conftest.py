@@ -1,4 +1,4 @@
-"""What tests of the views share: a study that was run once, and an MLflow database whose tables were made once."""
+"""Fixtures of the tests of views: a study that was run once, and an MLflow database whose tables were made once."""
 
 import shutil
 from pathlib import Path
@@ -7,13 +7,12 @@ import pytest
 from mlflow import MlflowClient
 
 from objective.views.mlflow_view import DEFAULTS
-from tests.objective.watched import watched
 
 
 @pytest.fixture(scope="session")
-def study(spoken: Path) -> Path:
-    """The folder of a study: see tests/objective/watched.py. Tests read it and change nothing."""
-    return watched(spoken)
+def study(watched: Path) -> Path:
+    """The folder of the study that the views show."""
+    return watched
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from objective.search.control import pause
 from objective.search.worker import PAUSED
-from tests.objective.test_study import ROOT, command, events, points, study, words
+from tests.objective.small_study import ROOT, command, events, results, study, words
 from tests.objective.watchers import Watchers
 from tests.processes import until
 
@@ -32,5 +32,5 @@ def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path) -> None
             for _ in reports:
                 pass
         assert process.returncode == 0
-    assert points(spoken, "in-view") == points(spoken, "unseen")
+    assert results(spoken, "in-view") == results(spoken, "unseen")
     assert {event["sentence"] for event in events(spoken, "in-view", "Warned")} <= {PAUSED}

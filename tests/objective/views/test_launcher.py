@@ -30,9 +30,10 @@ def test_the_setting_of_each_view_switches_on_that_one_alone(tmp_path: Path) -> 
 def test_how_to_open_the_views_is_one_line_each(tmp_path: Path) -> None:
     dashboard, mlflow, tensorboard = how_to_open(settings(tmp_path, dashboard=8080, mlflow="auto", tensorboard=True), 7)
     assert dashboard == "dashboard: http://127.0.0.1:8080/dashboard/studies/7"
-    assert mlflow.endswith(f"mlflow server --backend-store-uri sqlite:///{tmp_path}/mlflow.db, then open http://127.0.0.1:5000")
+    page = "http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning"
+    assert mlflow.endswith(f"mlflow server --backend-store-uri sqlite:///{tmp_path}/mlflow.db, then open {page}")
     assert tensorboard.endswith(f"tensorboard --logdir {tmp_path}/tensorboard, then open http://127.0.0.1:6006")
-    assert how_to_open(settings(tmp_path, mlflow="http://host:5000"), 7) == ("mlflow: http://host:5000",)
+    assert how_to_open(settings(tmp_path, mlflow="http://host:5000"), 7) == ("mlflow: http://host:5000 (Model training)",)
 
 
 def test_a_view_hears_no_ctrl_c_and_ends_with_its_command(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from objective.events.log_reader import StudyLog
 from objective.views.launcher import FROM_STUDY
 from objective.views.mlflow_runs import MlflowRuns
 from tests.objective.servers import mlflow_server
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.views.mlflow_reader import assert_equal_to_the_lines, held, show, shown
 from tests.objective.watched import growing
 from tests.processes import free_port, until
@@ -33,7 +34,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def complete(study: Path, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What MLflow holds of the study when it was shown in one go."""
+    """The content of MLflow after the study was shown in one go."""
     file = tmp_path_factory.mktemp("complete") / "mlflow.db"
     shutil.copyfile(empty, file)
     shown(study, f"sqlite:///{file}")
@@ -94,6 +95,18 @@ def test_killed_after_any_call_and_started_again_it_leaves_the_same(
     assert held(uri) == complete
 
 
+@contextmanager
+def mlflow_view(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, as a study starts it."""
+    line, environment = [sys.executable, "-m", "objective.mlflow", *arguments], {**os.environ, FROM_STUDY: "1"}
+    pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(line, cwd=ROOT, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_has_everything_in_the_end(study: Path, empty: Path, tmp_path: Path) -> None:
     """A view of a study that continues meanwhile. It prints twice what a person should know, and no more."""
@@ -104,30 +117,23 @@ def test_a_server_that_dies_and_comes_back_has_everything_in_the_end(study: Path
     lines = growing(study, copy)
     next(lines)
     arguments = ["--study", study.name, "--out", str(tmp_path), "--uri", f"http://127.0.0.1:{port}"]
-    with mlflow_server(database, port):
-        view = subprocess.Popen(
-            [sys.executable, "-m", "objective.mlflow", *arguments],
-            cwd=ROOT,
-            env={**os.environ, FROM_STUDY: "1"},
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    with mlflow_view(*arguments) as view:
+        with mlflow_server(database, port):
+            for _ in range(8):
+                next(lines)
+            client = MlflowClient(f"http://127.0.0.1:{port}")
+            until(lambda: any(run.data.metrics for run in client.search_runs(["1"])))
         for _ in range(8):
             next(lines)
-        client = MlflowClient(f"http://127.0.0.1:{port}")
-        until(lambda: any(run.data.metrics for run in client.search_runs(["1"])))
-    for _ in range(8):
-        next(lines)
-    assert view.stderr is not None
-    printed = [view.stderr.readline()]
-    with mlflow_server(database, port) as address:
-        for _ in lines:
-            pass
-        printed.append(view.stderr.readline())
-        _, rest = view.communicate("finished\n", timeout=60)
-        assert (view.returncode, rest) == (0, "")
-        assert_equal_to_the_lines(held(address), study)
-        assert held(address)[study.name]["status"] == "FINISHED"
+        assert view.stderr is not None
+        printed = [view.stderr.readline()]
+        with mlflow_server(database, port) as address:
+            for _ in lines:
+                pass
+            printed.append(view.stderr.readline())
+            _, rest = view.communicate("finished\n", timeout=60)
+            assert (view.returncode, rest) == (0, "")
+            assert_equal_to_the_lines(held(address), study)
+            assert held(address)[study.name]["status"] == "FINISHED"
     assert f"no answer from http://127.0.0.1:{port}" in printed[0]
     assert "back again, and up to date" in printed[1]

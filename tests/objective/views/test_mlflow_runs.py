@@ -1,4 +1,4 @@
-"""What MLflow holds of a study, read back with its own client: metrics, descriptions, states of runs."""
+"""A study in MLflow, read back with its own client: metrics, descriptions, states of runs."""
 
 import fcntl
 import shutil
@@ -96,7 +96,7 @@ def test_the_run_of_a_study_ends_with_its_command_and_runs_again_with_the_next(t
     assert (run["status"], run["tags"]["tacotune.why"], run["tags"][NOTE][:10]) == ("KILLED", "killed", "**killed**")
     after()
     after(samples.study_started()).command_lost("the disk is full")
-    assert status[3:] == ["KILLED", "RUNNING"], "who looks later does not take it for running"
+    assert status[3:] == ["KILLED", "RUNNING"], "a later view does not take it for running"
     assert held(uri)["some"]["status"] == "FAILED"
     after(samples.study_started(), samples.study_ended())
     assert status[5:] == ["FINISHED"]
@@ -192,10 +192,10 @@ def test_an_empty_mlflow_in_its_place_is_filled(study: Path, uri: str, empty: Pa
 
 
 BAD = {
-    "unknown study": (["--study", "wached"], 2, "say one of"),
+    "unknown study": (["--study", "wached"], 2, "choose one of"),
     "a folder": (["--uri", "mlruns"], 2, "no longer keeps runs in folders"),
     "a driver that is not installed": (["--uri", "mysql://me:geheim@127.0.0.1/x"], 2, "need the driver of mysql://me:***@"),
-    "nobody there": (["--uri", "http://me:geheim@127.0.0.1:9"], 1, "no answer from http://me:***@127.0.0.1:9"),
+    "no server": (["--uri", "http://me:geheim@127.0.0.1:9"], 1, "no answer from http://me:***@127.0.0.1:9"),
 }
 
 
@@ -213,7 +213,9 @@ def test_one_at_a_time_which_says_how_to_open_it(study: Path, uri: str, capsys: 
     arguments = ["--study", study.name, "--out", str(study.parent), "--once", "--uri", uri]
     before = set(study.glob(".mlflow-*.lock"))
     assert main(arguments) == 0
-    assert f"mlflow server --backend-store-uri {uri}, then open http://127.0.0.1:5000" in capsys.readouterr().out
+    assert (
+        f"mlflow server --backend-store-uri {uri}, then open http://127.0.0.1:5000/#/experiments/1?" in capsys.readouterr().out
+    )
     (lock,) = set(study.glob(".mlflow-*.lock")) - before
     with lock.open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -21,7 +21,7 @@ from objective.views.launcher import FROM_STUDY
 from objective.views.metrics import measures
 from objective.views.tensorboard_events import FILE, HISTORY, TensorBoard
 from storage.paths import trial_folder
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.watched import growing
 from tests.objective.watchers import in_the_way
 from tests.processes import until
@@ -43,8 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def atomic_write(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shown(study, tmp_path_factory.mktemp("whole"))
+def complete(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shown(study, tmp_path_factory.mktemp("complete"))
 
 
 def read(folder: Path, number: int) -> EventAccumulator:
@@ -53,10 +53,10 @@ def read(folder: Path, number: int) -> EventAccumulator:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_its_own_reader_finds_every_number_of_the_lines_once(number: int, study: Path, whole: Path) -> None:
+def test_its_own_reader_finds_every_number_of_the_lines_once(number: int, study: Path, complete: Path) -> None:
     study_log = StudyLog(study)
     study_log.look()
-    reports, events = study_log.reports(number), read(whole, number)
+    reports, events = study_log.reports(number), read(complete, number)
     assert len(reports) >= 2
     for name in measures(reports[0]):
         logged = [(event.step, event.value) for event in events.Scalars(name)]
@@ -70,8 +70,8 @@ def test_its_own_reader_finds_every_number_of_the_lines_once(number: int, study:
 
 
 @pytest.mark.parametrize("number", [0, 3])
-def test_pictures_and_sounds_are_the_files_themselves(number: int, study: Path, whole: Path) -> None:
-    events, folder = read(whole, number), trial_folder(study, number)
+def test_pictures_and_sounds_are_the_files_themselves(number: int, study: Path, complete: Path) -> None:
+    events, folder = read(complete, number), trial_folder(study, number)
     for name in ("alignment", "mel", "gate"):
         (picture,) = events.Images(name)
         assert picture.encoded_image_string == (folder / f"{name}.png").read_bytes()
@@ -83,61 +83,61 @@ def test_pictures_and_sounds_are_the_files_themselves(number: int, study: Path, 
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_every_report_has_a_picture_of_its_alignment(number: int, study: Path, whole: Path) -> None:
-    """Of one sentence, as large as that is: trial 2 resumes trial 1 and has those of both."""
-    pictures = read(whole, number).Images(HISTORY)
-    steps = [event.step for event in read(whole, number).Scalars("validation.loss")]
+def test_every_report_has_a_picture_of_its_alignment(number: int, study: Path, complete: Path) -> None:
+    """The pictures show one sentence, cell by cell. Trial 2 resumes trial 1 and has the pictures of both."""
+    pictures = read(complete, number).Images(HISTORY)
+    steps = [event.step for event in read(complete, number).Scalars("validation.loss")]
     assert [picture.step for picture in pictures] == steps
     attention = recorded(trial_folder(study, number))
     assert len({weights.shape for weights in attention.values()}) == 1
     for picture, weights in zip(pictures, attention.values(), strict=True):
         image = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
-        cell = len(image[0]) // len(weights)
-        assert np.array_equal(np.flipud(image)[::cell, ::cell], weights.T)
-        assert (picture.width, picture.height) == (cell * len(weights), cell * len(weights[0]))
+        wide, high = image.shape[1] // len(weights), image.shape[0] // len(weights[0])
+        assert np.array_equal(np.flipud(image)[::high, ::wide], weights.T)
+        assert (picture.height, picture.width) == image.shape
 
 
-def test_watching_all_along_leaves_the_same_bytes(study: Path, whole: Path, tmp_path: Path) -> None:
+def test_watching_all_along_leaves_the_same_bytes(study: Path, complete: Path, tmp_path: Path) -> None:
     view = TensorBoard(StudyLog(tmp_path / study.name), tmp_path)
     sizes = set()
     for _ in growing(study, tmp_path / study.name):
         show(view)
         sizes.add(sum(map(len, contents(view.folder).values())))
-    assert contents(view.folder) == contents(whole)
+    assert contents(view.folder) == contents(complete)
     assert len(sizes) > 10, "it was shown while it ran"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 @given(data=st.data())
 def test_killed_at_any_byte_and_started_again_it_leaves_the_same(
-    study: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    study: Path, complete: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     out = tmp_path_factory.mktemp("torn")
     torn = out / "tensorboard" / study.name
-    shutil.copytree(whole, torn)
+    shutil.copytree(complete, torn)
     for number in range(4):
         file = trial_folder(torn, number) / FILE
         os.truncate(file, data.draw(st.integers(0, file.stat().st_size)))
     shown(study, out)
-    assert contents(torn) == contents(whole)
+    assert contents(torn) == contents(complete)
 
 
-def test_what_is_not_its_beginning_is_written_anew(study: Path, whole: Path, tmp_path: Path) -> None:
+def test_what_is_not_its_beginning_is_written_anew(study: Path, complete: Path, tmp_path: Path) -> None:
     """As from a study of the same name that was deleted."""
     folder = shown(study, tmp_path)
     (trial_folder(folder, 0) / FILE).write_bytes((trial_folder(folder, 1) / FILE).read_bytes())
     shown(study, tmp_path)
-    assert contents(folder) == contents(whole)
+    assert contents(folder) == contents(complete)
 
 
-def test_a_trial_that_is_whole_is_left_alone(study: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_trial_that_is_whole_is_left_alone(study: Path, complete: Path, tmp_path: Path) -> None:
     """Even when its pictures are gone, as after somebody has made room."""
     folder, copy = shown(study, tmp_path), tmp_path / "bare" / study.name
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("*.png", "*.wav"))
     shutil.copytree(folder, tmp_path / "bare" / "tensorboard" / study.name)
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "bare" / "tensorboard").rglob(FILE)}
     again = shown(copy, tmp_path / "bare")
-    assert contents(again) == contents(whole)
+    assert contents(again) == contents(complete)
     assert {file: file.stat().st_mtime_ns for file in again.rglob(FILE)} == before
 
 
@@ -157,7 +157,7 @@ def test_what_is_taken_away_between_two_trials_is_missed(number: int, study: Pat
 
 
 def test_a_folder_that_is_taken_away_in_the_middle_is_reported_once_and_filled_again(
-    study: Path, whole: Path, tmp_path: Path
+    study: Path, complete: Path, tmp_path: Path
 ) -> None:
     lines = growing(study, tmp_path / study.name)
     next(lines)
@@ -181,7 +181,7 @@ def test_a_folder_that_is_taken_away_in_the_middle_is_reported_once_and_filled_a
     assert "back again" in view.stderr.readline()
     _, rest = view.communicate("finished\n", timeout=30)
     assert (view.returncode, rest) == (0, "")
-    assert contents(folder / study.name) == contents(whole)
+    assert contents(folder / study.name) == contents(complete)
 
 
 def test_a_study_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

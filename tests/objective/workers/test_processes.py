@@ -11,7 +11,7 @@ import pytest
 
 from objective.runtime.signals import STOPPING
 from storage.outcome import finished
-from tests.objective.test_study import ROOT, command, events, held, running, study, tried, words
+from tests.objective.small_study import ROOT, command, events, held, running, study, tried, words
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Phase, Progressed, Reported, Resumed
-from objective.trial.alignment_history import AlignmentHistory, bring
+from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import evaluate, middle, sentences, show
@@ -32,7 +32,7 @@ from storage.paths import BEST
 
 @dataclass(slots=True)
 class TrialResult:
-    """How a trial ended, before it is stored in the study."""
+    """The end of a trial, before it is stored in the study."""
 
     state: str = "COMPLETE"  # or PRUNED: a fact about this configuration
     value: float | None = None
@@ -52,13 +52,13 @@ def run_trial(
     """Train `config` within the budget, or until it is pruned, and evaluate the result.
 
     `line` are the earlier trials of this configuration, the newest first: training resumes from their newest good snapshot.
-    Raises Interrupted, UpdateFinishedTrialError where somebody else ended the trial, and whatever the machine does.
+    Raises Interrupted, UpdateFinishedTrialError where the trial was ended from outside, and the machine's errors.
     """
     folder = context.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # stored with the weights, which are of no use without them
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
@@ -88,7 +88,7 @@ def _history(
     if found is None:
         return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
-    bring(folder, context.folder(trial.number))
+    copy_history(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
@@ -111,7 +111,7 @@ def _train(
     history: TrialHistory,
     alphabet: dict[str, Any],
 ) -> None:
-    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
+    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
     with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:

@@ -19,7 +19,10 @@ def test_the_same_command_continues_up_to_its_trials_and_then_ends_at_once(
     for trials in ("4", "5", "5"):
         assert command(undisturbed, "--study", "undisturbed", *UNDISTURBED, "--trials", trials) == 0
     assert [trial.number for trial in finished(study(undisturbed, "undisturbed"))] == [0, 1, 2, 3, 4]
-    assert capsys.readouterr().out.count("finished: 5 of 5 trials") == 2
+    output = capsys.readouterr().out
+    assert output.count("finished: 5 of 5 trials") == 2
+    for line in ("starts, 4 of 5 finished, sampled", "evaluating: synthesising 5 sentences", "evaluating: drawing"):
+        assert output.count(f"trial 4  {line}") == 1
 
 
 def test_an_end_that_is_missing_in_the_log_is_written_by_the_next_command(undisturbed: Path) -> None:
@@ -61,7 +64,7 @@ def stop(out: Path, name: str, number: signal.Signals) -> optuna.Study:
         assert stopped.trials[1].state.name == "RUNNING", "a killed process cannot release it"
     else:
         assert process.returncode == 130
-        assert "interrupted" in rest
+        assert "trial 1  stopping: saving its snapshot (interrupted)" in rest
         assert stopped.trials[1].user_attrs["released"] == "interrupted"
     return stopped
 

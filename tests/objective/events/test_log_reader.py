@@ -14,7 +14,7 @@ from objective.events.types import Resumed
 from tests.objective import samples
 from tests.objective.watched import growing, reports
 
-RECORDS = [{"at": k, "said": "ж" * k, "half": None} for k in range(6)]
+RECORDS = [{"at": k, "text": "ж" * k, "half": None} for k in range(6)]
 FILE = b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in RECORDS)
 
 

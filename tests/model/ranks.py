@@ -86,9 +86,11 @@ def trainer(
     return Trainer(config, speech or toy_speech(), kframes, 4, CPU, seed=5, start=start, group=group)
 
 
-def trained(group: Group, config: Config, speech: Speech | None = None) -> tuple[list[Report], dict[str, Tensor]]:
+def trained(
+    group: Group, config: Config, speech: Speech | None = None, kframes: float = 1
+) -> tuple[list[Report], dict[str, Tensor]]:
     """Train to the end; return the reports and the final state."""
-    run = trainer(group, config, speech)
+    run = trainer(group, config, speech, kframes)
     return timeless(list(run.reports())), state_of(run.update)
 
 

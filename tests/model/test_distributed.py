@@ -81,12 +81,12 @@ def test_running_statistics_are_the_mean_of_the_ranks(ranks: Ranks) -> None:
 def test_batches_that_leave_a_rank_without_a_share(size: int, ranks: Ranks) -> None:
     """A single utterance is one share, as in one process, batch norm included. With three, the last of the epoch is single."""
     config = replace(WITHOUT_DROPOUT, training=Training(batch_size=size, learning_rate=3e-3))
-    speech = toy_speech(train=7, validation=2)
-    (reports, tensors), (others, copies) = ranks(trained, config, speech)
+    speech, kframes = toy_speech(train=7, validation=2), 0.3  # 17 updates of one utterance: more than two epochs
+    (reports, tensors), (others, copies) = ranks(trained, config, speech, kframes)
     assert reports == others
     assert_same_bits(tensors, copies)
     if size == 1:
-        one = trainer(None, config, speech)
+        one = trainer(None, config, speech, kframes)
         for ours, theirs in zip(reports, one.reports(), strict=True):
             assert ours.val_loss == pytest.approx(theirs.val_loss, rel=1e-4)
         assert_close(tensors, state_of(one.update))

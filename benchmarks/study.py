@@ -1,4 +1,4 @@
-"""What a trial costs: `python -m benchmarks.study [--kframes 100] [--json OUT]`.
+"""Measure the cost of a trial: `python -m benchmarks.study [--kframes 100] [--json OUT]`.
 
 Prints, for the demo profile on this machine: training speed in valid mel frames per second (r = 3 and r = 1, one thread and
 all), the cost of a validation, and what the study adds to a trial: ask and suggest, each report (record, report, prune,

@@ -1,9 +1,9 @@
-"""What a poll of the dashboard costs: `python -m benchmarks.dashboard [--trials 1000] [--polls 20] [--json OUT]`.
+"""Measure the cost of a dashboard poll: `python -m benchmarks.dashboard [--trials 1000] [--polls 20] [--json OUT]`.
 
-A browser asks every few seconds for what is new in a study (`/api/studies/ID?after=N`), and optuna-dashboard reads the study
-again where its own copy is 2 to 10 s old. Measured over HTTP with that copy too old each time: with the cached storage that
-`python -m objective.dashboard` gives it, behind its guard, and with the bare one that it would open for a URL. The trials have
-24 reports, a health record and a note each, and one runs.
+Every few seconds a browser requests the new trials of a study (`/api/studies/ID?after=N`), and optuna-dashboard reads the study
+again once its own copy is 2 to 10 s old. Polls are measured over HTTP with an outdated copy each time: with the cached storage
+that `python -m objective.dashboard` passes to it, behind its guard, and with the plain one that it would open for a URL. The
+trials have 24 reports, a health record and a note each, and one of them runs.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from storage.studies import open_storage
 
 
 def prepare(url: str, out: Path, count: int) -> None:
-    """A study of `count` trials with their notes, of which the first has failed, and another one that runs."""
+    """Create a study of `count` trials with their notes, of which the first has failed, and another one that runs."""
     settings = settings_of(url, out)
     study = optuna.create_study(storage=open_storage(url), study_name=NAME, direction="minimize")
     curves = [curve for curve in read(ARCHIVE) if curve.value is not None and len(curve.more["points"]) == 24]
@@ -48,7 +48,7 @@ def prepare(url: str, out: Path, count: int) -> None:
 
 
 class Polled:
-    """A dashboard on a port, and a browser that has seen `count` trials."""
+    """A dashboard on a port, and a browser that has already loaded `count` trials."""
 
     def __init__(self, storage: optuna.storages.BaseStorage, out: Path, count: int) -> None:
         self.inner: Any = wsgi(storage, artifact_store=artifact_store(out))
@@ -57,23 +57,23 @@ class Polled:
         self.path = f"/api/studies/{storage.get_study_id_from_name(NAME)}?after={count}"
 
     def poll(self) -> float:
-        """Milliseconds until the answer is there."""
-        self.inner._inmemory_cache._trials_last_fetched_at.clear()  # the copy is too old
+        """Poll once, and return the milliseconds until the response is complete."""
+        self.inner._inmemory_cache._trials_last_fetched_at.clear()  # the copy is outdated
         began = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port)
         connection.request("GET", self.path)
-        answer = connection.getresponse()
-        known = json.loads(answer.read())
+        response = connection.getresponse()
+        content = json.loads(response.read())
         connection.close()
-        assert answer.status == 200, known
-        assert len(known["trials"]) == 1, "the one that runs"
+        assert response.status == 200, content
+        assert len(content["trials"]) == 1, "the one that runs"
         return 1e3 * (time.perf_counter() - began)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=1_000, help="in the study (default 1000)")
-    parser.add_argument("--polls", type=int, default=20, help="of each, in turns (default 20)")
+    parser.add_argument("--trials", type=int, default=1_000, help="trials in the study (default 1000)")
+    parser.add_argument("--polls", type=int, default=20, help="polls of each storage, alternating (default 20)")
     parser.add_argument("--json", type=Path, default=None, metavar="OUT")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

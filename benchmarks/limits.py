@@ -1,4 +1,4 @@
-"""What this GPU can do at best, for the distance to it: `python -m benchmarks.limits`. Needs torch only."""
+"""Measure the peak rates of this GPU, to compare kernels with: `python -m benchmarks.limits`. Needs torch only."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def seconds(graph: torch.cuda.CUDAGraph) -> float:
-    """Of one replay, the fastest of REPEATS."""
+    """Return the seconds of one replay, the fastest of REPEATS."""
     best = float("inf")
     for _ in range(REPEATS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ def seconds(graph: torch.cuda.CUDAGraph) -> float:
 
 
 def products(rows: int, inner: int, columns: int) -> float:
-    """TFLOP/s on random numbers: on zeros the chip draws less power and runs faster."""
+    """Return TFLOP/s on random numbers: on zeros the chip draws less power and runs faster."""
     left = torch.randn(rows, inner, device="cuda", dtype=torch.bfloat16)
     right = torch.randn(inner, columns, device="cuda", dtype=torch.bfloat16)
     out = torch.empty(rows, columns, device="cuda", dtype=torch.bfloat16)
@@ -49,7 +49,7 @@ def products(rows: int, inner: int, columns: int) -> float:
 
 
 def copies(floats: int, count: int = 4) -> float:
-    """TB/s."""
+    """Return TB/s of copies, read and written."""
     source = torch.randn(floats, device="cuda")
     target = torch.empty_like(source)
     graph = torch.cuda.CUDAGraph()
@@ -60,7 +60,7 @@ def copies(floats: int, count: int = 4) -> float:
 
 
 def node(count: int = 2_000) -> float:
-    """Microseconds of a kernel that does next to nothing, after another."""
+    """Return the microseconds from one nearly empty kernel of a graph to the next."""
     x = torch.zeros(32, device="cuda")
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

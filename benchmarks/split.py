@@ -1,4 +1,4 @@
-"""Where the time of one update goes: data, the parts of the forward pass, backward, optimiser."""
+"""Measure the parts of one update: data, the parts of the forward pass, backward pass, optimiser."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from model.trainer import Trainer
 
 
 def split(trainer: Trainer, indices: list[int]) -> dict[str, float]:
-    """Seconds of each part of one update of `trainer` on the batch `indices`, waiting for the device after every part."""
-    _once(trainer, indices)  # memory and libraries make ready
+    """Return the seconds of each part of one update on the batch `indices`, waiting for the device after each part."""
+    _once(trainer, indices)  # initialises memory and libraries
     return _once(trainer, indices)
 
 
@@ -49,9 +49,9 @@ def _once(trainer: Trainer, indices: list[int]) -> dict[str, float]:
         update.optimiser.found_inf = None  # type: ignore[attr-defined]
         update.optimiser.step()
         update.optimiser.zero_grad(set_to_none=True)
-    known = sum(clock.seconds[name] for name in ("encoder", "recurrence", "decoder LSTM", "postnet"))
+    measured = sum(clock.seconds[name] for name in ("encoder", "recurrence", "decoder LSTM", "postnet"))
     order = ("data", "encoder", "recurrence", "decoder LSTM", "postnet", "backward", "optimiser")
-    return {name: clock.seconds[name] for name in order} | {"rest of forward": forward - known}
+    return {name: clock.seconds[name] for name in order} | {"rest of forward": forward - measured}
 
 
 class _Clock:

@@ -1,9 +1,8 @@
-"""What the database costs a study: `python -m benchmarks.storage [--sizes 100 1000 10000] [--workers 1 8 32] [--json OUT]`.
+"""Measure the cost of the database: `python -m benchmarks.storage [--sizes 100 1000 10000] [--workers 1 8 32] [--json OUT]`.
 
-First the cost of every step of a trial (ask, report, prune, tell, and the looks in between) in studies that already hold so
-many finished trials of 24 reports, on SQLite and on a PostgreSQL server of this machine's own. Then how many trials simulated
-workers get done beside each other on PostgreSQL: they are the real worker, whose training is a recorded curve that takes its
-time. A worker is busy while it trains; ideal would be always.
+First, the cost of every step of a trial (ask, report, prune, tell, and the reads in between) in studies that already hold
+`--sizes` finished trials of 24 reports, on SQLite and on a local PostgreSQL server. Then, the share of their time that parallel
+workers train on PostgreSQL: they run the real worker, in which a recorded curve that takes its time replaces the training.
 """
 
 import argparse
@@ -51,12 +50,12 @@ TRIALS = 20  # measured for each size
 
 
 def report_of(point: dict[str, Any]) -> Report:
-    """A recorded point as the report that it was."""
+    """Rebuild a report from its record in the archive."""
     losses = {name: point.get(name) for name in ("mel_before", "mel_after", "gate", "guided")}
     measured = {name: point.get(name) for name in Health.__slots__}
     norms = {name.removeprefix("grad_norm_"): point[name] for name in ("grad_norm_median", "grad_norm_p95")}
     gradients = Gradients(**norms, nonfinite=point["nonfinite"], streak=point["streak"], clipped=point.get("clipped"))
-    # Of the training losses the archive has the sum alone; nothing here reads the terms.
+    # The archive has only the sum of the training losses; the terms are not read here.
     train = Losses(point["train_loss"], 0.0, 0.0, 0.0)
     health = Health(**measured)
     return Report(point["kframes"], 0, 0.0, 0.0, 0.0, train, Losses(**losses), gradients, health, health)
@@ -68,31 +67,31 @@ def settings_of(url: str, out: Path) -> Settings:
 
 
 def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerContext:
-    """A worker's context without a corpus, a device and a network."""
+    """Return a worker's context without a corpus, a device and a network."""
     study.pruner = shipped(settings.budget.kframes, settings.pruner, settings.health)
     watch, none = Watch(settings.study.grace_s), Sinks([])
-    known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
-    return WorkerContext(settings, known, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
+    data = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
+    return WorkerContext(settings, data, None, rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 
 def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:
-    """Finished trials up to `count`, written into the tables at once: one at a time, 10,000 would take half an hour.
+    """Add finished trials up to `count`, written directly into the tables: one by one, 10,000 would take half an hour.
 
-    Each is a curve of the archive, in turn: COMPLETE with its constraints, its health record and its measured numbers.
+    Each is a curve of the archive, in turn: COMPLETE with its constraints, its health record and its measurements.
     """
     template = study.ask()
-    known = len(study.get_trials(deepcopy=False))
+    present = len(study.get_trials(deepcopy=False))
     study.tell(template, state=TrialState.FAIL)
     engine = study._storage._backend.engine  # type: ignore[attr-defined]
     rows: dict[Any, list[dict[str, Any]]] = {}
     with engine.begin() as connection:
         first = connection.execute(sa.select(sa.func.max(models.TrialModel.trial_id))).scalar() + 1
-        for number in range(known, count):
-            _add(rows, first + number - known, number, study._study_id, curves[number % len(curves)], space)
+        for number in range(present, count):
+            _add(rows, first + number - present, number, study._study_id, curves[number % len(curves)], space)
         for table, lines in rows.items():
             for start in range(0, len(lines), 5_000):
                 connection.execute(sa.insert(table), lines[start : start + 5_000])
-        if engine.dialect.name == "postgresql":  # its counters do not see numbers that were written
+        if engine.dialect.name == "postgresql":  # its sequences do not notice ids that were written
             for table in rows:
                 key = next(iter(table.primary_key.columns)).name
                 sequence = f"pg_get_serial_sequence('{table.name}', '{key}')"
@@ -113,7 +112,7 @@ def _add(rows: dict[Any, list[dict[str, Any]]], trial_id: int, number: int, stud
     row(models.TrialValueModel, trial_id=trial_id, objective=0, value=curve.value or 9.0, value_type=kind)
     recorder = Recorder(space.to_trial_params(curve.params)[0])
     space.suggest(recorder)
-    for name, (value, distribution) in recorder.asked.items():
+    for name, (value, distribution) in recorder.suggested.items():
         internal = distribution.to_internal_repr(value)
         text = optuna.distributions.distribution_to_json(distribution)
         row(models.TrialParamModel, trial_id=trial_id, param_name=name, param_value=internal, distribution_json=text)
@@ -137,10 +136,10 @@ def _add(rows: dict[Any, list[dict[str, Any]]], trial_id: int, number: int, stud
 
 
 class Recorder:
-    """Takes what a space suggests at a given point, with its distributions."""
+    """Stands in for a trial: returns given parameters, and records the distributions that a space suggests."""
 
     def __init__(self, params: dict[str, Any]) -> None:
-        self.params, self.asked = params, {}  # type: ignore[var-annotated]
+        self.params, self.suggested = params, {}  # type: ignore[var-annotated]
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:
         return float(self._keep(name, optuna.distributions.FloatDistribution(low, high, log, step)))
@@ -152,15 +151,14 @@ class Recorder:
         return self._keep(name, optuna.distributions.CategoricalDistribution(choices))
 
     def _keep(self, name: str, distribution: Any) -> Any:
-        self.asked[name] = self.params[name], distribution
+        self.suggested[name] = self.params[name], distribution
         return self.params[name]
 
 
 def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, float]:
-    """Median milliseconds of each step in a study of `size` finished trials, and of all that a trial of 24 reports pays."""
+    """Return the median milliseconds of each step in a study of `size` finished trials, and of a trial of 24 reports."""
     settings = settings_of(url, out)
-    storage = open_storage(url)
-    study = optuna.create_study(storage=storage, study_name=NAME, direction="minimize", load_if_exists=True)
+    study = optuna.create_study(storage=open_storage(url), study_name=NAME, direction="minimize", load_if_exists=True)
     space = load("record", settings.config())
     fill(study, size, curves, space)
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
@@ -176,9 +174,9 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
         times.setdefault(label, []).append(1e3 * (time.perf_counter() - start))
         return result
 
-    wholes: list[float] = []
+    complete: list[float] = []
     for count, curve in enumerate(curves):  # a trial that is pruned has fewer reports: its steps count, its sum does not
-        if len(wholes) == TRIALS:
+        if len(complete) == TRIALS:
             break
         start, stopped = time.perf_counter(), False
         trials, _ = timed("look", partial(worker.reclaim, study, context))
@@ -198,8 +196,8 @@ def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, 
         timed("tell", partial(tell, study, trial, _ending(history, curve), "tpe"))
         timed("after", partial(worker._after, study, trial, context, _ending(history, curve)))
         if not stopped:
-            wholes.append(1e3 * (time.perf_counter() - start))
-    return {"opening": opening} | {label: median(known) for label, known in times.items()} | {"a trial": median(wholes)}
+            complete.append(1e3 * (time.perf_counter() - start))
+    return {"opening": opening} | {label: median(spent) for label, spent in times.items()} | {"a trial": median(complete)}
 
 
 def _report(trial: optuna.Trial, history: TrialHistory) -> None:
@@ -215,7 +213,7 @@ def _ending(history: TrialHistory, curve: Curve) -> TrialResult:
 
 
 def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, gate: Any, results: Any) -> None:
-    """One worker for `seconds`, whose whole trials take `trial_s` seconds; puts how long it trained, and its trials."""
+    """Run a worker for `seconds`, with trials of `trial_s` seconds; put (place, seconds trained, seconds in total, trials)."""
     settings = settings_of(url, out)
     space = load("record", settings.config())
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
@@ -236,10 +234,10 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
             history.add(report_of(point))
             _report(trial, history)
             if trial.should_prune():
-                known = study._storage.get_trial(trial._trial_id).user_attrs
+                attributes = study._storage.get_trial(trial._trial_id).user_attrs
                 trials += 1
-                stopped = {name: known[f"pruned_{name}"] for name in ("reason", "severity")}
-                return TrialResult("PRUNED", pruned_by=known["pruned_by"], last=history.last, seconds=trial_s, **stopped)
+                stopped = {name: attributes[f"pruned_{name}"] for name in ("reason", "severity")}
+                return TrialResult("PRUNED", pruned_by=attributes["pruned_by"], last=history.last, seconds=trial_s, **stopped)
             context.interruption.check()
         trials += 1
         return _ending(history, curve)
@@ -254,7 +252,7 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
 
 
 def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) -> dict[str, float]:
-    """The share of their time that `count` workers beside each other train."""
+    """Return the share of their time that `count` parallel workers train."""
     context = get_context("spawn")
     gate, results = context.Barrier(count), context.Queue()
     crew = [context.Process(target=simulate, args=(url, out, place, seconds, trial_s, gate, results)) for place in range(count)]
@@ -270,9 +268,9 @@ def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[100, 1_000, 10_000], help="finished trials in the study")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 32], help="simulated workers beside each other")
-    parser.add_argument("--seconds", type=float, default=240.0, help="for which they work (default 240)")
-    parser.add_argument("--trial-seconds", type=float, default=60.0, help="that a whole trial takes (default 60)")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 32], help="simulated workers in parallel")
+    parser.add_argument("--seconds", type=float, default=240.0, help="seconds for which they work (default 240)")
+    parser.add_argument("--trial-seconds", type=float, default=60.0, help="seconds of a complete trial (default 60)")
     parser.add_argument("--json", type=Path, default=None, metavar="OUT")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -289,12 +287,11 @@ def main() -> None:
                 parts = "  ".join(f"{label} {amount:.1f}" for label, amount in row.items())
                 print(f"{kind:12}{size:7} trials, ms:  {parts}  = {row['a trial'] / 600:.2f} % of a minute", flush=True)
         url = f"postgres-local:{out}/workers"
-        storage = open_storage(url)
-        optuna.create_study(storage=storage, study_name=NAME, direction="minimize")
+        optuna.create_study(storage=open_storage(url), study_name=NAME, direction="minimize")
         for count in arguments.workers:
             row = results[f"{count} workers"] = throughput(url, out, count, arguments.seconds, arguments.trial_seconds)
-            said = f"{row['trials']:.0f} trials, training {row['share']:.1%} of their time"
-            print(f"PostgreSQL  {count:3} workers, {arguments.seconds:.0f} s:  {said}", flush=True)
+            result = f"{row['trials']:.0f} trials, training {row['share']:.1%} of their time"
+            print(f"PostgreSQL  {count:3} workers, {arguments.seconds:.0f} s:  {result}", flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1))
 

@@ -1,8 +1,8 @@
-"""What watching costs: `python -m benchmarks.watching [--kframes 200] [--pairs 3] [--json OUT]`.
+"""Measure the cost of the views: `python -m benchmarks.watching [--kframes 200] [--pairs 3] [--json OUT]`.
 
-A study of six trials, by turns with nobody watching and with everything on: the dashboard, MLflow with its own server,
-TensorBoard, Telegram with a Bot API server, all on this machine; when half of the trials have ended, all that they report to
-is taken away. Compared pair by pair: the seconds that the trials took, and those of the whole command with its start and end.
+Runs a study of six trials, alternately without views and with all of them: the dashboard, MLflow with its own server,
+TensorBoard, and Telegram with a Bot API server, all on this machine. Once half of the trials have ended, both servers are
+stopped and TensorBoard's folder is blocked. Compares, pair by pair, the seconds of the trials, and of the complete command with its start and end.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TRIALS = 6
 
 
 def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tuple[dict[str, float], list[Any]]:
-    """Runs a study: its seconds, and the values of its trials."""
+    """Run a study. Return its seconds, and the values of its trials."""
     line = [sys.executable, "-m", "objective.study", "--out", str(out), "--study", name, "--trials", str(TRIALS)]
     line += ["--profile", "demo", "--device", "cpu", "--pruner", "none", "--budget-kframes", str(kframes)]
     began, environment = time.perf_counter(), None
@@ -37,8 +37,8 @@ def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tupl
         line, environment = [*line, *watchers.words], watchers.environment
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for said in process.stdout:
-            if watchers is not None and f"starts as {TRIALS // 2 + 1} of" in said:
+        for output in process.stdout:
+            if watchers is not None and f"starts as {TRIALS // 2 + 1} of" in output:
                 if not watchers.at_work():
                     raise SystemExit("the views were not all at work yet: give more --kframes")
                 watchers.take_away()
@@ -51,7 +51,7 @@ def timed(out: Path, name: str, kframes: int, watchers: Watchers | None) -> tupl
 
 
 def pair(corpus: Path, kframes: int, place: int) -> dict[str, float]:
-    """Both kinds, in turn the one and the other first: how much longer it takes with everything on, each as a ratio."""
+    """Run both kinds, in alternating order. Return how much longer it takes with all views, as ratios."""
     found = {}
     for kind in ("off", "on") if place % 2 == 0 else ("on", "off"):
         with tempfile.TemporaryDirectory() as folder:

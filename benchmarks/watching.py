@@ -2,7 +2,8 @@
 
 Runs a study of six trials, alternately without views and with all of them: the dashboard, MLflow with its own server,
 TensorBoard, and Telegram with a Bot API server, all on this machine. Once half of the trials have ended, both servers are
-stopped and TensorBoard's folder is blocked. Compares, pair by pair, the seconds of the trials, and of the complete command with its start and end.
+stopped and TensorBoard's folder is blocked. Compares, pair by pair, the seconds of the trials, and of the complete command
+with its start and end.
 """
 
 import argparse

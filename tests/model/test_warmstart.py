@@ -65,7 +65,7 @@ def test_nvidias_weights_are_loaded_with_raw_log_mels(plain: bool, tmp_path: Pat
 
 @pytest.mark.parametrize("table", [RU, EN[::-1], tuple("xyz"), ("_", *"_-!'(),.:;? abcdefghijklmnopqrstuvwxyz"[1:])])
 def test_embeddings_are_copied_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None:
-    """In both directions, a symbol that both tables have gets the file's embedding, and the others stay as they were."""
+    """A symbol that both tables have gets the file's embedding, the others stay as they were, in both directions."""
     for theirs, ours in ((EN, table), (table, EN)):
         old, new = build(1, theirs), build(2, ours)
         given, before = copied(old)["encoder.embedding.weight"], copied(new)["encoder.embedding.weight"]

@@ -1,8 +1,8 @@
-"""Is what runs on this GPU right? `python -m benchmarks.check_gpu`: exit code 0, or 1 with what is not.
+"""Check the results of this GPU: `python -m benchmarks.check_gpu`. The exit code is 0, or 1 if a check fails.
 
-The recurrence's kernels against the plain recurrence in double precision on the CPU; a captured update against the same
-update launched piece by piece; a synthesis on the GPU against one on the CPU. Needs torch, Triton and NumPy only. Inputs are
-random and fresh, and memory is filled with NaN beforehand, so that nothing right is left lying about.
+Compares the recurrence's kernels with the plain recurrence in double precision on the CPU, a captured update with the same
+update launched kernel by kernel, and a synthesis on the GPU with one on the CPU. Needs torch, Triton and NumPy only. Inputs are
+random, and memory is filled with NaN beforehand, so that no correct result is left from an earlier check.
 """
 
 import sys
@@ -39,34 +39,35 @@ def main() -> int:
         return 2
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    worst = []
+    results = []
     for sizes in SIZES:
         for shape in SHAPES:
             for dtype, bound in BOUNDS.items():
                 for dropout in (False, True):
                     error, where = recurrence(SIZES[sizes], SHAPES[shape], dtype, dropout)
-                    worst.append(said(f"recurrence {sizes}, {shape}, {dtype}, dropout {dropout}: {where}", error, bound))
-    worst.append(said("captured updates, terms and gradient norms of six", captured(), 1e-3))
-    worst.append(said("synthesis on the GPU, mel", synthesis(), 1e-3))
-    print(f"{sum(worst)} of {len(worst)} checks hold")
-    return 0 if all(worst) else 1
+                    results.append(report(f"recurrence {sizes}, {shape}, {dtype}, dropout {dropout}: {where}", error, bound))
+    results.append(report("captured updates, terms and gradient norms of six", captured(), 1e-3))
+    results.append(report("synthesis on the GPU, mel", synthesis(), 1e-3))
+    print(f"{sum(results)} of {len(results)} checks hold")
+    return 0 if all(results) else 1
 
 
-def said(what: str, error: float, bound: float) -> bool:
+def report(what: str, error: float, bound: float) -> bool:
+    """Print a check, and return True if it holds."""
     holds = error <= bound  # False for NaN
     print(f"{'ok ' if holds else 'BAD'} {error:.2e} (at most {bound:.0e})  {what}")
     return holds
 
 
 def poison() -> None:
-    """Fill what the allocator will hand out with NaN."""
+    """Fill the memory that the allocator will return next with NaN."""
     blocks = [torch.full((size,), torch.nan, device=GPU) for size in (2**10, 2**16, 2**20, 2**24, 2**26) for _ in range(8)]
     del blocks
 
 
 def recurrence(sizes: tuple[int, ...], shape: tuple[int, ...], dtype: torch.dtype, dropout: bool) -> tuple[float, str]:
-    """The largest relative error of all outputs and gradients, and of which."""
-    from model.recurrence import reference
+    """Return the largest relative error of all outputs and gradients, and the name of that tensor."""
+    from model.recurrence import reference  # with Triton's, which not every machine can import
     from model.recurrence import triton_function as cuda
 
     inputs, weights = draw(sizes, shape, dropout)
@@ -74,7 +75,7 @@ def recurrence(sizes: tuple[int, ...], shape: tuple[int, ...], dtype: torch.dtyp
     poison()
     rounded = _moved(inputs, GPU, dtype), _moved(weights, GPU, torch.float32)
     got = run(lambda i, w: cuda.attend(i, w, dtype), *rounded)
-    # Where there is one symbol or one step, some gradients are zero.
+    # With a single symbol or a single step, some gradients are zero.
     norms = {name: value.norm().clamp(min=1e-3) for name, value in expected.items()}
     errors = {name: float((got[name].cpu().double() - value).norm() / norms[name]) for name, value in expected.items()}
     where = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
@@ -126,33 +127,33 @@ def speech(utterances: int) -> Speech:
 
 
 def captured() -> float:
-    """Two trainers from one seed, without dropout but the prenet's none: one replays graphs, one launches every kernel."""
-    still = {f"{name}_dropout": 0.0 for name in ("encoder", "prenet", "attention", "decoder", "postnet")}
+    """Return the largest relative difference of two trainers of one seed: one replays graphs, one launches every kernel."""
+    without_dropout = {f"{name}_dropout": 0.0 for name in ("encoder", "prenet", "attention", "decoder", "postnet")}
     training = Training(batch_size=16, precision="fp32", warmup_share=0.0)
-    config = Config(network=Network(**still), training=training)  # type: ignore[arg-type]
-    spoken = speech(16)
-    trainers = [Trainer(config, spoken, 1e9, 1, GPU, seed=3) for _ in range(2)]
+    config = Config(network=Network(**without_dropout), training=training)  # type: ignore[arg-type]
+    data = speech(16)
+    trainers = [Trainer(config, data, 1e9, 1, GPU, seed=3) for _ in range(2)]
     assert trainers[0].captured is not None
     trainers[1].captured = None
     for trainer in trainers:
         steps = trainer.steps()
         for _ in range(6):
             next(steps)
-    assert trainers[0].captured.recorded, "nothing was captured"
+    assert trainers[0].captured.recorded, "no update was captured"
     one, other = (torch.stack(trainer.window.records) for trainer in trainers)
-    assert other[-1, 0] < 0.9 * other[0, 0], "nothing was learnt"
+    assert other[-1, 0] < 0.9 * other[0, 0], "the loss did not fall"
     return float(((one - other).abs() / other.abs()).max())
 
 
 def synthesis() -> float:
-    """The same sentences through the same weights on both devices."""
+    """Return the relative difference of the mels that the same weights synthesise from the same sentences on both devices."""
     trainer = Trainer(Config(network=Network(prenet=64), training=Training(batch_size=4)), speech(4), 1e9, 1, GPU, seed=3)
     network = trainer.network
     ids, lengths = torch.randint(1, 40, (3, 20)), torch.tensor([20, 14, 9])
-    there = synthesise(network, ids.to(GPU), lengths.to(GPU))
-    here = synthesise(network.to(CPU), ids, lengths)
-    frames = int(min(there.frame_lengths.min(), here.frame_lengths.min(), torch.tensor(200)))
-    got, expected = there.mel[:, :frames].cpu(), here.mel[:, :frames]
+    on_gpu = synthesise(network, ids.to(GPU), lengths.to(GPU))
+    on_cpu = synthesise(network.to(CPU), ids, lengths)
+    frames = int(min(on_gpu.frame_lengths.min(), on_cpu.frame_lengths.min(), torch.tensor(200)))
+    got, expected = on_gpu.mel[:, :frames].cpu(), on_cpu.mel[:, :frames]
     return float((got - expected).norm() / expected.norm())
 
 

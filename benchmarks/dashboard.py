@@ -1,8 +1,8 @@
-"""What a poll of the dashboard costs: `python -m benchmarks.dashboard [--trials 1000] [--polls 20] [--json OUT]`.
+"""Measure the cost of a poll of the dashboard: `python -m benchmarks.dashboard [--trials 1000] [--polls 20] [--json OUT]`.
 
-A browser asks every few seconds for what is new in a study (`/api/studies/ID?after=N`), and optuna-dashboard reads the study
-again where its own copy is 2 to 10 s old. Measured over HTTP with that copy too old each time: with the cached storage that
-`python -m objective.dashboard` gives it, behind its guard, and with the bare one that it would open for a URL. The trials have
+A browser polls a study every few seconds (`/api/studies/ID?after=N`), and optuna-dashboard reads the study again if its own
+copy is 2 to 10 s old. Measured over HTTP with that copy always too old: with the cached storage that `tacotune dashboard`
+provides, behind its authentication, and with the bare one that optuna-dashboard would open for a URL. The trials have
 24 reports, a health record and a note each, and one runs.
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 import optuna
 from optuna_dashboard import wsgi
 
-from benchmarks.storage import ARCHIVE, NAME, fill, settings_of
+from benchmarks.filled_study import fill
+from benchmarks.storage import ARCHIVE, NAME, settings_of
 from objective.dashboard.app import WRAPPED
 from objective.dashboard.auth import Guard
 from objective.dashboard.server import Server, seekable, styled

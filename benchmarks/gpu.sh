@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# On a machine with a GPU, PyTorch, Triton and NumPy, and nothing else of ours: is it right, and how fast? Under eight minutes.
-#   benchmarks/gpu.sh [CHECKOUT]    the folder of a checkout of NVIDIA/tacotron2, to run it beside
-# OUT names a folder for the tables (default: the present one).
+# Check results and measure speed on a machine with a GPU, PyTorch, Triton and NumPy; nothing else is needed. Under eight minutes.
+#   benchmarks/gpu.sh [CHECKOUT]    the folder of a checkout of NVIDIA/tacotron2, to compare with
+# OUT names a folder for the tables (default: the current one).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-.}

@@ -1,4 +1,4 @@
-"""What this GPU can do at best, for the distance to it: `python -m benchmarks.limits`. Needs torch only."""
+"""Measure the limits of this GPU, to compare our kernels with: `python -m benchmarks.limits`. Needs torch only."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def seconds(graph: torch.cuda.CUDAGraph) -> float:
-    """Of one replay, the fastest of REPEATS."""
+    """Return the seconds of one replay, the fastest of REPEATS."""
     best = float("inf")
     for _ in range(REPEATS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Other trainers of the same network, run beside ours: NVIDIA's from a checkout, torchaudio's where it is installed.
+"""Run other trainers of the same network for comparison: NVIDIA's from a checkout, torchaudio's if it is installed.
 
-A peer trains as its own train.py does: its network, its loss, Adam, clipping at 1.0, and the loss read back in every step.
+A peer trains like its own train.py: with its network, its loss, Adam, clipping at 1.0, and the loss read back in every step.
 """
 
 import importlib
@@ -22,17 +22,17 @@ NVIDIA_MODULES = ("model", "layers", "utils", "stft", "audio_processing", "loss_
 
 
 class Peer(Protocol):
-    """Trains on a batch of examples: one update."""
+    """A trainer: a call with a batch of examples is one update."""
 
     def __call__(self, examples: Sequence[Example]) -> None: ...
 
 
 class PeerError(ValueError):
-    """A peer that cannot be run here."""
+    """The peer cannot be run here."""
 
 
 def peer(spec: str, config: Config, symbols: int, device: torch.device) -> tuple[str, Peer]:
-    """`nvidia=DIR` or `torchaudio` -> its name and its trainer, in the sizes of `config`."""
+    """Return the name and the trainer of `nvidia=DIR` or `torchaudio`, in the sizes of `config`. Raises PeerError."""
     name, _, place = spec.partition("=")
     if name == "nvidia" and place:
         return name, _Trained(nvidia(Path(place), config, symbols, device), device, _nvidia_loss)
@@ -56,7 +56,7 @@ class _Trained:
 
 
 class Padded:
-    """A batch as these trainers want it: the longest text first, mels (B, M, F), a gate that is 1 from the last frame on."""
+    """A batch in the form of these trainers: the longest text first, mels (B, M, F), a gate of 1 from the last frame on."""
 
     def __init__(self, examples: Sequence[Example], device: torch.device) -> None:
         examples = sorted(examples, key=lambda example: -len(example.ids))
@@ -75,7 +75,7 @@ class Padded:
 
 
 def nvidia(checkout: Path, config: Config, symbols: int, device: torch.device) -> nn.Module:
-    """NVIDIA's own network. Of its libraries only those that the network needs are loaded; TensorFlow's holder is not."""
+    """Build NVIDIA's own network. Only the modules that the network needs are loaded, without those that use TensorFlow."""
     if not (checkout / "model.py").is_file():
         raise PeerError(f"need a checkout of NVIDIA/tacotron2, found no model.py in {checkout}")
     network = config.network
@@ -105,7 +105,7 @@ def nvidia(checkout: Path, config: Config, symbols: int, device: torch.device) -
     }
     with _modules_of(checkout):
         module = importlib.import_module("model")
-    if device.type == "cpu":  # its masks are made on a GPU whatever the device
+    if device.type == "cpu":  # its masks are made on a GPU on every device
         module.get_mask_from_lengths = _mask  # type: ignore[attr-defined]
     built: nn.Module = module.Tacotron2(SimpleNamespace(**values)).to(device)
     return built
@@ -113,7 +113,7 @@ def nvidia(checkout: Path, config: Config, symbols: int, device: torch.device) -
 
 @contextmanager
 def _modules_of(checkout: Path) -> Iterator[None]:
-    """Its modules are called like ours, so they are loaded under their names for a moment only."""
+    """Make the checkout's modules importable for a moment: they have the same names as ours."""
     ours = {name: found for name, found in sys.modules.items() if name.partition(".")[0] in NVIDIA_MODULES}
     stand_ins = {}
     for library in ("librosa", "librosa.filters", "librosa.util", "scipy", "scipy.signal", "scipy.io", "scipy.io.wavfile"):

@@ -1,4 +1,4 @@
-"""Where the time of one update goes: data, the parts of the forward pass, backward, optimiser."""
+"""Measure the parts of one update: data, the parts of the forward pass, backward, optimiser."""
 
 import time
 from collections.abc import Callable, Iterator

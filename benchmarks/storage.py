@@ -1,9 +1,8 @@
-"""What the database costs a study: `python -m benchmarks.storage [--sizes 100 1000 10000] [--workers 1 8 32] [--json OUT]`.
+"""Measure the cost of the database: `python -m benchmarks.storage [--sizes 100 1000 10000] [--workers 1 8 32] [--json OUT]`.
 
-First the cost of every step of a trial (ask, report, prune, tell, and the looks in between) in studies that already hold so
-many finished trials of 24 reports, on SQLite and on a PostgreSQL server of this machine's own. Then how many trials simulated
-workers get done beside each other on PostgreSQL: they are the real worker, whose training is a recorded curve that takes its
-time. A worker is busy while it trains; ideal would be always.
+First the cost of every step of a trial (ask, report, prune, tell, and the reads in between) in studies that already hold
+finished trials of 24 reports, on SQLite and on a local PostgreSQL server. Then the trials that simulated workers finish side
+by side on PostgreSQL: the real worker, whose training replays a recorded curve in real time. A worker should always train.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,11 +19,9 @@ from statistics import median
 from typing import Any
 
 import optuna
-import sqlalchemy as sa
 import torch
-from optuna.storages._rdb import models
-from optuna.trial import TrialState
 
+from benchmarks.filled_study import fill
 from model.report import Gradients, Health, Losses, Report
 from objective.events.fanout import Sinks
 from objective.runtime.signals import Interruption
@@ -51,12 +47,12 @@ TRIALS = 20  # measured for each size
 
 
 def report_of(point: dict[str, Any]) -> Report:
-    """A recorded point as the report that it was."""
+    """Return the report that a point of a recorded curve was."""
     losses = {name: point.get(name) for name in ("mel_before", "mel_after", "gate", "guided")}
     measured = {name: point.get(name) for name in Health.__slots__}
     norms = {name.removeprefix("grad_norm_"): point[name] for name in ("grad_norm_median", "grad_norm_p95")}
     gradients = Gradients(**norms, nonfinite=point["nonfinite"], streak=point["streak"], clipped=point.get("clipped"))
-    # Of the training losses the archive has the sum alone; nothing here reads the terms.
+    # the archive has only the sum of the training losses, and nothing here reads the terms
     train = Losses(point["train_loss"], 0.0, 0.0, 0.0)
     health = Health(**measured)
     return Report(point["kframes"], 0, 0.0, 0.0, 0.0, train, Losses(**losses), gradients, health, health)
@@ -73,87 +69,6 @@ def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerConte
     watch, none = Watch(settings.study.grace_s), Sinks([])
     known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
     return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
-
-
-def fill(study: optuna.Study, count: int, curves: Sequence[Curve], space: Space) -> None:
-    """Finished trials up to `count`, written into the tables at once: one at a time, 10,000 would take half an hour.
-
-    Each is a curve of the archive, in turn: COMPLETE with its constraints, its health record and its measured numbers.
-    """
-    template = study.ask()
-    known = len(study.get_trials(deepcopy=False))
-    study.tell(template, state=TrialState.FAIL)
-    engine = study._storage._backend.engine  # type: ignore[attr-defined]
-    rows: dict[Any, list[dict[str, Any]]] = {}
-    with engine.begin() as connection:
-        first = connection.execute(sa.select(sa.func.max(models.TrialModel.trial_id))).scalar() + 1
-        for number in range(known, count):
-            _add(rows, first + number - known, number, study._study_id, curves[number % len(curves)], space)
-        for table, lines in rows.items():
-            for start in range(0, len(lines), 5_000):
-                connection.execute(sa.insert(table), lines[start : start + 5_000])
-        if engine.dialect.name == "postgresql":  # its counters do not see numbers that were written
-            for table in rows:
-                key = next(iter(table.primary_key.columns)).name
-                sequence = f"pg_get_serial_sequence('{table.name}', '{key}')"
-                connection.execute(sa.text(f"SELECT setval({sequence}, (SELECT max({key}) FROM {table.name}))"))
-            connection.execute(sa.text("ANALYZE"))
-
-
-def _add(rows: dict[Any, list[dict[str, Any]]], trial_id: int, number: int, study_id: int, curve: Curve, space: Space) -> None:
-    def row(model: Any, **values: Any) -> None:
-        rows.setdefault(model.__table__, []).append(values)
-
-    when = datetime.now()
-    row(
-        models.TrialModel, trial_id=trial_id, number=number, study_id=study_id, state=TrialState.COMPLETE,
-        datetime_start=when, datetime_complete=when,
-    )  # fmt: skip
-    kind = models.TrialValueModel.TrialValueType.FINITE
-    row(models.TrialValueModel, trial_id=trial_id, objective=0, value=curve.value or 9.0, value_type=kind)
-    recorder = Recorder(space.to_trial_params(curve.params)[0])
-    space.suggest(recorder)
-    for name, (value, distribution) in recorder.asked.items():
-        internal = distribution.to_internal_repr(value)
-        text = optuna.distributions.distribution_to_json(distribution)
-        row(models.TrialParamModel, trial_id=trial_id, param_name=name, param_value=internal, distribution_json=text)
-    for step, loss in zip(curve.prefixes[-1]["kframes"], curve.val_losses, strict=True):
-        if loss is not None:
-            finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-            row(
-                models.TrialIntermediateValueModel, trial_id=trial_id, step=round(step), intermediate_value=loss,
-                intermediate_value_type=finite,
-            )  # fmt: skip
-    attributes = {
-        "k": number, "owner": {"host": "h", "pid": number}, "beat": 12, "origin": "sampled", "health": curve.prefixes[-1],
-        "kframes": curve.full_kframes, "seconds": curve.seconds, "free_overrun_rate": 0.0, "free_premature_rate": 0.0,
-        **{name: values[-1] for name, values in curve.prefixes[-1].items() if isinstance(values, list)},
-    }  # fmt: skip
-    for name, value in attributes.items():
-        row(models.TrialUserAttributeModel, trial_id=trial_id, key=name, value_json=json.dumps(value))
-    for name, amount in curve.violations.items():
-        key = f"constraints:health/{name}"
-        row(models.TrialSystemAttributeModel, trial_id=trial_id, key=key, value_json=json.dumps(amount))
-
-
-class Recorder:
-    """Takes what a space suggests at a given point, with its distributions."""
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        self.params, self.asked = params, {}  # type: ignore[var-annotated]
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:
-        return float(self._keep(name, optuna.distributions.FloatDistribution(low, high, log, step)))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._keep(name, optuna.distributions.IntDistribution(low, high, log, step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._keep(name, optuna.distributions.CategoricalDistribution(choices))
-
-    def _keep(self, name: str, distribution: Any) -> Any:
-        self.asked[name] = self.params[name], distribution
-        return self.params[name]
 
 
 def costs(url: str, out: Path, size: int, curves: Sequence[Curve]) -> dict[str, float]:
@@ -254,7 +169,7 @@ def simulate(url: str, out: Path, place: int, seconds: float, trial_s: float, ga
 
 
 def throughput(url: str, out: Path, count: int, seconds: float, trial_s: float) -> dict[str, float]:
-    """The share of their time that `count` workers beside each other train."""
+    """Return the share of their time for which `count` workers side by side train."""
     context = get_context("spawn")
     gate, results = context.Barrier(count), context.Queue()
     crew = [context.Process(target=simulate, args=(url, out, place, seconds, trial_s, gate, results)) for place in range(count)]
@@ -293,8 +208,8 @@ def main() -> None:
         optuna.create_study(storage=storage, study_name=NAME, direction="minimize")
         for count in arguments.workers:
             row = results[f"{count} workers"] = throughput(url, out, count, arguments.seconds, arguments.trial_seconds)
-            said = f"{row['trials']:.0f} trials, training {row['share']:.1%} of their time"
-            print(f"PostgreSQL  {count:3} workers, {arguments.seconds:.0f} s:  {said}", flush=True)
+            line = f"{row['trials']:.0f} trials, training {row['share']:.1%} of their time"
+            print(f"PostgreSQL  {count:3} workers, {arguments.seconds:.0f} s:  {line}", flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1))
 

@@ -1,7 +1,7 @@
-"""What a trial costs: `python -m benchmarks.study [--kframes 100] [--json OUT]`.
+"""Measure the cost of a trial: `python -m benchmarks.study [--kframes 100] [--json OUT]`.
 
 Prints, for the demo profile on this machine: training speed in valid mel frames per second (r = 3 and r = 1, one thread and
-all), the cost of a validation, and what the study adds to a trial: ask and suggest, each report (record, report, prune,
+all), the cost of a validation, and the overhead of the study in a trial: ask and suggest, each report (record, report, prune,
 checkpoint), and the end (speech, pictures, tell).
 """
 
@@ -27,7 +27,7 @@ from objective.trial.corpus import load_data, speech_of
 
 
 def speed(settings: Settings, speech: Speech, kframes: float) -> dict[str, float]:
-    """Updates after a warm-up of five, then one validation."""
+    """Measure updates after a warm-up of five, then one validation."""
     trainer = Trainer(settings.config(), speech, kframes, 1_000_000, torch.device("cpu"), seed=0)
     for _ in range(5):
         trainer._update()
@@ -42,7 +42,7 @@ def speed(settings: Settings, speech: Speech, kframes: float) -> dict[str, float
 
 @contextmanager
 def timed(owner: Any, name: str, times: list[float]) -> Iterator[None]:
-    """Times every call of `owner.name`."""
+    """Append the seconds of every call of `owner.name` to `times`."""
     original: Callable[..., Any] = getattr(owner, name)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -60,7 +60,7 @@ def timed(owner: Any, name: str, times: list[float]) -> Iterator[None]:
 
 
 def overhead(out: Path, kframes: int) -> dict[str, float]:
-    """One real trial of the command, with the study's own calls timed."""
+    """Run one real trial with the command, and measure the study's own calls."""
     from objective import study as command
     from objective.search import worker
     from objective.trial import run as trial
@@ -81,7 +81,7 @@ def overhead(out: Path, kframes: int) -> dict[str, float]:
     with ExitStack() as stack:
         for label, (owner, name) in calls.items():
             stack.enter_context(timed(owner, name, spent.setdefault(label, [])))
-        code = command.main([*(word for flag in flags.items() for word in flag), "--quiet"])
+        code = command.main([*(argument for flag in flags.items() for argument in flag), "--quiet"])
     if code:
         raise SystemExit(f"the study ended with exit code {code}: run the command by hand to see why")
     medians = {label: 1e3 * median(times) for label, times in spent.items() if times}

@@ -1,9 +1,9 @@
-"""Training speed beside other trainers of Tacotron 2: `python -m benchmarks.train_step --peer nvidia=DIR --batch 16,32,64`.
+"""Compare training speed with other trainers: `python -m benchmarks.train_step --peer nvidia=DIR --batch 16,32,64`.
 
-Lengths are LJSpeech's (benchmarks/lengths.py), sounds are noise: speed does not hear them. Needs torch and NumPy only. Two
-comparisons a batch size: `same_batch`, all on one batch of typical length; `epoch`, valid frames per second over batches
-drawn evenly from an epoch, theirs at random as they train, ours sorted into buckets. Whoever is measured, the trainers take
-turns update by update and the fastest of each batch counts, so that a busy moment of the machine strikes nobody alone.
+Lengths are LJSpeech's (benchmarks/lengths.py), mels are noise, on which speed does not depend. Needs torch and NumPy only. Each
+batch size has two comparisons: `same_batch`, all trainers on one batch of typical length; `epoch`, valid frames per second over
+batches drawn evenly from an epoch, the peers' at random as they train, ours sorted into buckets. The trainers alternate after
+each update and the fastest time of each batch counts, so that a busy moment of the machine affects all of them.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from benchmarks.lengths import draw
 from benchmarks.peers import Peer, PeerError, peer
 from benchmarks.split import split
 from model.config import PROFILES, Config
+from model.cpu.matmul import product
 from model.data.batching import Batches
 from model.data.loading import Example
 from model.trainer import Speech, Trainer, precision
@@ -39,9 +40,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", default="16,32,64", help="batch sizes in utterances (default 16,32,64)")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="full")
-    parser.add_argument("--precision", default="auto", help="of ours: auto, fp32, bf16 (default auto); peers run in fp32")
-    parser.add_argument("--recurrence", default="auto", help="of ours: auto, reference, deferred or cuda (default auto)")
-    parser.add_argument("--threads", type=int, default=None, help="of the CPU (default: torch's choice)")
+    parser.add_argument("--precision", default="auto", help="our precision: auto, fp32, bf16 (default auto); peers run in fp32")
+    parser.add_argument("--recurrence", default="auto", help="our recurrence: auto, reference, deferred or cuda (default auto)")
+    parser.add_argument("--threads", type=int, default=None, help="threads of the CPU (default: torch's choice)")
     parser.add_argument("--updates", type=int, default=4, help="batches of each epoch that are timed (default 4)")
     parser.add_argument("--repeats", type=int, default=2, help="times each batch is timed (default 2)")
     parser.add_argument("--json", type=Path, default=None, metavar="OUT")
@@ -61,12 +62,12 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(arguments.device)
-    words = arguments.batch.split(",")
-    if not all(word.isdecimal() and 1 <= int(word) <= UTTERANCES for word in words):
+    numbers = arguments.batch.split(",")
+    if not all(number.isdecimal() and 1 <= int(number) <= UTTERANCES for number in numbers):
         raise ValueError(f"need batch sizes of 1 to {UTTERANCES} utterances, such as 16,32, got {arguments.batch!r}")
     if min(arguments.updates, arguments.repeats) < 1:
         raise ValueError(f"need --updates and --repeats of at least 1, got {arguments.updates} and {arguments.repeats}")
-    sizes = [int(word) for word in words]
+    sizes = [int(number) for number in numbers]
     results: dict[str, Any] = {"machine": machine(device), "profile": arguments.profile, "ratios": {}, "batches": {}}
     peak = {name: gemm_peak(device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     results["gemm_tflops"] = peak
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def configured(arguments: argparse.Namespace, size: int) -> Config:
-    """The profile at r = 1, which is all that the peers know."""
+    """Return the profile's configuration at r = 1, the only one that the peers support."""
     groups: dict[str, dict[str, Any]] = {}
     for key, value in PROFILES[arguments.profile].items():
         group, name = key.split(".")
@@ -110,7 +111,7 @@ def configured(arguments: argparse.Namespace, size: int) -> Config:
 
 
 def corpus(bands: int) -> tuple[list[Example], np.ndarray, np.ndarray]:
-    """Noise in LJSpeech's lengths."""
+    """Return examples of noise with LJSpeech's lengths, and their symbols and frames."""
     symbols, frames = draw(UTTERANCES, seed=0)
     random = np.random.default_rng(1)
     noise = (random.standard_normal((frames.max(), bands)) * 2 - 5).astype(np.float32)
@@ -119,7 +120,7 @@ def corpus(bands: int) -> tuple[list[Example], np.ndarray, np.ndarray]:
 
 
 class Ours:
-    """Our trainer, given batches by hand."""
+    """Our trainer, on batches that the benchmark chooses."""
 
     def __init__(self, config: Config, examples: list[Example], device: torch.device) -> None:
         speech = Speech(examples, examples[:1], tuple(map(str, range(SYMBOLS))), mel_mean=-5.0, mel_std=2.0)
@@ -132,7 +133,7 @@ class Ours:
         self.trainer.window.records.append(self.trainer._step(indices)[0])
 
     def waste(self, size: int) -> float:
-        """Share of padding in an epoch's frames, as they are computed: with captured shapes, rounded up to them."""
+        """Return the share of padding in an epoch's computed frames, captured shapes included."""
         lengths = self.trainer.train.frames
         batches, captured = Batches(lengths.tolist(), size, seed=0), self.trainer.captured
         plan = [next(batches) for _ in range(-(-len(lengths) // size))]
@@ -153,7 +154,7 @@ def measure(
     arguments: argparse.Namespace,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Valid frames per second of every trainer: on one batch, and over an epoch of its own batches."""
+    """Return the valid frames per second of each trainer, on one batch and over an epoch of its own batches."""
     random = np.random.default_rng(2).permutation(len(frames))
     theirs = [random[start : start + size].tolist() for start in range(0, len(random) - size + 1, size)]
     sorted_batches = Batches(frames.tolist(), size, seed=0)
@@ -177,7 +178,7 @@ def measure(
 
 
 def _evenly(plan: list[list[int]], frames: np.ndarray, count: int) -> list[list[int]]:
-    """`count` batches at even distances from the shortest to the longest."""
+    """Choose `count` batches at even distances from the shortest to the longest."""
     ascending = sorted(plan, key=lambda batch: int(frames[batch].max()))
     places = (np.arange(count) + 0.5) / count * len(ascending)
     return [ascending[int(place)] for place in places]
@@ -194,8 +195,10 @@ def timed(trainer: Callable[[list[int]], None], batch: list[int], device: torch.
 
 
 def flops(config: Config, symbols: np.ndarray, frames: np.ndarray) -> float:
-    """Floating-point operations of training per valid frame: forward and twice that backward, two for a multiplication and
-    an addition."""
+    """Return the floating-point operations of training per valid frame: the forward pass, and twice as many backward.
+
+    A multiplication with its addition counts as two.
+    """
     n = config.network
     N, share = float(symbols.mean()), float(symbols.sum() / frames.sum())
     attention_lstm = 4 * n.attention_rnn * (n.prenet + n.encoder + n.attention_rnn)
@@ -211,9 +214,7 @@ def flops(config: Config, symbols: np.ndarray, frames: np.ndarray) -> float:
 
 
 def gemm_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """TFLOP/s of a large square product of random numbers, the fastest of five."""
-    from model.cpu.matmul import product
-
+    """Return TFLOP/s of a large square product of random numbers, the fastest of five."""
     size = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 
@@ -224,7 +225,7 @@ def gemm_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def memory(ours: Ours, batch: list[int], device: torch.device) -> float:
-    """GB: on a GPU at the most in an update of ours, graphs and all; on a CPU of the whole process, peers and all."""
+    """Return the peak memory in GB: on a GPU that of an update of ours, graphs included; on a CPU that of the process."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,8 +1,8 @@
-"""What watching costs: `python -m benchmarks.watching [--kframes 200] [--pairs 3] [--json OUT]`.
+"""Measure the cost of watching a study: `python -m benchmarks.watching [--kframes 200] [--pairs 3] [--json OUT]`.
 
-A study of six trials, by turns with nobody watching and with everything on: the dashboard, MLflow with its own server,
-TensorBoard, Telegram with a Bot API server, all on this machine; when half of the trials have ended, all that they report to
-is taken away. Compared pair by pair: the seconds that the trials took, and those of the whole command with its start and end.
+A study of six trials, alternately without any view and with all of them: the dashboard, MLflow with its own server,
+TensorBoard, Telegram with a Bot API server, all on this machine. When half of the trials have ended, all their destinations are
+taken away. Compared pair by pair: the seconds of the trials, and those of the whole command with its start and end.
 """
 
 import argparse

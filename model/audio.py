@@ -95,7 +95,7 @@ def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) 
     if mel.ndim != 2 or mel.shape[0] < 1 or mel.shape[1] != audio.mel_bands:
         raise ValueError(f"need a mel of shape (frames >= 1, {audio.mel_bands}), got {mel.shape}")
     samples = audio.hop_samples * max(1, mel.shape[0] - 1)
-    silence = max(0, 2 + audio.fft_samples // audio.hop_samples - mel.shape[0])  # a transform needs a whole window
+    silence = max(0, 2 + audio.fft_samples // audio.hop_samples - mel.shape[0])  # a transform needs a complete window
     mel = np.pad(np.minimum(mel, LOUDEST), ((0, silence), (0, 0)), constant_values=np.log(audio.floor))
     magnitude = np.maximum(np.linalg.pinv(_filters(audio)) @ np.exp(mel.T.astype(np.float64)), 0)  # (F, T)
     wave: Floats = librosa.griffinlim(
@@ -182,7 +182,7 @@ def _samples(content: bytes) -> tuple[Floats, int]:
 
 
 def _clipped(samples: Floats) -> float:
-    """Return the share of samples at full scale that stand in runs of three or more."""
+    """Return the share of samples at full scale in runs of three or more."""
     full = np.abs(samples) >= FULL_SCALE
     runs = full[:-2] & full[1:-1] & full[2:]
     inside = np.zeros_like(full)

@@ -1,4 +1,4 @@
-"""A trainer's complete state as one value: a run resumed from it cannot be told from an uninterrupted one."""
+"""A trainer's complete state as one value: a resumed run equals an uninterrupted one, bit for bit."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

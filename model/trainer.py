@@ -35,7 +35,7 @@ class Speech:
 
     train: Sequence[Example]
     validation: Sequence[Example]
-    symbols: tuple[str, ...]  # that the ids of the examples stand for: the network has an embedding for each
+    symbols: tuple[str, ...]  # the table of the examples' ids: the network has an embedding for each of them
     mel_mean: float  # over all frames and bands of `train`
     mel_std: float
 

@@ -1,4 +1,4 @@
-"""Small pieces that many tests share: a tiny network, and speech that can be learnt in a moment."""
+"""Shared by many tests: a tiny network, and speech that it learns in a moment."""
 
 import os
 import signal
@@ -16,19 +16,24 @@ ALPHABET = tuple("_abcdefghijk")
 BANDS, SYMBOLS = 8, len(ALPHABET)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to it, and so is what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, and their children would inherit that
 
-settings.register_profile("busy", deadline=None)  # the machine may have other work
+settings.register_profile("busy", deadline=None)  # other processes may slow the tests down
 settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that train whole studies first, so that no worker starts one of them when the others are done."""
+    items.sort(key=lambda item: "objective" not in item.path.parts[-4:])
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # tests may run beside other work: two threads that wait for each other are slow there
+    torch.set_num_threads(1)  # on a busy machine two threads that wait for each other are slow
 
 
 def tiny_network(**changes: object) -> Network:
-    """Every part is there, every size is small, and all differ, so that a mixed-up dimension shows."""
+    """Return sizes that are all small and all different, so that a mixed-up dimension shows."""
     sizes = {
         "embedding": 10,
         "encoder": 12,
@@ -48,6 +53,7 @@ def tiny_network(**changes: object) -> Network:
 
 
 def without_dropout(**changes: object) -> Network:
+    """Return the tiny network without any dropout, apart from `changes`."""
     names = ("encoder_dropout", "prenet_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout")
     return tiny_network(**{**dict.fromkeys(names, 0.0), **changes})
 
@@ -62,7 +68,7 @@ def tiny_config(**network: object) -> Config:
 
 
 def toy_examples(count: int, seed: int, least: int = 3, most: int = 9) -> list[Example]:
-    """Each symbol sounds three frames long, as a fixed pattern of its own, with a little noise."""
+    """Draw utterances in which each symbol lasts three frames of its own fixed pattern, with a little noise."""
     sounds = np.random.default_rng(0).normal(size=(SYMBOLS, BANDS)).astype(np.float32)
     random = np.random.default_rng(seed)
     examples = []

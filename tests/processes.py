@@ -1,4 +1,4 @@
-"""Other processes and tasks: ports for them, and waits. They do not say when, so one has to look again and again."""
+"""Ports for other processes, and waits for what they do, by looking again and again."""
 
 import asyncio
 import socket
@@ -12,13 +12,14 @@ LOOK_S = 0.02
 
 
 def free_port() -> int:
-    """One that nobody uses at this moment."""
+    """Return the number of a port that is free at this moment."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def until(true: Callable[[], object]) -> None:
+    """Wait until `true` returns something true; fail after LONGEST_S."""
     deadline = time.monotonic() + LONGEST_S
     while not true():
         assert time.monotonic() < deadline, "it does not happen"
@@ -26,14 +27,14 @@ def until(true: Callable[[], object]) -> None:
 
 
 async def happens(true: Callable[[], object]) -> None:
-    """The same, while other tasks of this process go on."""
+    """Wait like `until`, while other tasks of this process run."""
     async with asyncio.timeout(LONGEST_S):
         while not true():
             await asyncio.sleep(LOOK_S)
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether a server here serves that page."""
+    """Return whether a server on this machine serves the page `path`."""
     try:
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return bool(answer.status == 200)

@@ -1,4 +1,4 @@
-"""The files under deploy/ and the commands of docs/scaling.md: they parse, fit each other and the flags, and hold no secret."""
+"""Files under deploy/ and commands in docs/scaling.md parse, fit each other and the flags, and hold no secret."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def containers() -> Iterator[dict[str, Any]]:
 
 
 def commands(file: Path) -> list[tuple[str, list[str]]]:
-    """The modules that a file starts, and the flags that it gives them."""
+    """Return the modules that a file starts, with the flags that it gives them."""
     if file.suffix == ".yaml":
         lines = [shlex.join([*it.get("command", ()), *it.get("args", ())]) for it in containers()]
     else:
@@ -65,12 +65,12 @@ def test_every_module_and_every_flag_exists(file: Path) -> None:
     found = commands(file)
     assert found or file.name == "Dockerfile"
     for module, flags in found:
-        known = set(re.findall(r"--[\w-]+", help_of(module)))
-        assert set(flags) <= known, module
+        existing = set(re.findall(r"--[\w-]+", help_of(module)))
+        assert set(flags) <= existing, module
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_password_stands_in_them(file: Path) -> None:
+def test_they_hold_no_password(file: Path) -> None:
     assert not re.search(r"://[^\s/@:]*:[^\s/@]+@", file.read_text())
     assert not re.search(r"(?i)(PGPASSWORD|POSTGRES_PASSWORD|TOKEN)=\S", file.read_text())
 
@@ -96,8 +96,8 @@ def test_the_manifests_fit_each_other() -> None:
     claims = {manifest["metadata"]["name"] for manifest in manifests() if manifest["kind"] == "PersistentVolumeClaim"}
     for pod in pods():
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
-        asked = [volume["persistentVolumeClaim"]["claimName"] for volume in pod.get("volumes", [])]
-        assert set(asked) <= claims
+        claimed = [volume["persistentVolumeClaim"]["claimName"] for volume in pod.get("volumes", [])]
+        assert set(claimed) <= claims
         templates = of_kind("StatefulSet")["spec"]["volumeClaimTemplates"]
         volumes |= {template["metadata"]["name"] for template in templates}
         mounted = {mount["name"] for container in pod["containers"] for mount in container.get("volumeMounts", [])}

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ FLOORS = [
     {"objective/search", "objective/views"},
     {"objective/workers", "objective/dashboard", "objective/telegram", "objective"},
 ]
-FOLDERS = [folder for floor in FLOORS for folder in floor]
+FOLDERS = [folder for floor in FLOORS for folder in sorted(floor)]  # in one order, for xdist
 LIGHT = {
     "model.config": {"torch", "optuna", "librosa", "pydantic", "numpy"},
     "model.report": {"torch", "optuna", "librosa", "pydantic", "numpy"},
@@ -115,3 +116,41 @@ def test_optunas_private_parts_have_one_owner() -> None:
     files = [file for folder in FLOORS for name in folder for file in (ROOT / name).rglob("*.py")]
     users = {file.name for file in files if private.search(file.read_text(encoding="utf-8"))}
     assert users == {"optuna_private.py", "optuna_private_grpc.py"}
+
+
+OURS = [
+    file
+    for room in ("model", "search_spaces", "pruners", "storage", "objective", "benchmarks")
+    for file in (ROOT / room).rglob("*.py")
+]
+RIDDLES = r"(Of|Where|Who|Whoever|What|Whatever|By|So|Whether)\b"  # words that open a riddle, not a description
+
+
+def test_files_and_functions_are_short() -> None:
+    """At most 300 lines in a file, tests included, and 60 in a function."""
+    files = [*OURS, *(ROOT / "tests").rglob("*.py")]
+    assert not [file for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 300]
+    functions = [node for file in files for node in nodes(file, ast.FunctionDef, ast.AsyncFunctionDef)]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+
+
+def test_docstrings_say_what_the_thing_does() -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for file in OURS for node in nodes(file, *documented)]
+    assert not [text for text in texts if re.match(RIDDLES, text)]
+
+
+def test_exceptions_are_caught_by_name() -> None:
+    """A broad except that does not raise again hides bugs. Those that are needed have their reason beside them."""
+    broad = [
+        file.name
+        for file in OURS
+        for handler in nodes(file, ast.ExceptHandler)
+        if handler.type is None or re.search(r"\b(Base)?Exception\b", ast.unparse(handler.type))
+        if not any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    ]
+    assert sorted(broad) == ["fanout.py", "ray_cluster.py"]
+
+
+def nodes(file: Path, *kinds: type) -> list[Any]:
+    return [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, kinds)]

@@ -168,7 +168,7 @@ def _analyse(paths: Sequence[Path], audio: Audio, cache: Path, progress: Progres
             if progress:
                 progress(done, len(paths))
     finally:
-        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the whole corpus
+        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the complete corpus
 
 
 def _match(

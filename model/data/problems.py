@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ROWS_SHOWN = 20  # lines of a table; the counts above it are complete
+from model.errors import BadInput
+
 ROWS_SHOWN = 20  # problems listed in an error; the counts above them are complete
 
 
@@ -27,7 +28,7 @@ def counted(problems: Sequence[Problem]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in Counter(problem.reason for problem in problems).most_common())
 
 
-class CorpusError(ValueError):
+class CorpusError(BadInput):
     """The corpus cannot be used. The message has the rule, then the problems counted by reason, then the first of them."""
 
     def __init__(self, rule: str, problems: Sequence[Problem] = ()) -> None:

@@ -88,7 +88,7 @@ def _cardinal(digits: str, gender: str = "m") -> str:
 
 def _decimal(whole: str, fraction: str) -> str:
     whole = whole.replace(" ", "")
-    if len(whole) > 15 or len(fraction) > 3:  # beyond thousandths a reader says the digits
+    if len(whole) > 15 or len(fraction) > 3:  # beyond thousandths a reader pronounces the digits
         return " ".join((_cardinal(whole), "запятая", *map(_words, fraction)))
     return _words(f"{whole}.{fraction}")
 

@@ -15,17 +15,17 @@ PIECE = 2_045  # characters of a note in one attribute
 
 def note(trial: FrozenTrial, budget_kframes: float) -> str:
     """Return the note of a trial that has ended, as Markdown, from its attributes."""
-    known = trial.user_attrs
+    attributes = trial.user_attrs
     end = outcome(trial)
-    by = f" by {known['pruned_by']}" if pruned(trial) else ""
-    spent = f"{kframes(known.get('kframes', reached(trial)))} of {kframes(budget_kframes)} kframes"
+    by = f" by {attributes['pruned_by']}" if pruned(trial) else ""
+    spent = f"{kframes(attributes.get('kframes', reached(trial)))} of {kframes(budget_kframes)} kframes"
     parts = [f"**{end}{by}**: value {number(trial.value)} after {spent}"]
     if sentence := reason(trial) or failure_reason(trial):
         parts.append(f"> {sentence}")
-    parts += [_figures(trial), f"{known.get('origin', 'sampled')}: {settings(described(trial.params))}"]
-    if "repair_of" in known:
-        parts.append("\n".join(f"- {change}" for change in known["changes"]))
-        parts += [f"changed from trial {known['repair_of']}, which ended with:", f"> {known['repair_why']}"]
+    parts += [_figures(trial), f"{attributes.get('origin', 'sampled')}: {settings(described(trial.params))}"]
+    if "repair_of" in attributes:
+        parts.append("\n".join(f"- {change}" for change in attributes["changes"]))
+        parts += [f"changed from trial {attributes['repair_of']}, which ended with:", f"> {attributes['repair_why']}"]
     return "\n\n".join(parts)
 
 

@@ -56,21 +56,21 @@ def reached(trial: FrozenTrial) -> float:
 
 def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEnded:
     """Return the end of a finished trial as far as the study has stored it; `folder` is that of the study."""
-    known = trial.user_attrs
-    kframes = known.get("kframes", 0.0)
+    attributes = trial.user_attrs
+    kframes = attributes.get("kframes", 0.0)
     return TrialEnded(
         number=trial.number,
         state=state(trial),
         value=trial.value,
         reason=reason(trial),
-        pruned_by=known.get("pruned_by"),
+        pruned_by=attributes.get("pruned_by"),
         violations={name.removeprefix("health/"): amount for name, amount in trial.constraints.items()},
-        seconds=known.get("seconds", 0.0),
+        seconds=attributes.get("seconds", 0.0),
         kframes=kframes,
         saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
         folder=trial_folder(folder, trial.number),
         last=None,
-        severity=known.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
+        severity=attributes.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
     )
 
 
@@ -129,14 +129,14 @@ def described(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
-    known = trial.user_attrs
+    attributes = trial.user_attrs
     return {
         "number": trial.number,
         "state": state(trial),
         "value": trial.value,
         "healthy": healthy(trial),
-        **{name: known.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
-        "seconds": known.get("seconds", 0.0),
+        **{name: attributes.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
+        "seconds": attributes.get("seconds", 0.0),
         "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
         "reason": reason(trial),
     }

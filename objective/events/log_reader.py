@@ -79,7 +79,7 @@ class Trial:
 
     @property
     def healthy(self) -> bool:
-        """Whether it ran to its end and meets every target."""
+        """True for a trial that ran to its end and meets every target."""
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
 
     @property

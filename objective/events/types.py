@@ -25,7 +25,7 @@ class TrialStarted:
     number: int
     ordinal: int  # the k of "trial k of N", from 1: finished ones and this one
     params: dict[str, Any]
-    origin: str  # "sampled", or where an enqueued point comes from: "recipe nvidia", "repair of trial 3: learning_rate ..."
+    origin: str  # "sampled", or where an enqueued configuration is from: "recipe nvidia", "repair of trial 3: r 2 -> 3"
     budget_kframes: float
     finished: int = 0  # trials of the study, by whatever worker, when this one started
     changes: tuple[str, ...] = ()  # a sentence for each setting of a recipe that the space adapts, or that a repair changes
@@ -60,7 +60,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a running trial does apart from training, for a person who waits for it."""
+    """A running trial does something other than training: it is evaluated, or it stops."""
 
     number: int
     name: str  # "evaluating: synthesising 5 sentences", "stopping: saving its snapshot (interrupted)"

@@ -118,7 +118,7 @@ def _too_slow(now: Point) -> Moves:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """How to treat one diagnosis, for a person and for the search."""
+    """The treatment of one diagnosis, for a person and for the search."""
 
     advice: str  # key of what a person is advised to do; its texts: objective/telegram/english.py, russian.py
     moves: Callable[[Point], Moves] | None = None  # changes to try, in this order; None where no setting cures it

@@ -53,6 +53,7 @@ def resolve(
         own_data_on_gpu = gpu and given.get("device") != "cpu" and given.get("data.path") is not None
         given["profile"] = "full" if own_data_on_gpu else "demo"
     base = _DEFAULTS | PROFILES.get(str(given["profile"]), {})
+    base |= _reports_that_fit(given)
     while True:
         try:
             settings = Settings.model_validate(_nest(base | given))
@@ -108,6 +109,16 @@ def absent(settings: Settings) -> Iterator[str]:
             device_of(settings.device)
         except SettingsError as error:
             yield from error.mistakes
+
+
+def _reports_that_fit(given: Mapping[str, Any]) -> dict[str, int]:
+    """The number of reports for a budget of fewer kframes than there are reports by default, unless it is given."""
+    kframes, default = str(given.get("budget.kframes")), _DEFAULTS["budget.reports"]
+    return (
+        {"budget.reports": int(kframes)}
+        if kframes.isdecimal() and 0 < int(kframes) < default and "budget.reports" not in given
+        else {}
+    )
 
 
 def _why(error: OSError) -> str:

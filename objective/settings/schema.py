@@ -140,7 +140,7 @@ class Disk(_Group):
 
 
 class Pictures(_Group):
-    """How the pictures of a trial are drawn (objective/trial/plots.py)."""
+    """The drawing of a trial's pictures (objective/trial/plots.py)."""
 
     dpi: Annotated[int, Field(ge=50, le=300)] = 100  # pixels an inch: 100 makes them 900 to 1,200 pixels wide
 
@@ -159,7 +159,7 @@ _KINDS: dict[str, Any] = {  # of a view's setting: type and default
 
 
 class Watch(create_model("Watch", __base__=_WatchGroup, **{name: _KINDS[view.kind] for name, view in VIEWS.items()})):  # type: ignore[misc]
-    """Which views show the study, each in a process of its own (objective/settings/views.py)."""
+    """The views that show the study, each in its own process (objective/settings/views.py)."""
 
 
 class Telegram(_Group):

@@ -10,12 +10,9 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from storage.paths import sqlite_url
-
-if TYPE_CHECKING:
-    from objective.settings.schema import Settings
 
 MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"  # MLflow's own: a URI may hold a password, which no process title shows
 
@@ -33,15 +30,15 @@ class View:
     bare: str = "true"  # what the flag means without a value
     command: str = ""  # the module with the command's parser, or
     program: str = ""  # where --study, --out and --once are all its flags: the module whose `run(parsed)` does the work
-    # What the study command passes on besides --out and --study.
-    arguments: "Callable[[Settings], list[str]]" = lambda settings: []
-    environment: "Callable[[Settings], dict[str, str]]" = lambda settings: {}
+    # From the settings (schema.py), what the study command passes on besides --out and --study.
+    arguments: Callable[[Any], list[str]] = lambda settings: []
+    environment: Callable[[Any], dict[str, str]] = lambda settings: {}
     # From the setting's value, the folder of all studies and the study's number in its database: an address, or a command.
     how_to_open: Callable[[Any, Path, int], str | None] = lambda value, out, study_id: None
 
 
 def tracking_uri(value: str | None, out: Path) -> str:
-    """Where MLflow keeps its runs: the URI `value`, else that of the environment, else a SQLite file in the folder `out`."""
+    """Return the URI under which MLflow keeps its runs: `value`, else the environment's, else a SQLite file in `out`."""
     given = None if value == "auto" else value
     return given or os.environ.get(MLFLOW_VARIABLE) or sqlite_url(out / "mlflow.db")
 

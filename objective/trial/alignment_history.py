@@ -68,13 +68,13 @@ def read(folder: Path) -> dict[str, Attention]:
         return {}
 
 
-def of(report: Report, recorded: dict[str, Attention]) -> Attention | None:
+def attention_at(report: Report, recorded: dict[str, Attention]) -> Attention | None:
     """Return the attention at a report, or None where it was not recorded."""
     return recorded.get(_key(report))
 
 
-def bring(old: Path, new: Path) -> None:
-    """Take the history along to the folder of the trial that resumes another one. Raises OSError."""
+def copy_history(old: Path, new: Path) -> None:
+    """Copy the history to the folder of the trial that resumes another one. Raises OSError."""
     if (old / ALIGNMENTS).exists():
         with atomic_write(new / ALIGNMENTS) as part:
             shutil.copyfile(old / ALIGNMENTS, part)

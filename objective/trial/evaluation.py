@@ -38,12 +38,14 @@ class Sentence:
 
 def sentences(corpus: Corpus, speech: Speech) -> list[Sentence]:
     """Return the shortest text of the validation set, the longest and two evenly between; then one with repeated words."""
-    known = corpus.validation
-    order = sorted(range(len(known)), key=lambda position: (len(known[position].ids), known[position].id))
+    utterances = corpus.validation
+    order = sorted(range(len(utterances)), key=lambda place: (len(utterances[place].ids), utterances[place].id))
     chosen = [order[round(k * (len(order) - 1) / (RECORDED - 1))] for k in range(RECORDED)]
-    mels = [np.asarray(speech.validation[position].mel) for position in chosen]
-    recorded = [Sentence(known[i].text, known[i].ids, len(mel), mel) for i, mel in zip(chosen, mels, strict=True)]
-    pace = float(np.median([utterance.sound.frames / len(utterance.ids) for utterance in known]))
+    recorded = []
+    for place in chosen:
+        mel = np.asarray(speech.validation[place].mel)
+        recorded.append(Sentence(utterances[place].text, utterances[place].ids, len(mel), mel))
+    pace = float(np.median([utterance.sound.frames / len(utterance.ids) for utterance in utterances]))
     repeated = encode(corpus.language.repeated, corpus.language)
     return [*recorded, Sentence(repeated.text, repeated.ids, pace * len(repeated.ids))]
 

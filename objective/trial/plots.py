@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-DPI = 100  # unless the setting pictures.dpi says otherwise
+DPI = 100  # the default of the setting pictures.dpi
 LABELLED_SYMBOLS = 80  # more would not be legible
 TRAIN, VALIDATION, NEUTRAL = "#1f77b4", "#d95f02", "#555555"
 WARN, CRITICAL = "#f2b134", "#d1495b"
@@ -150,7 +150,7 @@ def curves(
     losses = {"train": [report.train.score for report in reports], "validation": [report.val_loss for report in reports]}
     chart((LEFT, upper, half, height), "loss", losses, decades=20.0)
     gradients = [report.gradients for report in reports]
-    norms = {"median": [known.median for known in gradients], "95th percentile": [known.p95 for known in gradients]}
+    norms = {"median": [norm.median for norm in gradients], "95th percentile": [norm.p95 for norm in gradients]}
     chart((LEFT + half + LEFT, upper, half, height), "gradient norm", norms, decades=0.0, zones=levels.get("grad_norm"))
     for column, (name, shown) in enumerate(SHARES.items()):
         values = {"": [getattr(report.health, name) for report in reports]}
@@ -172,7 +172,7 @@ def _chart(
     decades: the y axis is logarithmic where positive values span more than this, as one divergence must not flatten the rest;
     zones are bad above their levels. None: values are shares from 0 to 1, and zones are bad below.
     """
-    values = {name: np.array(known, dtype=float) for name, known in series.items()}  # None becomes nan, a gap
+    values = {name: np.array(measured, dtype=float) for name, measured in series.items()}  # None becomes nan, a gap
     everything = np.concatenate(list(values.values()))
     positive = everything[np.isfinite(everything) & (everything > 0)]
     logarithmic = decades is not None and bool(positive.size) and bool(positive.max() > decades * positive.min())
@@ -181,8 +181,8 @@ def _chart(
         high = max(high, 2 * zones[1])
     panel = Panel(made, place, x=(0, 1.03 * max(*kframes, 1.0)), y=(low, high), title=title, decades=logarithmic)
     lines = {}
-    for colour, (name, known) in zip((TRAIN, VALIDATION), values.items(), strict=False):
-        lines[name] = panel.line(kframes, known, color=colour, linewidth=1.6, marker="o", markersize=3)
+    for colour, (name, measured) in zip((TRAIN, VALIDATION), values.items(), strict=False):
+        lines[name] = panel.line(kframes, measured, color=colour, linewidth=1.6, marker="o", markersize=3)
     if zones is not None:
         warn, critical = zones
         panel.band(warn, critical, WARN)

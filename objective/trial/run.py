@@ -13,12 +13,11 @@ from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer, out_of_memory
-from objective.events.types import Progressed, Reported, Resumed
-from objective.trial.alignment_history import AlignmentHistory, bring
+from objective.events.types import Phase, Progressed, Reported, Resumed
+from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.evaluation import evaluate, middle, sentences, show
-from objective.trial.phases import Phases
 from objective.trial.plots import curves
 from objective.trial.score import FreeRunning, better, misses, value, violations
 from objective.trial.torchrun import Task, build_trainer, leading
@@ -33,7 +32,7 @@ from storage.paths import BEST
 
 @dataclass(slots=True)
 class TrialResult:
-    """How a trial ended, before it is stored in the study."""
+    """The end of a trial, before it is stored in the study."""
 
     state: str = "COMPLETE"  # or PRUNED: a fact about this configuration
     value: float | None = None
@@ -53,31 +52,30 @@ def run_trial(
     """Train `config` within the budget, or until it is pruned, and evaluate the result.
 
     `line` are the earlier trials of this configuration, the newest first: training resumes from their newest good snapshot.
-    Raises Interrupted, UpdateFinishedTrialError where somebody else ended the trial, and whatever the machine does.
+    Raises Interrupted, UpdateFinishedTrialError where the trial was ended from outside, and the machine's errors.
     """
     folder = context.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(context.speech.symbols)}  # a file of weights says what they are for
+    alphabet = {"symbols": list(context.speech.symbols)}  # stored with the weights, which are of no use without them
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, alphabet)
     budget, result = context.settings.budget, TrialResult()
-    with Phases(trial.number, context.sinks, context.interruption) as phases:
-        try:
-            trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
-            _train(trainer, trial, context, result, lease, history, alphabet)
-            result.last, result.best = history.last, history.kept
-            dpi = context.settings.pictures.dpi
-            curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
-            if result.last is not None and result.last.val_loss is not None:  # else there is no speech to evaluate
-                _evaluate(trainer, trial.number, context, result, phases)
-        except (RuntimeError, MemoryError) as why:
-            if not out_of_memory(why):
-                raise
-            result.state, result.pruned_by, result.severity = "PRUNED", "out_of_memory", 1.0
-            r = config.network.reduction
-            result.reason = f"out of memory on {context.device.type} at r = {r}, even with the batch in parts"
+    try:
+        trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
+        _train(trainer, trial, context, result, lease, history, alphabet)
+        result.last, result.best = history.last, history.kept
+        dpi = context.settings.pictures.dpi
+        curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
+        if result.last is not None and result.last.val_loss is not None:  # else there is no speech to evaluate
+            _evaluate(trainer, trial.number, context, result)
+    except (RuntimeError, MemoryError) as why:
+        if not out_of_memory(why):
+            raise
+        result.state, result.pruned_by, result.severity = "PRUNED", "out_of_memory", 1.0
+        r = config.network.reduction
+        result.reason = f"out of memory on {context.device.type} at r = {r}, even with the batch in parts"
     result.seconds = history.seconds
     return result
 
@@ -90,7 +88,7 @@ def _history(
     if found is None:
         return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
     history, snapshot, folder = found
-    bring(folder, context.folder(trial.number))
+    copy_history(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
@@ -113,7 +111,7 @@ def _train(
     history: TrialHistory,
     alphabet: dict[str, Any],
 ) -> None:
-    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner says so."""
+    """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept = trainer.cursor.frames / 1_000
     with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
@@ -133,7 +131,10 @@ def _train(
                 alignments.add(report)
                 _report(trial, report, history, context)
             due = report is not None if every is None else kframes // every > kept // every
-            if due or is_best or context.interruption.reason is not None:
+            stop = context.interruption.reason
+            if stop is not None:
+                context.sinks.emit(Phase(trial.number, f"stopping: saving its snapshot ({stop})", stopping=True))
+            if due or is_best or stop is not None:
                 history.save(folder, trainer.snapshot(), alphabet)
                 kept = kframes
             if is_best:
@@ -168,7 +169,7 @@ def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context
     return result.pruned_by is not None
 
 
-def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult, phases: Phases) -> None:
+def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult) -> None:
     """Evaluate the network free-running: a complete trial's best snapshot, which gives its value; a pruned one as it is."""
     folder = context.folder(number)
     targets = context.settings.health.targets
@@ -176,7 +177,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
         assert result.best is not None
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
     requested = sentences(context.corpus, context.speech)
-    phases.evaluating(f"synthesising {len(requested)} sentences")
+    context.sinks.emit(Phase(number, f"evaluating: synthesising {len(requested)} sentences"))
     output, result.free_running = evaluate(trainer.network, requested, context.device)
     if result.free_running is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
@@ -187,7 +188,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
         result.violations = violations(result.best, targets)
         result.violations["free_failures"] = result.free_running.failures - targets.free_failures
         result.reason = misses(result.violations, result.best, result.free_running, targets) or None
-    phases.evaluating("drawing and writing the samples")
+    context.sinks.emit(Phase(number, "evaluating: drawing and writing the samples"))
     row, settings = middle(context.corpus, requested), context.settings
     show(
         folder,

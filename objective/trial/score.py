@@ -19,7 +19,7 @@ COEFFICIENTS = 13  # mel-cepstral, the energy left out
 
 @dataclass(frozen=True, slots=True)
 class FreeRunning:
-    """How the fixed validation sentences came out, free-running."""
+    """Measurements of the fixed validation sentences, synthesised free-running."""
 
     premature_rate: float  # shorter than half of the recording
     overrun_rate: float  # not stopped before the limit

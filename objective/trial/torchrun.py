@@ -81,7 +81,7 @@ def _build(task: Task, data: TrainingData, speech: Speech, group: Group | None) 
 
 @contextmanager
 def leading(trainer: Trainer, group: Group | None) -> Iterator[Iterator[Report | None]]:
-    """Yield the trainer's steps. The other ranks of a group are told of each before it runs, and after the last one."""
+    """Yield the trainer's steps. The other ranks of a group are notified before each one, and after the last."""
 
     def announced(steps: Iterator[Report | None]) -> Iterator[Report | None]:
         while group is None or group.agree(True):

@@ -24,7 +24,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from model.report import Report
 from objective.events.log_reader import StudyLog, Trial
 from objective.settings.views import VIEWS
-from objective.trial.alignment_history import Attention, of, read
+from objective.trial.alignment_history import Attention, attention_at, read
 from objective.views.follow import Away, follow
 from objective.views.launcher import ready_to_type
 from objective.views.metrics import clock, measures, step
@@ -86,7 +86,7 @@ def events(trial: Trial, reports: list[Report], folder: Path) -> Iterator[bytes]
     yield _event(began, values=[_session(trial)])
     for report in reports:
         values: list[dict[str, Any]] = [{"tag": name, "simple_value": value} for name, value in measures(report).items()]
-        if (weights := of(report, attention)) is not None:
+        if (weights := attention_at(report, attention)) is not None:
             about = SummaryMetadata(display_name=HISTORY, summary_description=ABOUT_HISTORY)
             values.append({"tag": HISTORY, "image": _picture(drawn(weights)), "metadata": about})
         yield _event(began + report.seconds, step(report.kframes), values)

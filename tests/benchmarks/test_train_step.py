@@ -1,6 +1,6 @@
-"""The benchmark runs, says what it promises, refuses what it cannot do, and needs no more than torch and NumPy.
+"""The benchmark runs, reports its documented numbers, refuses unknown peers, and needs no more than torch and NumPy.
 
-TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, beside which ours is then run.
+TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, with which ours is then compared.
 """
 
 import json
@@ -55,7 +55,7 @@ print("loaded")
 
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred utterances of an eighth of their length."""
+    """Use a hundred utterances of an eighth of their length."""
     monkeypatch.setattr(train_step, "UTTERANCES", 100)
     monkeypatch.setattr(train_step, "draw", lambda count, seed: tuple(lengths // 8 + 1 for lengths in draw(count, seed)))
 
@@ -89,7 +89,7 @@ def test_it_measures_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.mark.usefixtures("_short")
 @pytest.mark.skipif(CHECKOUT is None, reason="TACOTUNE_NVIDIA names no checkout of NVIDIA/tacotron2")
-def test_it_measures_nvidias_trainer_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_measures_nvidias_trainer_and_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "--batch", "2,3", "--peer", f"nvidia={CHECKOUT}", "--json", str(tmp_path / "out.json"))
     results = read(tmp_path / "out.json")
     assert list(results["ratios"]) == ["nvidia"]
@@ -101,24 +101,23 @@ def test_it_measures_nvidias_trainer_beside_ours(tmp_path: Path, monkeypatch: py
             assert math.isfinite(ratio)
             assert ratio == pytest.approx(rates["ours"] / rates["nvidia"])
             assert min(rates.values()) > 0
-    assert sys.modules["model"] is model, "its modules are called like ours"
+    assert sys.modules["model"] is model, "its modules have the names of ours"
 
 
 @pytest.mark.usefixtures("_short")
 @pytest.mark.parametrize("peer", ["nvidia=/nowhere", "nvidia", "torchaudio=/nowhere", "somebody"])
-def test_a_peer_that_there_is_not_is_one_sentence(
+def test_an_unknown_peer_is_refused_in_one_sentence(
     peer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train_step, "gemm_peak", lambda device, dtype: 1.0)
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "--peer", peer)
     assert ended.value.code == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert said[0].startswith("need a ")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("need a ")
 
 
-def test_lengths_are_ljspeechs() -> None:
+def test_the_lengths_are_those_of_ljspeech() -> None:
     symbols, frames = draw(13_100, seed=0)
     assert float(frames.mean()) == pytest.approx(566, rel=0.01)
     assert float(symbols.mean()) == pytest.approx(100, rel=0.02)
@@ -137,8 +136,8 @@ def test_bucketed_batches_waste_little(size: int) -> None:
     assert ours.waste(size) == 0
 
 
-def test_the_operations_are_those_of_the_networks_weights() -> None:
-    """Each weight multiplies once for every symbol, every frame, or every symbol in every frame that it is used at."""
+def test_operations_are_counted_for_each_use_of_a_weight() -> None:
+    """Each weight multiplies once for every symbol, for every frame, or for every symbol in every frame."""
     config, (symbols, frames) = Config(), (100, 566)
     with torch.device("meta"):
         network = Tacotron2(config.network, 80, config.audio.mel_bands)
@@ -156,13 +155,13 @@ def test_the_operations_are_those_of_the_networks_weights() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_there_is_nothing_to_check() -> None:
+def test_without_a_gpu_the_check_is_refused() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks.check_gpu"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "need a CUDA device, torch finds none\n")
 
 
-def elsewhere() -> set[str]:
-    """What can be imported here but belongs neither to us nor to torch, NumPy, Triton and what these require."""
+def other_modules() -> set[str]:
+    """Return the importable modules that are not ours and that torch, NumPy and Triton do not need."""
     kept, left = {"tacotune"}, ["torch", "numpy", "triton"]
     installed = {normal(distribution.name) for distribution in distributions()}
     while left:
@@ -189,8 +188,8 @@ def normal(name: str) -> str:
     ids=["ours", "NVIDIA's trainer"],
 )
 def test_torch_and_numpy_are_enough(more: str) -> None:
-    """All that benchmarks/gpu.sh runs, on a machine that has nothing else of ours."""
-    missing = elsewhere()
+    """Everything that benchmarks/gpu.sh runs needs only these, on a machine without our other dependencies."""
+    missing = other_modules()
     assert {"librosa", "optuna", "pydantic", "yaml", "scipy", "rich"} <= missing
     assert not {"torch", "numpy", "sympy", "model"} & missing
     code = WITHOUT.format(missing=sorted(missing), modules=", ".join(MODULES), more=more)

@@ -25,7 +25,7 @@ from storage.studies import open_storage
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.objective.asking import ask
 from tests.objective.dashboard.test_command import running as dashboard
-from tests.objective.test_study import ROOT, words
+from tests.objective.small_study import ROOT, study_arguments
 from tests.processes import free_port
 
 pytestmark = [
@@ -50,7 +50,7 @@ SAMPLE = """(async () => {
 @pytest.fixture(scope="module")
 def study(spoken: Path) -> optuna.Study:
     """A finished study, `demo`."""
-    more = ["--out", str(spoken), "--device", "cpu", "--profile", "demo"] if PICTURES else words(spoken)
+    more = ["--out", str(spoken), "--device", "cpu", "--profile", "demo"] if PICTURES else study_arguments(spoken)
     line = [sys.executable, "-m", "objective.study", *more, "--study", "demo", "--trials", "8" if PICTURES else "3"]
     subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return optuna.load_study(storage=open_storage(f"sqlite:///{spoken}/tacotune.db"), study_name="demo")
@@ -169,7 +169,12 @@ def test_the_fail_button_stops_a_running_trial_and_the_study_continues(browser: 
     """The dashboard that the study starts itself, without a token."""
     port = free_port()
     budget = ["--budget-kframes", "1000", "--set", "budget.reports=250", "--trials", "1"]
-    line = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "long", *budget, "--with-dashboard", str(port))]
+    line = [
+        sys.executable,
+        "-m",
+        "objective.study",
+        *study_arguments(spoken, "--study", "long", *budget, "--with-dashboard", str(port)),
+    ]
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     with ExitStack() as stack:
         process = stack.enter_context(subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment))

@@ -86,13 +86,13 @@ def witness() -> None:
         note("progressed", number=lease.trial.number, kframes=kframes)
         real(lease, kframes)
 
-    @around(trial_run, "_taken_up")
-    def taken_up(real: Callable[..., Any], trial: Any, *more: Any) -> Any:
+    @around(trial_run, "_history")
+    def started(real: Callable[..., Any], trial: Any, *more: Any) -> Any:
         found = real(trial, *more)
         note("start", number=trial.number, kframes=found[1].cursor.frames / 1_000 if found[1] else 0.0)
         return found
 
-    @around(trial_run, "_tell")
+    @around(trial_run, "_report")
     def reported(real: Callable[..., None], trial: Any, report: Any, *more: Any) -> None:
         real(trial, report, *more)
         note("reported", number=trial.number, kframes=report.kframes)
@@ -250,7 +250,9 @@ def install(log: str, *texts: str) -> None:
                 socket.gethostname = lambda name=name: name  # type: ignore[misc]
             case "set", [constant, value]:
                 module, _, name = constant.rpartition(".")
-                setattr(importlib.import_module(module), name, float(value))
+                owner = importlib.import_module(module)
+                assert hasattr(owner, name), f"{constant} was renamed"
+                setattr(owner, name, float(value))
     commits = [fault for fault in faults if fault.kind in ("tell", "ask", "release")]
     if commits:
         killed_at_a_commit(commits)

@@ -1,4 +1,4 @@
-"""Recurrences to compare: shapes at the edges, and random leaves."""
+"""Random inputs and weights of recurrences to compare, and shapes that include the edge cases."""
 
 from dataclasses import fields
 
@@ -26,7 +26,7 @@ def draw(
     dtype: torch.dtype = torch.float64,
     device: torch.device = DEVICE,
 ) -> tuple[Inputs, Weights]:
-    """Leaves of a recurrence that neither saturates nor forgets; the last utterance has about half the symbols."""
+    """Draw a recurrence that neither saturates nor forgets; its last utterance has about half the symbols."""
     A, E, D, K = dimensions
     torch.manual_seed(T * 100 + B * 10 + N)
 
@@ -42,5 +42,6 @@ def draw(
 
 
 def leaves(inputs: Inputs, weights: Weights) -> dict[str, Tensor]:
+    """Return the tensors that need a gradient, by name."""
     every = {field.name: getattr(value, field.name) for value in (inputs, weights) for field in fields(value)}
     return {name: tensor for name, tensor in every.items() if tensor is not None and tensor.requires_grad}

@@ -1,4 +1,4 @@
-"""Laws of the sound: NVIDIA's mel by another route, decibels, the way back, and files of every kind."""
+"""Log-mels equal NVIDIA's, follow decibels and can be inverted; sound files of all kinds are read or refused."""
 
 import io
 import math
@@ -17,7 +17,7 @@ AUDIO = Audio()
 
 
 def vowel(seconds: float = 0.6, rate_hz: int = 22_050, pitch_hz: float = 140.0) -> np.ndarray:
-    """A buzzing tone with formants, in [-1, 1]."""
+    """Return a buzzing tone with formants, in [-1, 1]."""
     time = np.arange(int(seconds * rate_hz)) / rate_hz
     harmonics = pitch_hz * np.arange(1, 40)
     weights = sum(np.exp(-(((harmonics - formant) / 250) ** 2)) for formant in (700, 1200, 2600)) + 0.02
@@ -30,7 +30,7 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def slaney_filters(audio: Audio) -> np.ndarray:
-    """(M, F) from the definition: linear below 1 kHz, logarithmic above, triangles of equal area."""
+    """Return filters (M, F) by their definition: linear below 1 kHz, logarithmic above, triangles of equal area."""
 
     def hertz(mel: np.ndarray) -> np.ndarray:
         return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * math.log(6.4) / 27))
@@ -46,7 +46,7 @@ def slaney_filters(audio: Audio) -> np.ndarray:
 
 
 def nvidia_mel(wave: np.ndarray, audio: Audio) -> np.ndarray:
-    """NVIDIA's way: a strided convolution with a windowed Fourier basis, in double precision. (T, M)"""
+    """Compute a mel (T, M) like NVIDIA's code: a strided convolution with a windowed Fourier basis, in double precision."""
     angles = 2 * np.pi * np.outer(np.arange(audio.fft_samples // 2 + 1), np.arange(audio.fft_samples)) / audio.fft_samples
     margin = (audio.fft_samples - audio.window_samples) // 2
     window = torch.nn.functional.pad(torch.hann_window(audio.window_samples, dtype=torch.float64), (margin, margin))
@@ -71,7 +71,7 @@ def test_log_mel_equals_nvidias(audio: Audio, samples: int) -> None:
     np.testing.assert_allclose(mel, nvidia_mel(wave, audio), atol=1e-4, rtol=0)
 
 
-def test_quiet_bands_beside_a_loud_tone_are_exact() -> None:
+def test_quiet_bands_next_to_a_loud_tone_are_exact() -> None:
     tone = 0.9 * np.sin(2 * np.pi * 120 * np.arange(8_000) / AUDIO.rate_hz)
     wave = (tone + 2e-5 * noise(8_000)).astype(np.float32)
     np.testing.assert_allclose(log_mel(wave, AUDIO), nvidia_mel(wave, AUDIO), atol=1e-4, rtol=0)
@@ -89,17 +89,17 @@ def test_log_mel_falls_by_the_decibels_removed(decibels: float) -> None:
     np.testing.assert_allclose(fall, math.log(10) / 20 * decibels, atol=1e-4)
 
 
-def test_silence_stands_at_the_floor() -> None:
+def test_silence_is_at_the_floor() -> None:
     np.testing.assert_allclose(log_mel(np.zeros(2_000, np.float32), AUDIO), math.log(1e-5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("wave", [noise(900) * 3, noise(900) * np.nan, noise(0), noise(900).reshape(2, 450)], ids=str)
-def test_log_mel_refuses_what_is_no_wave(wave: np.ndarray) -> None:
+def test_log_mel_refuses_arrays_that_are_no_wave(wave: np.ndarray) -> None:
     with pytest.raises(ValueError, match="need a"):
         log_mel(wave, AUDIO)
 
 
-def test_griffin_lim_comes_back_to_the_mel() -> None:
+def test_griffin_lim_inverts_the_mel() -> None:
     mel = log_mel(vowel(), AUDIO)
     wave = griffin_lim(mel, AUDIO)
     assert wave.dtype == np.float32
@@ -110,7 +110,7 @@ def test_griffin_lim_comes_back_to_the_mel() -> None:
     assert error < 0.7 * np.abs(log_mel(griffin_lim(mel, AUDIO, iterations=1), AUDIO) - mel)[loud].mean()
 
 
-def test_griffin_lim_depends_on_the_mel_and_the_seed_alone() -> None:
+def test_griffin_lim_depends_on_the_mel_and_the_seed_only() -> None:
     mel = log_mel(vowel(0.2), AUDIO)
     first, again, other = (griffin_lim(mel, AUDIO, iterations=3, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -118,7 +118,7 @@ def test_griffin_lim_depends_on_the_mel_and_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("shape", [(5, 40), (80,)], ids=str)
-def test_griffin_lim_refuses_what_is_no_mel(shape: tuple[int, ...]) -> None:
+def test_griffin_lim_refuses_arrays_that_are_no_mel(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="need a mel of shape"):
         griffin_lim(np.zeros(shape, np.float32), AUDIO)
 
@@ -141,7 +141,7 @@ def test_every_kind_of_file_gives_the_same_wave(format: str, error: float, chann
     expected = vowel()
     assert wave.dtype == np.float32
     assert abs(wave.size - expected.size) <= 2
-    inner = slice(1_500, -1_500)  # the tone starts and stops at once, which no resampler keeps
+    inner = slice(1_500, -1_500)  # the tone starts and stops abruptly, which no resampler keeps
     difference = wave[: expected.size][inner] - expected[: wave.size][inner]
     assert np.sqrt(np.mean(difference**2)) < error + (rate_hz != 22_050) * 0.01
 
@@ -154,7 +154,7 @@ def test_saving_and_loading_keep_the_wave(tmp_path) -> None:
     np.testing.assert_allclose(wave, vowel(), atol=2 / 32_768)
 
 
-def test_a_save_that_fails_leaves_the_old_file_alone(tmp_path) -> None:
+def test_a_save_that_fails_leaves_the_old_file(tmp_path) -> None:
     path = tmp_path / "tone.wav"
     save(path, vowel(), AUDIO)
     before = path.read_bytes()
@@ -173,7 +173,7 @@ def test_clipping_is_the_share_of_samples_in_runs_at_full_scale() -> None:
     assert decode(encoded(wave), AUDIO)[1].clipped == pytest.approx(0.01)
 
 
-def test_a_float_file_beyond_full_scale_loads_clipped() -> None:
+def test_a_float_file_beyond_full_scale_is_clipped() -> None:
     wave, source = decode(encoded(4 * vowel(), subtype="FLOAT"), AUDIO)
     assert np.abs(wave).max() == 1
     assert source.peak == pytest.approx(2, rel=1e-3)
@@ -199,25 +199,25 @@ def test_a_wav_written_to_a_pipe_loads() -> None:
     ],
     ids=["nothing", "a web page", "half a wav", "half a flac", "half an mp3", "nan", "no sample"],
 )
-def test_what_is_no_whole_recording_says_why(content: bytes, reason: str) -> None:
+def test_an_incomplete_recording_is_refused_with_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(SoundError, match=reason):
         decode(content, AUDIO)
 
 
-def test_a_missing_file_and_a_folder_say_so(tmp_path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path) -> None:
     with pytest.raises(SoundError, match="no such file"):
         read(tmp_path / "gone.wav")
     with pytest.raises(SoundError, match="is a directory"):
         read(tmp_path)
 
 
-def test_sound_is_imported_without_its_heavy_libraries() -> None:
+def test_audio_loads_without_heavy_libraries() -> None:
     code = "import sys, model.audio, model.data.corpus; print({'librosa', 'soundfile', 'torch', 'scipy'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
-def test_griffin_lim_takes_what_an_untrained_network_says(frames: int) -> None:
+def test_griffin_lim_accepts_the_output_of_an_untrained_network(frames: int) -> None:
     mel = np.full((frames, AUDIO.mel_bands), 200.0, np.float32)
     wave = griffin_lim(mel, AUDIO)
     assert wave.shape == (AUDIO.hop_samples * max(1, frames - 1),)

@@ -1,4 +1,4 @@
-"""Batches of indices: everything once an epoch, the cursor says it all, little is wasted on padding."""
+"""Batches hold every utterance once an epoch, are determined by their position, and waste little on padding."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def take(batches: Batches, count: int) -> list[list[int]]:
 
 
 def epoch_of(batches: Batches) -> list[list[int]]:
-    """The next epoch, from its beginning."""
+    """Return the batches of the next epoch."""
     epoch = [next(batches)]
     while batches.index < len(batches._plan):
         epoch.append(next(batches))
@@ -33,12 +33,12 @@ def test_an_epoch_holds_every_utterance_once(count: int, size: int, frames: int)
 
 
 @pytest.mark.parametrize("frames", [0, 150])
-def test_the_cursor_alone_says_where_it_stands(frames: int) -> None:
+def test_epoch_and_index_are_the_complete_position(frames: int) -> None:
     lengths = list(range(1, 51))
     straight = Batches(lengths, 4, seed=7, batch_frames=frames)
     take(straight, 37)
-    there = Batches(lengths, 4, seed=7, epoch=straight.epoch, index=straight.index, batch_frames=frames)
-    assert take(there, 23) == take(straight, 23)
+    resumed = Batches(lengths, 4, seed=7, epoch=straight.epoch, index=straight.index, batch_frames=frames)
+    assert take(resumed, 23) == take(straight, 23)
     assert take(Batches(lengths, 4, seed=8, batch_frames=frames), 40) != take(Batches(lengths, 4, 7, batch_frames=frames), 40)
 
 
@@ -50,12 +50,12 @@ def test_sorted_pools_waste_little(frames: int) -> None:
     assert 1 - lengths.sum() / padded < 0.05
 
 
-def test_batches_of_frames_are_full_and_never_over() -> None:
+def test_batches_of_frames_are_nearly_full_and_never_exceed_the_limit() -> None:
     lengths = speech_like(2_000)
     sizes = [len(batch) * lengths[batch].max() for batch in epoch_of(Batches(lengths.tolist(), 1, 0, batch_frames=8_000))]
     assert max(sizes) <= 8_000
     assert np.mean(sizes) > 7_000
 
 
-def test_an_utterance_longer_than_a_batch_is_a_batch() -> None:
+def test_an_utterance_longer_than_a_batch_is_a_batch_of_its_own() -> None:
     assert sorted(map(sorted, epoch_of(Batches([50, 900, 50], 1, 0, batch_frames=100)))) == [[0, 2], [1]]

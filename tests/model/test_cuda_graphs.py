@@ -1,4 +1,4 @@
-"""The shapes that captured updates are padded to."""
+"""The padded shapes of captured updates."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from model.cuda_graphs import Shapes
 from model.data.batching import Batches
 
 
-def test_every_batch_fits_its_shape_and_little_is_wasted() -> None:
+def test_every_batch_fits_its_shape_and_padding_is_small() -> None:
     symbols, frames = draw(13_100, seed=0)
     shapes, batches = Shapes(symbols, frames), Batches(frames.tolist(), 256, seed=0)
     padded = valid = 0

@@ -1,4 +1,4 @@
-"""The measurements against the calibration of health signals, the faults of the usual metrics, and their laws."""
+"""The measurements match the calibration of the health signals, find faults that the usual metrics miss, and ignore padding."""
 
 import math
 
@@ -15,12 +15,12 @@ T, N = 500, 80
 
 
 def sharp(path: Tensor, sd: float = 0.37) -> Tensor:
-    """(T,) positions in symbols -> (T, N) attention around them."""
+    """Return attention (T, N) around a path (T,) of positions in symbols."""
     return torch.softmax(-((torch.arange(N) - path[:, None]) ** 2) / (2 * sd**2), 1)
 
 
 def natural() -> Tensor:
-    """The symbol read at each step, with durations that differ by a factor of several, as speech has them."""
+    """Return the symbol at each step (T,), with durations that differ by a factor of several, as in speech."""
     torch.manual_seed(0)
     durations = torch.distributions.Gamma(4.0, 4.0).sample((N,)).clamp(min=0.3)
     ends = (durations.cumsum(0) / durations.sum() * T).round().long()
@@ -28,7 +28,7 @@ def natural() -> Tensor:
 
 
 def spread(path: Tensor, mass: float = 0.92) -> Tensor:
-    """(T, N): `mass` on the symbol read, the rest on its neighbours."""
+    """Return attention (T, N) with `mass` on the symbol of the path and the rest on its neighbours."""
     A = torch.zeros(T, N)
     at = path.long()
     rows = torch.arange(T)
@@ -39,7 +39,7 @@ def spread(path: Tensor, mass: float = 0.92) -> Tensor:
 
 
 def stretched(path: Tensor) -> Tensor:
-    """A path of any length, played in T steps."""
+    """Stretch a path of any length to T steps."""
     return path[(torch.arange(T) * len(path) // T)]
 
 
@@ -70,7 +70,7 @@ def cases() -> dict[str, Tensor]:
     }
 
 
-# health signal calibration: focus, coverage, backtrack, order, alignment_score
+# The calibration: focus, coverage, backtrack, order, alignment_score.
 TABLE = {
     "good": (0.92, 1.0, 0.0, 0.998, 0.92),
     "silence at the end": (0.93, 0.99, 0.0, 0.995, 0.91),
@@ -88,24 +88,24 @@ def measured(attention: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_calibration(case: str) -> None:
+def test_the_measurements_match_the_calibration(case: str) -> None:
     got = measured(cases()[case])
     names = ("focus", "coverage", "backtrack", "order", "alignment_score")
     assert [got[name] for name in names] == pytest.approx(TABLE[case], abs=0.05)
 
 
 @pytest.mark.parametrize("case", ["uniform", "horizontal", "random", "reversed", "permuted"])
-def test_no_alignment_scores_nothing(case: str) -> None:
+def test_attention_without_alignment_scores_next_to_nothing(case: str) -> None:
     assert measured(cases()[case])["alignment_score"] < 0.03
 
 
 @pytest.mark.parametrize("case", ["uniform", "reversed"])
-def test_uniform_and_reversed_score_exactly_nothing(case: str) -> None:
+def test_uniform_and_reversed_attention_score_exactly_zero(case: str) -> None:
     assert measured(cases()[case])["alignment_score"] == 0
 
 
-def test_diagonality_tells_them_apart() -> None:
-    """The mean of A[i, i] gives 0.01 for the first three alike."""
+def test_diagonality_distinguishes_the_cases() -> None:
+    """The mean of A[i, i] is 0.01 for the first three."""
     family = {name: measured(attention)["diagonality"] for name, attention in cases().items()}
     stuck = measured(spread(torch.zeros(T)))["diagonality"]
     assert family["good"] == pytest.approx(0.98, abs=0.05)
@@ -115,7 +115,7 @@ def test_diagonality_tells_them_apart() -> None:
     assert family["reversed"] == pytest.approx(0.10, abs=0.05)
 
 
-# The usual metrics, to show what they miss: each cannot tell cases apart that ours does.
+# The usual metrics: each is equal for cases that ours distinguish.
 
 
 def test_the_mean_of_the_corner_s_diagonal_is_the_same_for_good_uniform_and_stuck() -> None:
@@ -151,17 +151,17 @@ def test_the_mean_of_the_column_maxima_is_the_same_backwards_and_falls_with_padd
     assert float(got[0]) == pytest.approx(measured(good)["alignment_score"])
 
 
-def test_the_plain_accuracy_of_a_gate_that_never_opens_is_almost_one() -> None:
+def test_the_plain_accuracy_of_a_gate_that_never_fires_is_almost_one() -> None:
     logits, lengths = torch.full((1, T), -5.0), torch.tensor([T])
-    said_stop = torch.sigmoid(logits) > 0.5
+    predicted = torch.sigmoid(logits) > 0.5
     truth = torch.arange(T) == T - 1
-    assert float((said_stop == truth).float().mean()) > 0.995
+    assert float((predicted == truth).float().mean()) > 0.995
     assert float(measure_gate(logits, lengths)["gate_accuracy"][0]) == 0.5
 
 
 @settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31))
-def test_padding_and_order_are_invisible_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
+def test_padding_and_order_have_no_effect_and_the_range_is_kept(t: int, n: int, more_t: int, more_n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     A = torch.softmax(3 * torch.randn(2, t, n, generator=generator), 2)
     lengths = torch.tensor([t, max(1, t - 1)]), torch.tensor([n, max(1, n - 1)])
@@ -180,8 +180,8 @@ def test_padding_and_order_are_invisible_and_the_range_is_kept(t: int, n: int, m
             assert (values <= 1 + 1e-5).all()
 
 
-def test_a_gate_that_never_opens_is_no_good_gate() -> None:
-    """Plain accuracy calls it 0.995."""
+def test_a_gate_that_never_fires_has_a_balanced_accuracy_of_a_half() -> None:
+    """Its plain accuracy is 0.995."""
     got = measure_gate(torch.full((1, 200), -9.0), torch.tensor([200]))
     assert float(got["gate_accuracy"][0]) == 0.5
     assert stop_f1(got["stop_hit"], got["stop_predicted"]) == 0
@@ -190,7 +190,7 @@ def test_a_gate_that_never_opens_is_no_good_gate() -> None:
 
 def test_a_gate_is_measured_inside_its_length() -> None:
     logits = torch.full((2, 20), -3.0)
-    logits[0, 9] = logits[0, 15] = 3.0  # stops where it should; what comes later is padding
+    logits[0, 9] = logits[0, 15] = 3.0  # stops at the right step; later ones are padding
     logits[1, 2] = 3.0  # stops 17 steps early
     got = measure_gate(logits, torch.tensor([10, 20]))
     assert got["gate_accuracy"].tolist() == pytest.approx([1.0, (18 / 19 + 0) / 2])
@@ -203,7 +203,7 @@ def record(norm: float, terms: tuple[float, ...] = (1, 2, 3, 4), scale: float = 
     return torch.tensor([*terms, norm, sum(terms), scale])
 
 
-def test_a_window_of_updates() -> None:
+def test_a_report_window_summarises_its_updates() -> None:
     window = ReportWindow(clip_norm=2.0)
     window.records = [record(1), record(3), record(2, (3, 2, 3, 4))]
     window.records += [record(1, (1, 2, math.nan, 4)), record(math.inf)]
@@ -214,20 +214,20 @@ def test_a_window_of_updates() -> None:
     assert (train.mel_before, train.guided) == (pytest.approx(5 / 3), 4.0), "means over the steps that were taken"
     window.records = [record(math.nan)]
     got, train = window.close()
-    assert (got.streak, got.culprit) == (3, "gradient"), "a run of skipped steps goes on into the next window"
+    assert (got.streak, got.culprit) == (3, "gradient"), "a run of skipped steps continues in the next window"
     assert (got.median, train.mel_before) == (None, None), "missing is not zero"
     empty, _ = window.close()
     assert (empty.median, empty.p95, empty.clipped, empty.nonfinite) == (None, None, None, 0)
 
 
-def test_a_loss_scaler_that_settles_is_no_fault() -> None:
+def test_the_skipped_steps_of_an_adapting_loss_scaler_do_not_count() -> None:
     window = ReportWindow(clip_norm=2.0)
     window.records = [record(math.inf, scale=65_536), record(1), record(math.inf, (1, 2, math.inf, 4), scale=65_536)]
     got, _ = window.close()
     assert (got.nonfinite, got.streak, got.culprit) == (1, 1, "gate")
 
 
-def test_guided_loss_of_the_calibration() -> None:
+def test_the_guided_loss_matches_the_calibration() -> None:
     lengths = torch.tensor([T]), torch.tensor([N])
     family = {name: float(guided_attention(attention[None], *lengths, 0.2)) for name, attention in cases().items()}
     assert family["good"] == pytest.approx(0.007, abs=0.05)

@@ -1,4 +1,4 @@
-"""Masked batch norm is the plain formula over valid positions, backwards too; a block leaves zeros where it found padding."""
+"""Masked batch norm equals the plain formula over valid positions, gradients included; a block leaves zeros on padding."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ lengths = pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 
 
 def draw(lengths: list[int], size: int = 9) -> tuple[MaskedBatchNorm, Tensor, Tensor]:
-    """Norm, x (B, C, L), mask (B, 1, L); what stands on padding is no zero."""
+    """Draw a norm, x (B, C, L) that is not zero on padding, and a mask (B, 1, L)."""
     torch.manual_seed(len(lengths))
     norm = MaskedBatchNorm(C).double()
     for parameter in norm.parameters():
@@ -29,7 +29,7 @@ def plain(norm: MaskedBatchNorm, x: Tensor, mask: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["gradient everywhere", "on valid positions"])
 @lengths
-def test_it_is_the_plain_formula_and_so_are_its_gradients(lengths: list[int], everywhere: bool) -> None:
+def test_it_equals_the_plain_formula_and_so_do_its_gradients(lengths: list[int], everywhere: bool) -> None:
     norm, x, mask = draw(lengths)
     weight = torch.randn_like(x) * (1 if everywhere else mask)
     found = {}
@@ -48,9 +48,9 @@ def test_gradcheck(lengths: list[int]) -> None:
     assert torch.autograd.gradcheck(standardised, (x, norm.weight, norm.bias))
 
 
-def test_padding_is_invisible() -> None:
-    """However much there is, and whatever stands there."""
-    seen = []
+def test_padding_has_no_effect() -> None:
+    """Neither its amount nor its content matters."""
+    results = []
     for size, value in ((9, 0.0), (9, 1e6), (30, -7.0)):
         norm, x, mask = draw([9, 4, 7])
         wide = torch.full((3, C, size), value, dtype=torch.float64)
@@ -60,9 +60,9 @@ def test_padding_is_invisible() -> None:
         y = norm(wide, more)[:, :, :9] * mask
         gradients = torch.autograd.grad(y.square().sum() + y[:, 0].sum(), [wide, norm.weight, norm.bias])
         assert (gradients[0][~more.bool().expand_as(wide)] == 0).all()
-        seen.append([y, gradients[0][:, :, :9], *gradients[1:], norm.running_mean, norm.running_var])
-    torch.testing.assert_close(seen[1], seen[0], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(seen[2], seen[0], rtol=1e-9, atol=1e-9)
+        results.append([y, gradients[0][:, :, :9], *gradients[1:], norm.running_mean, norm.running_var])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(results[2], results[0], rtol=1e-9, atol=1e-9)
 
 
 @lengths
@@ -75,8 +75,8 @@ def test_the_running_statistics_are_those_of_the_valid_values(lengths: list[int]
     torch.testing.assert_close(norm.running_var, 1 - MOMENTUM + MOMENTUM * unbiased)
 
 
-def test_statistics_of_half_precision_are_in_single() -> None:
-    """Of six thousand values: bf16 can count to 256 only, and adds nothing to a sum that is large."""
+def test_statistics_of_half_precision_are_in_single_precision() -> None:
+    """There are six thousand values: bf16 can count to 256 only, and cannot add a small number to a large sum."""
     norm, x, mask = draw([2_000, 900, 3_000], size=3_000)
     half = x.detach().bfloat16()
     exact = half.double().requires_grad_()
@@ -98,7 +98,7 @@ def test_statistics_of_half_precision_are_in_single() -> None:
     torch.testing.assert_close(*variances, rtol=1e-3, atol=0)
 
 
-def test_in_evaluation_the_running_statistics_count_and_stay() -> None:
+def test_in_evaluation_the_running_statistics_are_used_and_kept() -> None:
     norm, x, mask = draw([9, 4, 7])
     norm(x, mask)
     before = {name: value.clone() for name, value in norm.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Indices -> batches: zeros at the end, and the same batch whether mels lie in files or on the device."""
+"""Batches are padded with zeros at the end, and equal whether mels come from files or from the device's memory."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_collate_pads_with_zeros_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("padded", [(None, None), (40, 90)])
-def test_what_is_resident_is_what_is_read(padded: tuple[int | None, int | None]) -> None:
+def test_a_resident_corpus_gives_the_batches_that_are_read(padded: tuple[int | None, int | None]) -> None:
     examples = toy_examples(9, 0)
     loader = Loader(examples, CPU)
     read = loader([4, 0, 8], *padded)

@@ -1,4 +1,4 @@
-"""The terms are what their formulas say, utterance by utterance, and weights stay out of the score."""
+"""The terms follow their formulas, utterance by utterance, and weights do not enter the score."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ def random_outputs(batch: Batch) -> Outputs:
     )
 
 
-def test_terms_follow_their_formulas_one_by_one() -> None:
+def test_the_terms_follow_their_formulas() -> None:
     batch = collate(toy_examples(3, 6))
     outputs = random_outputs(batch)
     got = terms(outputs, batch, torch.tensor(2.0), Loss(gate_positive_weight=7.0, guided_sigma=0.3))
@@ -51,14 +51,14 @@ def test_terms_follow_their_formulas_one_by_one() -> None:
     assert float(got.guided) == pytest.approx(guided / steps, rel=1e-4)
 
 
-def test_total_is_the_one_place_of_weights() -> None:
+def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
     batch = collate(toy_examples(2, 6))
     parts = terms(random_outputs(batch), batch, torch.tensor(1.0), Loss())
     expected = parts.mel_before + parts.mel_after + 3 * parts.gate_weighted + 0.5 * parts.guided
     torch.testing.assert_close(total(parts, Loss(gate_weight=3.0, guided_weight=9.0), 0.5), expected)
 
 
-def test_the_score_does_not_know_the_gate_weight() -> None:
+def test_the_gate_weight_does_not_enter_the_score() -> None:
     batch = collate(toy_examples(2, 6))
     outputs = random_outputs(batch)
     light = terms(outputs, batch, torch.tensor(1.0), Loss(gate_positive_weight=1.0))
@@ -75,6 +75,6 @@ def test_guided_attention_is_small_on_the_diagonal_and_large_off_it() -> None:
 
 
 def test_a_missing_term_gives_no_score() -> None:
-    whole = Losses(0.5, 0.4, 0.1, 0.0)
-    assert whole.score == pytest.approx(1.0)
-    assert replace(whole, gate=None).score is None
+    complete = Losses(0.5, 0.4, 0.1, 0.0)
+    assert complete.score == pytest.approx(1.0)
+    assert replace(complete, gate=None).score is None

@@ -1,4 +1,4 @@
-"""Lists of every accepted kind are read line by line; nothing here needs a sound, only files that exist."""
+"""Lists of every accepted kind are read line by line. The tests need no sounds, only files that exist."""
 
 import unicodedata
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_every_accepted_list_gives_its_lines(content: str, expected: list[tuple[
     assert manifest.problems == manifest.remarks == ()
 
 
-def test_a_list_may_be_named_itself_and_lie_below_its_paths(tmp_path: Path) -> None:
+def test_a_list_may_be_given_directly_and_be_below_its_paths(tmp_path: Path) -> None:
     corpus(tmp_path, "wavs/1.wav|One.\nwavs/2.wav|Two.\n", name="filelists/train/list.txt")
     manifest = read(tmp_path / "filelists/train/list.txt")
     assert [line.audio for line in manifest.lines] == [tmp_path / "wavs/1.wav", tmp_path / "wavs/2.wav"]
@@ -94,19 +94,19 @@ def test_an_id_finds_any_kind_of_sound(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["1|One.\n2|Two.\n", "path,text\n1.wav,One.\n2.wav,Two.\n"], ids=["pipes", "csv"])
-def test_a_byte_order_mark_at_the_start_is_skipped_and_said(content: str, tmp_path: Path) -> None:
+def test_a_byte_order_mark_at_the_start_is_skipped_and_remarked(content: str, tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, content.encode("utf-8-sig")))
     assert [line.id for line in manifest.lines] == ["1", "2"]
     assert manifest.remarks == ("metadata.csv starts with a byte order mark, which was skipped",)
 
 
-def test_columns_after_a_file_and_its_text_are_ignored_and_said(tmp_path: Path) -> None:
+def test_columns_after_a_file_and_its_text_are_ignored_and_remarked(tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, "wavs/1.wav|One.|0\nwavs/2.wav|Two.|7|en\n"))
     assert lines(manifest) == TWO_PATHS
     assert manifest.remarks == ("metadata.csv: columns after file|text are ignored, 2 lines have them",)
 
 
-def test_metadata_beside_wavs_is_preferred_and_said(tmp_path: Path) -> None:
+def test_metadata_next_to_wavs_is_preferred_and_remarked(tmp_path: Path) -> None:
     (corpus(tmp_path, "1|One.\n") / "notes.txt").touch()
     assert read(tmp_path).remarks == (f"metadata.csv was chosen from metadata.csv, notes.txt in {tmp_path}",)
 
@@ -135,7 +135,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize(("content", "expected"), BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_costs_itself_alone(content: str | bytes, expected: list[tuple[int, str]], tmp_path: Path) -> None:
+def test_a_bad_line_costs_no_other_line(content: str | bytes, expected: list[tuple[int, str]], tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, content))
     assert faults(manifest) == expected
     assert [line.id for line in manifest.lines] == ["1"]
@@ -152,12 +152,12 @@ def test_a_bad_line_costs_itself_alone(content: str | bytes, expected: list[tupl
     ],
     ids=["nothing", "header alone", "utf-16", "a recording"],
 )
-def test_what_is_no_list_says_why(content: str | bytes, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_list_is_refused_with_its_reason(content: str | bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=reason):
         read(corpus(tmp_path, content))
 
 
-def test_a_place_without_one_list_says_what_it_needs(tmp_path: Path) -> None:
+def test_a_folder_without_exactly_one_list_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no such folder or list: /.*gone"):
         read(tmp_path / "gone")
     with pytest.raises(CorpusError, match=r"need a list of recordings .* which is empty"):

@@ -1,4 +1,4 @@
-"""The mel cache: computed once, never torn, never stale, and safe for several processes at once."""
+"""The mel cache: computed once, never torn or stale, and safe for several processes at once."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -36,13 +36,13 @@ def wav(tmp_path: Path) -> Path:
     return tone(tmp_path / "tone.wav")
 
 
-def assert_whole(sound: Sound, wav: Path) -> None:
+def assert_complete(sound: Sound, wav: Path) -> None:
     np.testing.assert_array_equal(open_mel(sound), log_mel(decode(read(wav), AUDIO)[0], AUDIO))
 
 
-def test_a_sound_is_its_mel_and_its_facts(wav: Path, cache: Path) -> None:
+def test_a_sound_has_its_mel_and_its_properties(wav: Path, cache: Path) -> None:
     sound = prepare(wav, AUDIO, cache)
-    assert_whole(sound, wav)
+    assert_complete(sound, wav)
     mel = open_mel(sound)
     assert isinstance(mel, np.memmap)
     assert not mel.flags.writeable
@@ -54,18 +54,18 @@ def test_a_sound_is_its_mel_and_its_facts(wav: Path, cache: Path) -> None:
     assert sound.mel_square - sound.mel_mean**2 == pytest.approx(mel.var(), abs=1e-4)
 
 
-def test_a_second_look_writes_nothing_and_says_the_same(wav: Path, cache: Path) -> None:
+def test_a_second_call_writes_nothing_and_returns_the_same(wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     before = times(cache)
     assert prepare(wav, AUDIO, cache) == first
     assert times(cache) == before
 
 
-def test_a_warm_start_reads_no_sound(wav: Path, cache: Path) -> None:
+def test_a_cached_path_reads_no_sound(wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     found = wav.stat()
     wav.write_bytes(bytes(found.st_size))
-    os.utime(wav, ns=(found.st_atime_ns, found.st_mtime_ns))  # the size and the time of change tell files apart
+    os.utime(wav, ns=(found.st_atime_ns, found.st_mtime_ns))  # size and modification time identify a file
     assert prepare(wav, AUDIO, cache) == first
 
 
@@ -76,7 +76,7 @@ def test_a_copy_elsewhere_shares_the_mel(wav: Path, cache: Path, tmp_path: Path)
     assert first.mel_path.stat().st_mtime_ns == written
 
 
-def test_a_relative_path_and_a_relative_cache_mean_the_same(wav: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_the_same_as_absolute_ones(wav: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(wav.parent)
     sound = prepare(Path("tone.wav"), AUDIO, Path("cache"))
     assert sound == prepare(wav, AUDIO, cache)
@@ -89,7 +89,7 @@ def test_changed_content_gives_another_mel(wav: Path, cache: Path) -> None:
     os.utime(wav, ns=(1, 1))
     second = prepare(wav, AUDIO, cache)
     assert second.mel_path != first.mel_path
-    assert_whole(second, wav)
+    assert_complete(second, wav)
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,21 @@ def test_changed_audio_settings_give_another_mel(change: dict[str, float], wav: 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("left", [0, 0.5, None], ids=["emptied", "half", "gone"])
-@pytest.mark.parametrize("known", [True, False], ids=["path known", "path new"])
-def test_a_torn_entry_is_computed_anew(suffix: str, left: float | None, known: bool, wav: Path, cache: Path) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["known path", "new path"])
+def test_a_torn_entry_is_computed_again(suffix: str, left: float | None, known: bool, wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     entry = first.mel_path.with_suffix(suffix)
     if left is None:
         entry.unlink()
     else:
         os.truncate(entry, int(left * entry.stat().st_size))
-    again = wav if known else tone(wav.with_name("same.wav"))
-    assert prepare(again, AUDIO, cache) == first
-    assert_whole(first, wav)
+    second = wav if known else tone(wav.with_name("same.wav"))
+    assert prepare(second, AUDIO, cache) == first
+    assert_complete(first, wav)
 
 
 @pytest.mark.parametrize("place", [20, -1], ids=["header", "mel"])
-def test_a_bit_that_flipped_is_seen_when_it_is_read_and_mended_at_the_next_start(place: int, wav: Path, cache: Path) -> None:
+def test_a_flipped_bit_is_noticed_and_the_next_start_repairs_it(place: int, wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     content = bytearray(first.mel_path.read_bytes())
     content[place] ^= 1
@@ -127,17 +127,17 @@ def test_a_bit_that_flipped_is_seen_when_it_is_read_and_mended_at_the_next_start
         open_mel(first)
     assert caught.value.filename == str(first.mel_path)
     assert prepare(wav, AUDIO, cache) == first
-    assert_whole(first, wav)
+    assert_complete(first, wav)
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"frames": 3}', b"\xff\x00"], ids=str)
-def test_facts_that_are_none_are_computed_anew(content: bytes, wav: Path, cache: Path) -> None:
+def test_damaged_properties_are_computed_again(content: bytes, wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     first.mel_path.with_suffix(".json").write_bytes(content)
     assert prepare(wav, AUDIO, cache) == first
 
 
-def test_a_torn_shortcut_is_no_harm(wav: Path, cache: Path) -> None:
+def test_a_torn_shortcut_does_no_harm(wav: Path, cache: Path) -> None:
     first = prepare(wav, AUDIO, cache)
     for shortcut in (cache / "paths").iterdir():
         shortcut.write_bytes(b"\xff\x00torn")
@@ -153,7 +153,7 @@ def test_an_unreadable_file_leaves_nothing_behind(content: bytes | None, tmp_pat
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_no_fault_of_the_sound(wav: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_not_a_sound_error(wav: Path) -> None:
     with pytest.raises(OSError, match="tone"):
         prepare(wav, AUDIO, wav / "cache")
 
@@ -164,5 +164,5 @@ def test_two_processes_may_fill_an_empty_cache_at_once(tmp_path: Path, cache: Pa
         sounds = list(pool.map(prepare, wavs, [AUDIO] * 6, [cache] * 6))
     assert sounds[::2] == sounds[1::2]
     for sound, wav in zip(sounds, wavs, strict=True):
-        assert_whole(sound, wav)
-    assert sorted(path.suffix for path in cache.iterdir() if path.is_file()) == [".json"] * 3 + [".npy"] * 3  # and no part
+        assert_complete(sound, wav)
+    assert sorted(path.suffix for path in cache.iterdir() if path.is_file()) == [".json"] * 3 + [".npy"] * 3

@@ -1,17 +1,16 @@
-"""NVIDIA's checkpoints: the published names, shapes and equations; there and back; and of anything else one sentence.
+"""NVIDIA's checkpoints have the published names, shapes and equations, are exact in both directions, or are refused.
 
-TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, beside which ours is then run.
+TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, whose network is then compared with ours.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model import nvidia
@@ -20,12 +19,13 @@ from model.data.loading import Example, collate
 from model.tacotron2 import Outputs, Tacotron2
 from model.trainer import Speech, Trainer
 from tests.conftest import ALPHABET, BANDS, SYMBOLS, tiny_config, tiny_network, toy_speech
+from tests.model.nvidia_equations import published
 
 CHECKOUT = os.environ.get("TACOTUNE_NVIDIA")
 
 
 def build(network: Network | None = None, symbols: int = SYMBOLS, bands: int = BANDS) -> Tacotron2:
-    """With statistics and units of a trained network."""
+    """Build a network with batch-norm statistics as after training."""
     torch.manual_seed(0)
     built = Tacotron2(network or tiny_network(embedding=12, standardise=False), symbols, bands)
     for name, value in built.named_buffers():
@@ -41,14 +41,14 @@ def saved(network: Tacotron2, folder: Path) -> dict[str, Any]:
 
 
 def utterance(bands: int = BANDS, symbols: int = SYMBOLS) -> tuple[Example, Tensor]:
-    """Raw log-mels with silence in them, and masks (2, T + 1, 1, P) of a prenet as large as they come."""
+    """Draw raw log-mels with silence in them, and masks (2, T + 1, 1, P) for a prenet of any size up to 256."""
     random = np.random.default_rng(4)
     mel = random.uniform(-11.5, 2, size=(23, bands)).astype(np.float32)
     return Example(tuple(random.integers(1, symbols, 9).tolist()), mel), torch.rand(2, 24, 1, 256).ge(0.5) * 2.0
 
 
 def shared(layers: Iterable[nn.Module], masks: Tensor) -> Callable[[Tensor], Tensor]:
-    """A prenet's forward, (T, 1, M) -> (T, 1, P), with these masks."""
+    """Return a forward function for a prenet, (T, 1, M) -> (T, 1, P), with these masks."""
 
     def forward(x: Tensor) -> Tensor:
         for layer, mask in zip(layers, masks, strict=True):
@@ -66,74 +66,11 @@ def ours(network: Tacotron2, example: Example, masks: Tensor) -> Outputs:
 
 
 def assert_equal(one: Outputs, other: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    for mine, theirs in zip((one.mel_before[0], one.mel_after[0], one.gate[0], one.alignment[0]), other, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    for own, theirs in zip((one.mel_before[0], one.mel_after[0], one.gate[0], one.alignment[0]), other, strict=True):
+        torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-5)
 
 
-def lstm(w: Mapping[str, Tensor], name: str, suffix: str, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """One step: x (I,), state of two (H,)."""
-    hidden, cell = state
-    below = w[f"{name}.weight_ih{suffix}"] @ x + w[f"{name}.bias_ih{suffix}"]
-    enter, forget, new, leave = (below + w[f"{name}.weight_hh{suffix}"] @ hidden + w[f"{name}.bias_hh{suffix}"]).chunk(4)
-    cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
-    return leave.sigmoid() * cell.tanh(), cell
-
-
-def convolved(w: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """x (C, L) through a convolution and the batch norm behind it, in eval mode."""
-    kernel = w[f"{name}.0.conv.weight"]
-    x = F.conv1d(x[None], kernel, w[f"{name}.0.conv.bias"], padding=kernel.shape[2] // 2)[0]
-    centred = (x - w[f"{name}.1.running_mean"][:, None]) / (w[f"{name}.1.running_var"] + 1e-5).sqrt()[:, None]
-    return centred * w[f"{name}.1.weight"][:, None] + w[f"{name}.1.bias"][:, None]
-
-
-def published(w: Mapping[str, Tensor], ids: Tensor, mel: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tacotron 2 as NVIDIA published it, one step at a time, from a state dict in NVIDIA's names. ids (N,), mel (T, M)."""
-    linear = {name.removesuffix(".linear_layer.weight"): value for name, value in w.items() if "linear_layer.weight" in name}
-    x = w["embedding.weight"][ids].T
-    for i in range(sum(name.endswith("0.conv.weight") for name in w if name.startswith("encoder"))):
-        x = convolved(w, f"encoder.convolutions.{i}", x).relu()
-    half = len(w["encoder.lstm.weight_hh_l0"]) // 4
-    directions = []
-    for suffix, order in (("_l0", range(len(ids))), ("_l0_reverse", range(len(ids) - 1, -1, -1))):
-        state, said = (torch.zeros(half), torch.zeros(half)), {}
-        for n in order:
-            state = lstm(w, "encoder.lstm", suffix, x[:, n], state)
-            said[n] = state[0]
-        directions.append(torch.stack([said[n] for n in range(len(ids))]))
-    memory = torch.cat(directions, 1)  # (N, E)
-
-    sizes = [w[f"decoder.{name}.weight_hh"].shape[1] for name in ("attention_rnn", "decoder_rnn")]
-    attention, decoder = ((torch.zeros(size), torch.zeros(size)) for size in sizes)
-    context, alignment, cumulative = torch.zeros(memory.shape[1]), torch.zeros(len(ids)), torch.zeros(len(ids))
-    place = "decoder.attention_layer"
-    location = w[f"{place}.location_layer.location_conv.conv.weight"]
-    frame, frames, gates, alignments = torch.zeros(mel.shape[1]), [], [], []
-    for t in range(len(mel)):
-        for layer in range(2):
-            frame = (linear[f"decoder.prenet.layers.{layer}"] @ frame).relu() * masks[layer, t, 0]
-        attention = lstm(w, "decoder.attention_rnn", "", torch.cat([frame, context]), attention)
-        seen = F.conv1d(torch.stack([alignment, cumulative])[None], location, padding=location.shape[2] // 2)[0].T
-        inner = linear[f"{place}.query_layer"] @ attention[0] + memory @ linear[f"{place}.memory_layer"].T
-        energy = (inner + seen @ linear[f"{place}.location_layer.location_dense"].T).tanh() @ linear[f"{place}.v"][0]
-        alignment = energy.softmax(0)
-        cumulative = cumulative + alignment
-        context = alignment @ memory
-        decoder = lstm(w, "decoder.decoder_rnn", "", torch.cat([attention[0], context]), decoder)
-        both = torch.cat([decoder[0], context])
-        frames.append(linear["decoder.linear_projection"] @ both + w["decoder.linear_projection.linear_layer.bias"])
-        gates.append(linear["decoder.gate_layer"] @ both + w["decoder.gate_layer.linear_layer.bias"])
-        alignments.append(alignment)
-        frame = mel[t]
-    before = torch.stack(frames)
-    x, last = before.T, sum(name.endswith("0.conv.weight") for name in w if name.startswith("postnet")) - 1
-    for i in range(last + 1):
-        x = convolved(w, f"postnet.convolutions.{i}", x)
-        x = x.tanh() if i < last else x
-    return before, before + x.T, torch.cat(gates), torch.stack(alignments)
-
-
-def test_outputs_are_those_of_the_published_equations(tmp_path: Path) -> None:
+def test_outputs_follow_the_published_equations(tmp_path: Path) -> None:
     network = build()
     example, masks = utterance()
     weights = saved(network, tmp_path)
@@ -144,7 +81,7 @@ def test_outputs_are_those_of_the_published_equations(tmp_path: Path) -> None:
 
 
 def test_names_and_shapes_are_the_published_ones() -> None:
-    """Those of NVIDIA's own checkpoint, tacotron2_statedict.pt."""
+    """They are those of NVIDIA's own checkpoint, tacotron2_statedict.pt."""
     lstms = {
         "encoder.lstm.{}_l0": (1024, 512, 256),
         "encoder.lstm.{}_l0_reverse": (1024, 512, 256),
@@ -183,7 +120,7 @@ def test_names_and_shapes_are_the_published_ones() -> None:
     assert sum(size for name, size in learnt.items() if "num_batches" not in name) == 28_193_153
 
 
-def same(one: Tacotron2, other: Tacotron2) -> None:
+def assert_same_network(one: Tacotron2, other: Tacotron2) -> None:
     assert other.network == one.network
     expected = one.state_dict()
     assert other.state_dict().keys() == expected.keys()
@@ -191,10 +128,10 @@ def same(one: Tacotron2, other: Tacotron2) -> None:
     assert {type(value) for value in other.parameters()} == {nn.Parameter}
 
 
-def test_there_and_back_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_network_saved_and_loaded_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
     network = build()
     network.postnet.convolutions[0].norm.num_batches_tracked.fill_(7)
-    same(network, nvidia.load(nvidia.save(network, tmp_path / "x.pt")))
+    assert_same_network(network, nvidia.load(nvidia.save(network, tmp_path / "x.pt")))
     assert [file.name for file in tmp_path.iterdir()] == ["x.pt"]
 
 
@@ -210,12 +147,12 @@ CONTAINERS = {
 def test_a_checkpoint_is_read_however_it_is_packed(kind: str, tmp_path: Path) -> None:
     network = build()
     packed = CONTAINERS[kind](saved(network, tmp_path))
-    same(network, nvidia.load(packed))
+    assert_same_network(network, nvidia.load(packed))
     torch.save(packed, tmp_path / "packed.pt", _use_new_zipfile_serialization=False)  # as files of 2018 are
-    same(network, nvidia.load(tmp_path / "packed.pt"))
+    assert_same_network(network, nvidia.load(tmp_path / "packed.pt"))
 
 
-def test_what_is_loaded_is_a_copy_in_single_precision(tmp_path: Path) -> None:
+def test_loaded_weights_are_copies_in_single_precision(tmp_path: Path) -> None:
     weights = saved(build(), tmp_path)
     half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     assert {value.dtype for value in nvidia.load(half).parameters()} == {torch.float32}
@@ -232,7 +169,7 @@ def without(weights: dict[str, Any], name: str) -> dict[str, Any]:
 V, PRENET = "decoder.attention_layer.v.linear_layer", "decoder.prenet.layers.0.linear_layer"
 FOREIGN = {
     "a key is missing": (lambda w: without(w, f"{V}.weight"), f"without {V}.weight"),
-    "a key that tells a size": (lambda w: without(w, "embedding.weight"), "embedding.weight of 2 dimensions"),
+    "a key that shows a size": (lambda w: without(w, "embedding.weight"), "embedding.weight of 2 dimensions"),
     "a key too many": (lambda w: w | {f"{V}.bias": torch.zeros(1)}, f"with {V}.bias"),
     "another shape": (lambda w: w | {f"{V}.weight": torch.zeros(1, 9)}, f"{V}.weight of (1, 9) for (1, 5)"),
     "two frames a step": (lambda w: w | {f"{PRENET}.weight": torch.zeros(6, 16)}, f"{PRENET}.weight of (6, 16) for (6, 8)"),
@@ -248,12 +185,12 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_any_other_checkpoint_is_one_sentence(case: str, tmp_path: Path) -> None:
-    change, said = FOREIGN[case]
+def test_any_other_checkpoint_is_refused_in_one_sentence(case: str, tmp_path: Path) -> None:
+    change, reason = FOREIGN[case]
     changed = change(saved(build(), tmp_path))
     with pytest.raises(ValueError, match=r"need .*NVIDIA's Tacotron 2, .*: choose another") as caught:
         nvidia.load(changed)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
     torch.save(changed, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"other\.pt: need"):
@@ -261,13 +198,13 @@ def test_any_other_checkpoint_is_one_sentence(case: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 torn", b"\x80\x02U\x01", b"0\n."])
-def test_a_file_of_another_kind_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_refused_in_one_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.pt: need a checkpoint of tensors and plain values"):
         nvidia.load(tmp_path / "x.pt")
 
 
-def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
+def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"embedding.weight": print}}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match="need a checkpoint of tensors and plain values"):
         nvidia.load(tmp_path / "x.pt")
@@ -277,22 +214,24 @@ def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "std", "said"),
+    ("network", "std", "reason"),
     [
         (tiny_network(embedding=12, reduction=2), 1.0, "network.reduction 1, got 2"),
         (tiny_network(embedding=12), 2.5, "network.standardise false, got mels in units of mean 0 and deviation 2.5"),
         (tiny_network(), 1.0, "equal embedding and encoder, got 10 and 12"),
     ],
 )
-def test_what_nvidias_code_cannot_compute_is_not_written(network: Network, std: float, said: str, tmp_path: Path) -> None:
+def test_a_network_that_nvidias_code_cannot_compute_is_not_written(
+    network: Network, std: float, reason: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.pt").write_bytes(b"old")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=reason):
         nvidia.save(Tacotron2(network, SYMBOLS, BANDS, 0.0, std), tmp_path / "x.pt")
     assert (tmp_path / "x.pt").read_bytes() == b"old"
 
 
 def test_raw_log_mels_are_scored_in_units_of_the_corpus() -> None:
-    """Two networks that say the mean of all mels, each in its own units, are equally good; the mean alone scores about 1."""
+    """Two networks that always output the mean mel, each in its own units, have equal errors of about 1."""
     plain = toy_speech()
     frames = np.concatenate([example.mel for example in plain.train])
     mean, deviation = -5.0, 2.0 * float(frames.std())
@@ -317,8 +256,8 @@ def test_raw_log_mels_are_scored_in_units_of_the_corpus() -> None:
 
 @pytest.mark.skipif(CHECKOUT is None, reason="TACOTUNE_NVIDIA names no checkout of NVIDIA/tacotron2")
 def test_outputs_are_those_of_nvidias_own_code(tmp_path: Path) -> None:
-    """At full size, with the prenet's masks shared; its code takes our file, and we take its weights."""
-    from benchmarks.peers import nvidia as peer
+    """The networks have full size and share the prenet's masks. NVIDIA's code loads our file, and ours loads its weights."""
+    from benchmarks.peers import nvidia as peer  # needs the checkout
 
     network = build(Network(standardise=False), 148, 80)
     example, masks = utterance(80, 148)
@@ -331,4 +270,4 @@ def test_outputs_are_those_of_nvidias_own_code(tmp_path: Path) -> None:
     with torch.no_grad():
         before, after, gate, alignment = theirs((torch.tensor([example.ids]), lengths[0], mels, int(lengths[0]), lengths[1]))
     assert_equal(ours(network, example, masks), (before[0].T, after[0].T, gate[0], alignment[0]))
-    same(network, nvidia.load(theirs.state_dict()))
+    assert_same_network(network, nvidia.load(theirs.state_dict()))

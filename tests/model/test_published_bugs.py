@@ -1,25 +1,26 @@
-"""Bugs of published Tacotron 2 trainers, each with the test that ours does not have it (here, where no file is named).
+"""Bugs of published Tacotron 2 trainers, each with the test that ours does not have it (in this file if none is named).
 
 NVIDIA: the postnet's gradient is that of an input masked after it was saved; DLE: the same, as an error
     -> test_the_postnets_gradient_is_that_of_the_loss, test_tacotron2.test_padding_changes_neither_loss_nor_gradient
-SpeechBrain: the masked mel before the postnet is thrown away -> test_padding_is_masked_before_and_after_the_postnet
+SpeechBrain: the masked mel before the postnet is discarded -> test_padding_is_masked_before_and_after_the_postnet
 SpeechBrain: a validation is its last batch -> test_trainer.test_validation_counts_frames_not_batches
 coqui: the guard against endless speech counts utterances, not symbols
-    -> test_synthesis.test_a_gate_that_never_opens_ends_at_the_limit_of_each_text
+    -> test_synthesis.test_a_gate_that_never_fires_ends_at_the_limit_of_each_text
 coqui: a weight of zero breaks the loss -> test_a_term_can_be_switched_off
 coqui, ESPnet: one window of attention for a batch -> test_decoder.test_the_attention_stays_in_the_window_of_each_utterance
-ESPnet: no inference in batches -> test_synthesis.test_a_batch_of_two_is_two_batches_of_one
+ESPnet: no inference in batches -> test_synthesis.test_a_batch_of_two_equals_two_batches_of_one
 NVIDIA: each epoch in the same order -> test_no_two_epochs_have_the_same_order
-NVIDIA: a corpus smaller than a batch is never trained on -> test_the_smallest_corpus_trains
-NVIDIA: the random numbers are not saved -> test_trainer.test_resume_is_invisible
-NVIDIA: masks live on a GPU -> test_a_mask_is_made_where_its_lengths_are
+NVIDIA: a corpus smaller than a batch is never trained on -> test_the_smallest_corpus_is_trained_on
+NVIDIA: the state of the random generators is not saved -> test_trainer.test_a_resumed_run_equals_an_uninterrupted_one
+NVIDIA: masks are made on a GPU only -> test_a_mask_is_made_on_the_device_of_its_lengths
 NVIDIA: batch norm counts padding -> test_tacotron2.test_padding_does_not_move_the_running_statistics
-NeMo: free-running mels are compared with targets of other lengths -> test_mels_of_two_lengths_are_compared_along_their_time
+NeMo: free-running mels are compared with targets of other lengths -> test_mels_of_different_lengths_are_aligned_in_time
 DLE: a switch set to False is on -> test_false_is_false
-DLE: the lengths of synthesis are off by one -> test_synthesis.test_the_step_whose_gate_says_stop_is_the_last
-ForwardTacotron: a step back counts as a step on -> test_a_step_back_is_one
+DLE: the lengths of synthesis are off by one -> test_synthesis.test_the_step_whose_gate_fires_is_the_last
+ForwardTacotron: a step back counts as a step forward -> test_a_step_back_counts_as_one
 
-There is nothing here like coqui's term with the weight of another one, nor like its second decoder that misses a change of r.
+Our code has no place for two other bugs of coqui: a term with the weight of another one, and a second decoder that misses a
+change of r.
 """
 
 import re
@@ -46,7 +47,7 @@ CPU = torch.device("cpu")
 LOSS = Loss()
 
 
-def test_the_table_names_tests_that_there_are() -> None:
+def test_the_table_names_existing_tests() -> None:
     tests = re.findall(r"(?:(\w+)\.)?(test_\w+)(?=[,\n])", __doc__)
     assert len(tests) > 15
     for file, name in tests:
@@ -55,7 +56,7 @@ def test_the_table_names_tests_that_there_are() -> None:
 
 
 def double(r: int = 1) -> tuple[Tacotron2, Batch]:
-    """A network in training, without dropout, and utterances of different lengths."""
+    """Build a network in training mode, without dropout, and a batch of different lengths."""
     torch.manual_seed(0)
     batch = collate(toy_examples(3, 4))
     assert batch.frame_lengths.max() > batch.frame_lengths.min() + 3
@@ -64,7 +65,7 @@ def double(r: int = 1) -> tuple[Tacotron2, Batch]:
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_the_postnets_gradient_is_that_of_the_loss(layer: int) -> None:
-    """Against finite differences, where the convolution sees padding beside speech."""
+    """It is compared with finite differences on a batch in which the convolution reads padding next to speech."""
     network, batch = double()
 
     def loss() -> torch.Tensor:
@@ -104,7 +105,7 @@ def test_no_two_epochs_have_the_same_order() -> None:
 
 
 @pytest.mark.parametrize("utterances", [1, 3])
-def test_the_smallest_corpus_trains(utterances: int) -> None:
+def test_the_smallest_corpus_is_trained_on(utterances: int) -> None:
     config = replace(tiny_config(), training=Training(batch_size=64))
     trainer = Trainer(config, toy_speech(utterances, 1), 0.5, 2, CPU, seed=5)
     before = trainer.network.projection.weight.detach().clone()
@@ -113,28 +114,28 @@ def test_the_smallest_corpus_trains(utterances: int) -> None:
     assert not torch.equal(trainer.network.projection.weight, before)
 
 
-def test_a_mask_is_made_where_its_lengths_are() -> None:
+def test_a_mask_is_made_on_the_device_of_its_lengths() -> None:
     assert valid_mask(torch.ones(2, dtype=torch.int64, device="meta"), 3).device.type == "meta"
     assert valid_mask(torch.tensor([1, 3])).tolist() == [[True, False, False], [True, True, True]]
 
 
-def test_mels_of_two_lengths_are_compared_along_their_time() -> None:
-    """Said at half the pace it is the same; cut to the same length it would not be."""
+def test_mels_of_different_lengths_are_aligned_in_time() -> None:
+    """A mel at half the pace has no distortion; cut to the same length it would have."""
     mel = np.random.default_rng(0).normal(size=(30, 80)).astype(np.float32).cumsum(0)
     slow = np.repeat(mel, 2, 0)
     assert mcd(slow, mel) < 1e-3 < mcd(slow[:30], mel)
 
 
-@pytest.mark.parametrize("word", ["False", "false", "no", "0"])
-def test_false_is_false(word: str) -> None:
-    settings = resolve(None, [f"network.standardise={word}"], {}, gpu=False)
+@pytest.mark.parametrize("value", ["False", "false", "no", "0"])
+def test_false_is_false(value: str) -> None:
+    settings = resolve(None, [f"network.standardise={value}"], {}, gpu=False)
     assert settings.network.standardise is False
     with pytest.raises(ValueError, match="need a valid boolean"):
-        resolve(None, [f"network.standardise=not {word}"], {}, gpu=False)
+        resolve(None, [f"network.standardise=not {value}"], {}, gpu=False)
 
 
-def test_a_step_back_is_one() -> None:
-    """Read straight through, and with every fourth step one symbol back."""
+def test_a_step_back_counts_as_one() -> None:
+    """One path goes straight on, the other goes back by one symbol in every fourth step."""
     for pattern, back in (([0, 1, 2, 3], 0), ([0, 1, 2, 1], 1)):
         argmax = torch.tensor([start + place for start in range(0, 40, 4) for place in pattern])
         attention = torch.eye(40)[argmax][None]

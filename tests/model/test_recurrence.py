@@ -1,4 +1,4 @@
-"""The deferred recurrence is the reference, forwards and backwards, in float64; and which implementation a word means."""
+"""The deferred recurrence equals the reference, forward and backward, in float64; `auto` chooses an implementation."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -24,7 +24,7 @@ def leaves(inputs: Inputs, weights: Weights) -> list[Tensor]:
     return list(recurrences.leaves(inputs, weights).values())
 
 
-@pytest.mark.parametrize("kept", [0, 2**20], ids=["energies again", "energies kept"])
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["energies computed again", "energies stored"])
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "shared masks"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_deferred_equals_reference(
@@ -41,7 +41,7 @@ def test_deferred_equals_reference(
     torch.testing.assert_close(results["deferred"], results["reference"], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("kept", [0, 2**20], ids=["energies again", "energies kept"])
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["energies computed again", "energies stored"])
 def test_gradcheck(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "KEPT_BYTES", kept)
     inputs, weights = draw(3, 2, 4, dropout=True)
@@ -67,7 +67,7 @@ def test_attention_rows_sum_to_one_and_padding_gets_none(how: str) -> None:
     ],
     ids=["hidden states alone", "one utterance and the last alignment", "alignments, transposed"],
 )
-def test_any_gradient_may_come_back_and_twice(loss: Callable[..., Tensor]) -> None:
+def test_gradients_of_any_layout_are_accepted_and_twice(loss: Callable[..., Tensor]) -> None:
     inputs, weights = draw(4, 3, 7, dropout=True)
     outputs = attend(inputs, weights, "deferred")
     found = [torch.autograd.grad(loss(*outputs), leaves(inputs, weights), retain_graph=True, allow_unused=True) for _ in "12"]
@@ -78,8 +78,8 @@ def test_any_gradient_may_come_back_and_twice(loss: Callable[..., Tensor]) -> No
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"])
-def test_other_types_of_gates_come_near_it(dtype: torch.dtype, bound: float) -> None:
-    """Relative errors, in norm, of forty steps. Alignments and gradients of weights are in single precision in either case."""
+def test_other_types_of_gates_are_close(dtype: torch.dtype, bound: float) -> None:
+    """The bounds are relative errors, in norm, of forty steps. Alignments and weight gradients are in single precision."""
     inputs, weights = draw(40, 3, 9, dropout=True)
     assert inputs.dropout is not None
     rounded = {name: getattr(inputs, name).detach().to(dtype).requires_grad_() for name in ("gates", "memory", "keys")}
@@ -103,14 +103,14 @@ def test_other_types_of_gates_come_near_it(dtype: torch.dtype, bound: float) -> 
 @pytest.mark.parametrize(
     ("device", "triton", "expected"), [("cpu", True, "deferred"), ("cuda", True, "cuda"), ("cuda", False, "deferred")]
 )
-def test_auto_is_the_fastest_that_runs_there(device: str, triton: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_the_fastest_that_runs(device: str, triton: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrence, "find_spec", lambda name: object() if triton else None)
     assert implementation("auto", torch.device(device)) == expected
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("how", ["reference", "deferred"])
-def test_what_runs_anywhere_is_taken_at_its_word(how: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_anywhere_is_taken_as_requested(how: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrence, "find_spec", lambda name: None)
     assert implementation(how, torch.device(device)) == how
 

@@ -1,4 +1,4 @@
-"""Laws of the split: sizes, whole recordings, and the seed alone."""
+"""The split: its size, complete recordings, and its dependence on the seed only."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ def ids_of(sizes: list[int]) -> list[str]:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 50), st.integers(0, 9))
-def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], wanted: int, seed: int) -> None:
+def test_the_validation_set_is_small_and_depends_on_the_seed_only(sizes: list[int], wanted: int, seed: int) -> None:
     ids = ids_of(sizes)
     chosen, remarks = split(ids, wanted, seed)
     assert split(ids, wanted, seed) == (chosen, remarks)
@@ -42,14 +42,14 @@ def test_what_validates_is_small_and_drawn_by_the_seed_alone(sizes: list[int], w
         assert len(chosen) <= wanted
 
 
-def test_whole_recordings_come_near_to_what_is_wanted() -> None:
+def test_complete_recordings_come_close_to_the_wanted_size() -> None:
     chosen, remarks = split(ids_of([10] * 40), wanted=32, seed=0)
     assert len(chosen) == 30
     assert split(ids_of([10] * 40), wanted=32, seed=1)[0] != chosen
     assert remarks[0].startswith("validation: 30 utterances, 3 complete recordings of 40 (LJ")
 
 
-def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> None:
+def test_the_smallest_recording_is_held_out_if_all_are_larger_than_wanted() -> None:
     chosen, _ = split(ids_of([300] * 9 + [88]), wanted=32, seed=0)
     assert chosen == frozenset(range(2_700, 2_788))
 
@@ -64,7 +64,7 @@ def test_the_smallest_recording_validates_where_all_are_larger_than_wanted() -> 
     ],
     ids=["one", "all different", "two halves", "one crumb"],
 )
-def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[int], why: str) -> None:
+def test_without_usable_recordings_the_split_is_random_and_remarks_it(sizes: list[int], why: str) -> None:
     chosen, remarks = split(ids_of(sizes), wanted=10, seed=3)
     assert len(chosen) == 10
     assert remarks == (f"validation: 10 utterances drawn at random with seed 3, as {remarks[0].split(', as ')[1]}",)
@@ -72,13 +72,13 @@ def test_without_usable_recordings_the_split_is_random_and_says_so(sizes: list[i
     assert split(ids_of(sizes), wanted=10, seed=4)[0] != chosen
 
 
-def test_a_small_corpus_spares_an_eighth_and_says_so() -> None:
+def test_a_small_corpus_spares_an_eighth_and_remarks_it() -> None:
     chosen, remarks = split(ids_of([32]), wanted=32, seed=0)
     assert len(chosen) == 4
     assert remarks[0] == "32 utterances were requested for validation, a corpus of 32 can spare 4"
     assert len(split(ids_of([9]), wanted=32, seed=0)[0]) == 2
 
 
-def test_nothing_to_validate_on_is_refused() -> None:
+def test_an_empty_validation_set_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 utterance"):
         split(ids_of([32]), wanted=0, seed=0)

@@ -1,4 +1,5 @@
-"""Laws of the network: padding is invisible, a batch is its utterances, the future is not seen, hoisted equals step-wise."""
+"""Laws of the network: padding has no effect, batches equal single utterances, no step depends on the future, and the
+training pass equals the step-wise decoder."""
 
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ def batch_of(count: int, seed: int = 3) -> Batch:
 
 
 def padded(batch: Batch, symbols: int, frames: int) -> Batch:
-    """The same batch with more padding, filled with what would be heard if it were looked at."""
+    """Add padding to a batch, with content that would change the results if it were used."""
     ids = torch.cat([batch.ids, torch.full((len(batch.ids), symbols), 5)], 1)
     mels = torch.cat([batch.mels, torch.full((len(batch.mels), frames, BANDS), 9.0, dtype=batch.mels.dtype)], 1)
     return replace(batch, ids=ids, mels=mels)
@@ -40,7 +41,7 @@ def loss_and_gradients(network: Tacotron2, batch: Batch) -> tuple[Tensor, list[T
     return loss, list(torch.autograd.grad(loss, list(network.parameters())))
 
 
-def test_nvidia_sizes() -> None:
+def test_the_defaults_have_nvidias_number_of_parameters() -> None:
     with torch.device("meta"):
         network = Tacotron2(Network(), 148, 80)
     assert sum(parameter.numel() for parameter in network.parameters()) == 28_193_153
@@ -67,7 +68,7 @@ def test_padding_does_not_move_the_running_statistics() -> None:
 
 
 @pytest.mark.parametrize("r", [1, 2])
-def test_a_batch_of_two_is_two_batches_of_one(r: int) -> None:
+def test_a_batch_of_two_equals_two_batches_of_one(r: int) -> None:
     network = build(without_dropout(reduction=r)).eval()
     examples = toy_examples(2, 4)
     both = network(replace(collate(examples), mels=collate(examples).mels.double()))
@@ -81,15 +82,15 @@ def test_a_batch_of_two_is_two_batches_of_one(r: int) -> None:
 
 
 @pytest.mark.parametrize("r", [1, 2, 3])
-def test_a_frame_to_come_has_no_gradient(r: int) -> None:
-    """Before the postnet, which looks both ways: outputs of step t depend on frames of steps before t only."""
+def test_a_future_frame_has_no_gradient(r: int) -> None:
+    """Before the postnet, which has no direction, the outputs of step t depend only on frames of the steps before t."""
     network = build(without_dropout(reduction=r)).eval()
     batch = batch_of(1)
     batch = replace(batch, mels=batch.mels.requires_grad_())
     outputs = network(batch)
     step = 2
-    seen = outputs.mel_before[0, step * r : (step + 1) * r].sum() + outputs.gate[0, step]
-    (gradient,) = torch.autograd.grad(seen, batch.mels)
+    total_output = outputs.mel_before[0, step * r : (step + 1) * r].sum() + outputs.gate[0, step]
+    (gradient,) = torch.autograd.grad(total_output, batch.mels)
     assert gradient[0, step * r :].abs().max() == 0
     assert gradient[0, step * r - 1].abs().max() > 0
 
@@ -101,25 +102,25 @@ def test_attention_rows_sum_to_one() -> None:
 
 @pytest.mark.parametrize("r", [1, 2, 3])
 @pytest.mark.parametrize("how", ["reference", "deferred"])
-def test_hoisted_equals_stepwise(how: str, r: int) -> None:
-    """The decoder of synthesis, fed with the true frames one at a time, says what the hoisted one says."""
+def test_the_training_pass_equals_the_stepwise_decoder(how: str, r: int) -> None:
+    """The decoder of synthesis gets the true frames, one step at a time."""
     network = build(without_dropout(reduction=r, recurrence=how)).eval()
     batch = batch_of(3)
     outputs = network(batch)
     decoder = Decoder(network, batch.ids, batch.symbol_lengths)
-    true = (batch.mels - network.mel_mean) / network.mel_std * valid_mask(batch.frame_lengths)[:, :, None]
-    carry = decoder.start()
+    target = (batch.mels - network.mel_mean) / network.mel_std * valid_mask(batch.frame_lengths)[:, :, None]
+    state = decoder.start()
     for t in range(outputs.gate.shape[1]):
-        carry, frames, gate = decoder.step(carry)
+        state, frames, gate = decoder.step(state)
         for row in range(len(batch.ids)):
             left = min(r, int(batch.frame_lengths[row]) - t * r)
             if left > 0:
                 restored = frames[row, :left] * network.mel_std + network.mel_mean
                 torch.testing.assert_close(outputs.mel_before[row, t * r : t * r + left], restored)
                 torch.testing.assert_close(outputs.gate[row, t], gate[row])
-                torch.testing.assert_close(outputs.alignment[row, t], carry.alignment[row])
-        if (t + 1) * r <= true.shape[1]:
-            carry = replace(carry, frame=true[:, (t + 1) * r - 1])
+                torch.testing.assert_close(outputs.alignment[row, t], state.alignment[row])
+        if (t + 1) * r <= target.shape[1]:
+            state = replace(state, frame=target[:, (t + 1) * r - 1])
 
 
 def test_prenet_dropout_is_on_in_eval_mode() -> None:
@@ -128,7 +129,7 @@ def test_prenet_dropout_is_on_in_eval_mode() -> None:
     assert not torch.equal(network(batch).mel_before, network(batch).mel_before)
 
 
-def test_drawn_masks_take_the_place_of_the_prenets_dropout() -> None:
+def test_drawn_masks_replace_the_prenets_dropout() -> None:
     prenet = build(tiny_network(prenet_dropout=0.75)).prenet
     x = torch.randn(3, 40, BANDS, dtype=torch.float64)
     first, second = masks = torch.rand(2, 6, dtype=torch.float64)
@@ -143,7 +144,7 @@ def test_drawn_masks_take_the_place_of_the_prenets_dropout() -> None:
     torch.testing.assert_close(torch.cat(pieces), drawn, rtol=0, atol=0)
 
 
-def test_the_bidirectional_lstm_is_the_packed_one() -> None:
+def test_the_bidirectional_lstm_equals_the_packed_one() -> None:
     torch.manual_seed(0)
     ours, packed = BidirectionalLSTM(5, 8).double(), torch.nn.LSTM(5, 4, batch_first=True, bidirectional=True).double()
     for direction, suffix in ((ours.forwards, ""), (ours.backwards, "_reverse")):
@@ -155,7 +156,7 @@ def test_the_bidirectional_lstm_is_the_packed_one() -> None:
     torch.testing.assert_close(ours(x, lengths), expected)
 
 
-def test_running_statistics_follow_torchs() -> None:
+def test_running_statistics_equal_torchs() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 3, 9)
     ours, theirs = MaskedBatchNorm(3), torch.nn.BatchNorm1d(3)
@@ -166,7 +167,7 @@ def test_running_statistics_follow_torchs() -> None:
 
 
 @pytest.mark.parametrize("name", ["encoder_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout"])
-def test_each_dropout_is_there_in_training_and_gone_in_eval(name: str) -> None:
+def test_each_dropout_is_on_in_training_and_off_in_evaluation(name: str) -> None:
     network = build(without_dropout(**{name: 0.5}))
     batch = batch_of(2)
     assert not torch.equal(network.train()(batch).mel_after, network(batch).mel_after)

@@ -1,4 +1,4 @@
-"""The trainer: it learns, its grid is the same for every batch size, it resumes as if nothing had been, it names what broke."""
+"""The trainer learns, reports on the same grid for every batch size, resumes exactly, and names what is not finite."""
 
 import copy
 import io
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from model.config import Config, Loss, Training
 from model.data.loading import Batch, Example, collate
@@ -16,6 +17,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Speech, Trainer, learning_rate
 from tests.conftest import tiny_config, toy_speech, without_dropout
+from tests.model.training import timeless
 
 CPU = torch.device("cpu")
 
@@ -23,38 +25,42 @@ CPU = torch.device("cpu")
 def trainer(
     config: Config | None = None,
     speech: Speech | None = None,
-    kframes: float = 3,
+    kframes: float = 2,
     reports: int = 4,
     start: Snapshot | None = None,
 ) -> Trainer:
     return Trainer(config or tiny_config(), speech or toy_speech(), kframes, reports, CPU, seed=5, start=start)
 
 
-def timeless(reports: list[Report]) -> list[Report]:
-    return [replace(report, seconds=0.0) for report in reports]
+@pytest.fixture(scope="module")
+def uninterrupted() -> tuple[list[Report], dict[str, Tensor]]:
+    """The reports and the final weights of one run."""
+    torch.set_num_threads(1)  # like the tests, whose fixture for this comes later
+    run = trainer()
+    return timeless(list(run.reports())), dict(run.network.state_dict())
 
 
 def test_it_learns() -> None:
     config = replace(tiny_config(), network=without_dropout(), training=Training(batch_size=4, learning_rate=1e-2))
-    losses = [report.train.score or math.inf for report in trainer(config, kframes=20, reports=20).reports()]
+    losses = [report.train.score or math.inf for report in trainer(config, kframes=8, reports=20).reports()]
     assert losses[-1] < 0.4 * losses[0]
 
 
 @pytest.mark.parametrize("size", [1, 4, 12])
 def test_the_grid_does_not_depend_on_the_batch_size(size: int) -> None:
     config = replace(tiny_config(), training=Training(batch_size=size))
-    assert [report.kframes for report in trainer(config).reports()] == [0.75, 1.5, 2.25, 3.0]
+    assert [report.kframes for report in trainer(config, kframes=1).reports()] == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_two_runs_with_one_seed_are_equal_bit_by_bit() -> None:
-    assert timeless(list(trainer().reports())) == timeless(list(trainer().reports()))
+def test_two_runs_with_one_seed_are_equal_bit_for_bit(uninterrupted: tuple[list[Report], dict[str, Tensor]]) -> None:
+    run = trainer()
+    assert timeless(list(run.reports())) == uninterrupted[0]
+    torch.testing.assert_close(dict(run.network.state_dict()), uninterrupted[1], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("at", [3, 7, 20])
-def test_resume_is_invisible(at: int) -> None:
-    """Stopped after any update, saved to a file, resumed by another trainer: the same reports and weights to the last bit."""
-    straight = trainer()
-    expected = timeless(list(straight.reports()))
+def test_a_resumed_run_equals_an_uninterrupted_one(at: int, uninterrupted: tuple[list[Report], dict[str, Tensor]]) -> None:
+    """It was stopped after any update, saved to a file and resumed by another trainer: reports and weights are identical."""
     first = trainer()
     steps = first.steps()
     before = [report for report in (next(steps) for _ in range(at)) if report is not None]
@@ -63,22 +69,20 @@ def test_resume_is_invisible(at: int) -> None:
     file.seek(0)
     torch.manual_seed(999)
     second = trainer(start=Snapshot.from_dict(torch.load(file, weights_only=True)))
-    assert timeless(before) + timeless(list(second.reports())) == expected
-    torch.testing.assert_close(dict(second.network.state_dict()), dict(straight.network.state_dict()), rtol=0, atol=0)
+    assert timeless(before) + timeless(list(second.reports())) == uninterrupted[0]
+    torch.testing.assert_close(dict(second.network.state_dict()), uninterrupted[1], rtol=0, atol=0)
 
 
-def test_reading_between_two_reports_changes_nothing() -> None:
-    """Validation draws dropout masks of its own and gives the generator back as it found it."""
-    one = trainer()
-    list(one.reports())
-    other = trainer()
-    for step in other.steps():
+def test_a_validation_between_two_reports_changes_nothing(uninterrupted: tuple[list[Report], dict[str, Tensor]]) -> None:
+    """Validation draws its own dropout masks and restores the generator."""
+    run = trainer()
+    for step in run.steps():
         if step is None:
-            other.validate()
-    torch.testing.assert_close(dict(other.network.state_dict()), dict(one.network.state_dict()), rtol=0, atol=0)
+            run.validate()
+    torch.testing.assert_close(dict(run.network.state_dict()), uninterrupted[1], rtol=0, atol=0)
 
 
-def test_validation_sees_the_same_dropout_whatever_came_before() -> None:
+def test_every_validation_has_the_same_dropout() -> None:
     run = trainer()
     next(run.reports())
     first = run.validate()
@@ -107,28 +111,28 @@ def test_the_gradient_norm_is_read_before_clipping() -> None:
 
 
 def test_clipping_bounds_the_step() -> None:
-    """With a tiny clip, Adam's epsilon dominates and the weights hardly move."""
-    moved = {}
+    """A tiny clip lets Adam's epsilon dominate, so that the weights hardly change."""
+    changes = {}
     for clip in (1e-12, 1.0):
         run = trainer(replace(tiny_config(), training=Training(batch_size=4, clip_norm=clip, weight_decay=0.0)))
         before = torch.cat([value.detach().flatten().clone() for value in run.network.parameters()])
         next(run.reports())
         after = torch.cat([value.detach().flatten() for value in run.network.parameters()])
-        moved[clip] = float((after - before).norm())
-    assert moved[1e-12] < 1e-3 * moved[1.0]
+        changes[clip] = float((after - before).norm())
+    assert changes[1e-12] < 1e-3 * changes[1.0]
 
 
 def test_guided_weight_decays_once_an_alignment_is_measured() -> None:
     base = tiny_config()
     late = trainer(replace(base, loss=replace(base.loss, guided_until=1.1)))
     assert {report.guided_weight for report in late.reports()} == {base.loss.guided_weight}
-    now = trainer(replace(base, loss=replace(base.loss, guided_until=-1.0, guided_halflife_share=0.25)))
-    weights = [report.guided_weight for report in now.reports()]
+    immediate = trainer(replace(base, loss=replace(base.loss, guided_until=-1.0, guided_halflife_share=0.25)))
+    weights = [report.guided_weight for report in immediate.reports()]
     assert weights[0] == base.loss.guided_weight
     assert weights[1:] == pytest.approx([0.5, 0.25, 0.125], rel=0.1)
 
 
-def test_schedules() -> None:
+def test_the_schedules_follow_their_formulas() -> None:
     base = Training(learning_rate=1.0, warmup_share=0.1)
     assert learning_rate(base, 0.05) == pytest.approx(0.5)
     assert learning_rate(base, 0.7) == 1.0
@@ -138,7 +142,7 @@ def test_schedules() -> None:
     assert [learning_rate(noam, p) for p in (0.1, 0.4)] == pytest.approx([1.0, 0.5])
 
 
-def test_reference_and_deferred_train_alike() -> None:
+def test_reference_and_deferred_train_equally() -> None:
     losses = {
         how: [report.val_loss for report in trainer(tiny_config(recurrence=how), kframes=1.5).reports()]
         for how in ("reference", "deferred")
@@ -160,7 +164,7 @@ def test_half_precision_measures_the_same_gradient(how: str) -> None:
 
 
 def test_the_gradient_norm_is_read_after_unscaling() -> None:
-    """A loss scaler multiplies the loss by 65,536 before the backward pass: neither norm nor weights may show it."""
+    """A loss scaler multiplies the loss by 65,536 before the backward pass: neither norm nor weights may contain this."""
     plain, scaled = trainer(), trainer()
     scaled.update.scaler = torch.amp.GradScaler("cpu", enabled=True)
     torch.manual_seed(5)
@@ -177,8 +181,8 @@ def test_fp16_is_refused_on_a_cpu() -> None:
         trainer(replace(tiny_config(), training=Training(precision="fp16")))
 
 
-def test_a_step_that_is_skipped_leaves_no_trace_in_the_network() -> None:
-    """One utterance of NaN among many: its steps are skipped, and validation goes on as if they had not been."""
+def test_skipped_steps_do_not_affect_the_network() -> None:
+    """One utterance among many is NaN: its steps are skipped, and validation stays finite."""
     speech = toy_speech()
     broken = [Example(speech.train[0].ids, speech.train[0].mel * math.nan), *speech.train[1:]]
     report = next(trainer(speech=replace(speech, train=broken), reports=1).reports())
@@ -188,26 +192,26 @@ def test_a_step_that_is_skipped_leaves_no_trace_in_the_network() -> None:
 
 def test_the_schedule_reaches_the_optimiser_and_counts_frames() -> None:
     rates = {}
-    for size in (1, 6):
+    for size in (2, 6):
         run = trainer(replace(tiny_config(), training=Training(batch_size=size, learning_rate=1.0, warmup_share=0.99)))
         reports = list(run.reports())
         rates[size] = [report.learning_rate for report in reports[:3]]
         assert float(run.update.optimiser.param_groups[0]["lr"]) == reports[-1].learning_rate
-    assert rates[1] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
+    assert rates[2] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
     assert rates[6] == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
 
 
 def test_validation_counts_frames_not_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     speech = replace(toy_speech(), validation=[*toy_speech().validation, *toy_speech(12).train])
     run = trainer(replace(tiny_config(), network=without_dropout()), speech=speech)
-    whole, _ = run.validate()
+    complete, _ = run.validate()
     monkeypatch.setattr("model.trainer.VALIDATION_BATCH", 3)
     parts, _ = run.validate()
-    assert parts.score == pytest.approx(whole.score, rel=1e-5)
-    assert parts.guided == pytest.approx(whole.guided, rel=1e-4)
+    assert parts.score == pytest.approx(complete.score, rel=1e-5)
+    assert parts.guided == pytest.approx(complete.guided, rel=1e-4)
 
 
-def test_the_guided_term_of_a_validation_is_the_same_measure_for_every_trial() -> None:
+def test_a_validations_guided_term_does_not_depend_on_the_trials_sigma() -> None:
     base = tiny_config()
     narrow, wide = (trainer(replace(base, loss=replace(base.loss, guided_sigma=sigma))).validate()[0] for sigma in (0.1, 0.5))
     assert narrow == wide
@@ -222,8 +226,8 @@ def test_weight_decay_shrinks_the_weights() -> None:
     assert norms[10.0] < 0.85 * norms[0.0]
 
 
-def test_the_last_batch_of_a_window_is_measured_as_it_was_trained_on() -> None:
-    """Without dropout, the very batch through a network that stands where that update found it."""
+def test_train_health_is_measured_on_the_last_training_batch() -> None:
+    """Without dropout, the same batch through the network before that update gives the same measurements."""
     config = replace(tiny_config(), network=without_dropout())
     watched, seen = trainer(config), []
     watched.network.register_forward_pre_hook(
@@ -238,8 +242,8 @@ def test_the_last_batch_of_a_window_is_measured_as_it_was_trained_on() -> None:
             assert getattr(report.train_health, name) == pytest.approx(float(again[name].mean()), abs=1e-6)
 
 
-class Scarce:
-    """A device whose memory holds batches of at most `most` utterances."""
+class LittleMemory:
+    """An update with memory for batches of at most `most` utterances."""
 
     def __init__(self, run: Trainer, most: int) -> None:
         self.update, self.most, self.sizes = run.update, most, []  # type: ignore[var-annotated]
@@ -255,22 +259,22 @@ class Scarce:
         return self.update(parts)
 
 
-def test_where_memory_is_short_the_batch_comes_in_parts() -> None:
-    """The parts' gradients add up to the batch's, but for batch norm's statistics, which see a part."""
+def test_out_of_memory_the_batch_is_divided_into_parts() -> None:
+    """The gradients of the parts add up to those of the batch, apart from batch norm, whose statistics are those of a part."""
     config = replace(tiny_config(), network=without_dropout(), training=Training(batch_size=8))
-    whole, parts = trainer(config, reports=1), trainer(config, reports=1)
-    scarce = Scarce(parts, most=3)
-    one, other = next(whole.reports()), next(parts.reports())
-    assert {tuple(sizes) for sizes in scarce.sizes} <= {(2, 2, 2, 2), (2, 2)}
+    undivided, parts = trainer(config, reports=1), trainer(config, reports=1)
+    limited = LittleMemory(parts, most=3)
+    one, other = next(undivided.reports()), next(parts.reports())
+    assert {tuple(sizes) for sizes in limited.sizes} <= {(2, 2, 2, 2), (2, 2)}
     assert parts.cursor.part == 2
     assert (one.kframes, one.updates) == (other.kframes, other.updates)
     assert other.gradients.median == pytest.approx(one.gradients.median, rel=0.3)
     assert other.train.mel_before == pytest.approx(one.train.mel_before, rel=0.2)
 
 
-def test_a_single_utterance_that_does_not_fit_ends_the_trial() -> None:
+def test_a_single_utterance_that_does_not_fit_ends_the_training() -> None:
     run = trainer()
-    Scarce(run, most=0)
+    LittleMemory(run, most=0)
     with pytest.raises(torch.OutOfMemoryError):
         next(run.reports())
 

@@ -1,8 +1,12 @@
-"""The Triton recurrence is the reference, forwards and backwards: on a GPU where there is one, else in Triton's interpreter."""
+"""The Triton recurrence equals the reference, forward and backward: on a GPU if there is one, else in Triton's interpreter.
+
+The interpreter is slow: one small case of each law runs by default, all others are marked slow.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -46,32 +50,39 @@ def draw(
 
 
 def cast(values: Inputs | Weights, dtype: torch.dtype, *names: str) -> Inputs | Weights:
-    """Leaves of another type, with the same values where it holds them; those of `names`, or all."""
+    """Convert the leaves `names`, by default all, to another type."""
     chosen = {name: getattr(values, name) for name in names or [field.name for field in fields(values)]}
     floating = {name: tensor for name, tensor in chosen.items() if tensor is not None and tensor.is_floating_point()}
     return replace(values, **{n: t.detach().to(dtype).requires_grad_(t.requires_grad) for n, t in floating.items()})
 
 
 def weighted(*outputs: Tensor) -> Tensor:
-    """A loss that gives every output number a gradient of its own, the same in every precision."""
+    """Return a loss that gives every output number a gradient of its own, the same in every precision."""
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(output.shape, dtype=torch.float64, generator=generator).to(DEVICE) for output in outputs]
     return sum((output.double() * weight).sum() for output, weight in zip(outputs, weights, strict=True))
 
 
 def run(outputs: tuple[Tensor, ...], wanted: dict[str, Tensor], loss: Loss = weighted) -> dict[str, Tensor]:
-    """The outputs and the gradients of the leaves, by name."""
+    """Return the outputs and the gradients of the leaves, by name."""
     gradients = torch.autograd.grad(loss(*outputs), list(wanted.values()))
     return dict(zip(("hidden", "context", "alignment"), outputs, strict=True)) | dict(zip(wanted, gradients, strict=True))
 
 
 def errors(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> dict[str, float]:
-    """Relative error of each, in norm."""
+    """Return the relative error of each tensor, in norm."""
     return {name: float(((ours[name].double() - exact).norm() / exact.norm()).detach()) for name, exact in theirs.items()}
 
 
-@pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "shared masks"])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def cases() -> Iterator[Any]:
+    """Yield each shape with and without dropout; all but one are slow."""
+    for name, shape in SHAPES.items():
+        for dropout in (False, True):
+            marks = () if (name, dropout) == ("usual", True) else pytest.mark.slow
+            yield pytest.param(shape, dropout, id=f"{name}, {'shared masks' if dropout else 'no dropout'}", marks=marks)
+
+
+@pytest.mark.parametrize(("shape", "dropout"), list(cases()))
 def test_equals_reference(shape: tuple[int, int, int], dropout: bool) -> None:
     inputs, weights = draw(*shape, dropout)
     ours = run(attend(inputs, weights, torch.float64, SMALL), leaves(inputs, weights))
@@ -80,9 +91,14 @@ def test_equals_reference(shape: tuple[int, int, int], dropout: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("products", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)], ids=["fp32", "bf16", "fp16"]
+    ("products", "bound"),
+    [
+        pytest.param(torch.float32, 1e-5, id="fp32", marks=pytest.mark.slow),
+        pytest.param(torch.bfloat16, 2e-2, id="bf16"),
+        pytest.param(torch.float16, 4e-3, id="fp16", marks=pytest.mark.slow),
+    ],
 )
-def test_tiles_of_its_own_choice_and_single_and_half_precision(products: torch.dtype, bound: float) -> None:
+def test_default_tiles_with_single_and_half_precision_are_close(products: torch.dtype, bound: float) -> None:
     inputs, weights = draw(6, 3, 9, dropout=True, dtype=torch.float32)
     inputs = cast(inputs, products, "gates", "memory", "keys")
     ours = run(attend(inputs, weights, products), leaves(inputs, weights))
@@ -93,7 +109,7 @@ def test_tiles_of_its_own_choice_and_single_and_half_precision(products: torch.d
     assert ours["alignment"].dtype == ours["recurrent"].dtype == ours["energy"].dtype == torch.float32
 
 
-def test_padding_gets_no_attention_and_the_rest_shares_one() -> None:
+def test_padding_gets_no_attention_and_the_rest_sums_to_one() -> None:
     inputs, weights = draw(5, 3, 23, dropout=False)
     inputs.padding[1, 5:] = True  # a tile and more of nothing but padding
     inputs.padding[0, 3] = True
@@ -106,21 +122,31 @@ def test_padding_gets_no_attention_and_the_rest_shares_one() -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda hidden, context, alignment: (alignment.transpose(0, 1).square() * torch.arange(7, device=DEVICE)).sum(),
-        lambda hidden, context, alignment: hidden.mean() + context[:, 1].sum(),
-        lambda hidden, context, alignment: torch.cat([hidden, context], 2).square().sum() + alignment[-1].square().sum(),
+        pytest.param(
+            lambda hidden, context, alignment: (alignment.transpose(0, 1).square() * torch.arange(7, device=DEVICE)).sum(),
+            id="alignments, transposed",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda hidden, context, alignment: hidden.mean() + context[:, 1].sum(),
+            id="means, and no alignments",
+        ),
+        pytest.param(
+            lambda hidden, context, alignment: torch.cat([hidden, context], 2).square().sum() + alignment[-1].square().sum(),
+            id="concatenated, and the last alignment",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["alignments, transposed", "means, and no alignments", "side by side, and the last alignment"],
 )
-def test_any_gradient_may_come_back(loss: Loss) -> None:
-    inputs, weights = draw(4, 3, 7, dropout=True)
+def test_gradients_of_any_layout_are_accepted(loss: Loss) -> None:
+    inputs, weights = draw(2, 3, 7, dropout=True)
     ours = run(attend(inputs, weights, torch.float64, SMALL), leaves(inputs, weights), loss)
     theirs = run(reference(inputs, weights), leaves(inputs, weights), loss)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_inputs_may_be_views() -> None:
-    inputs, weights = draw(4, 3, 7, dropout=True)
+    inputs, weights = draw(2, 3, 7, dropout=True)
     views = replace(
         inputs,
         gates=inputs.gates.transpose(0, 1).contiguous().transpose(0, 1),
@@ -139,7 +165,7 @@ on_gpu = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA device")
 @on_gpu
 @pytest.mark.parametrize("batch", [16, 48, 100, 256])
 @pytest.mark.parametrize(("products", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"])
-def test_full_size(products: torch.dtype, bound: float, batch: int) -> None:
+def test_full_size_is_close_and_repeatable(products: torch.dtype, bound: float, batch: int) -> None:
     inputs, weights = draw(40, batch, 110, dropout=True, dimensions=FULL, dtype=torch.float32)
     inputs = cast(inputs, products, "gates", "memory", "keys")
     ours = run(attend(inputs, weights, products), leaves(inputs, weights))
@@ -152,7 +178,7 @@ def test_full_size(products: torch.dtype, bound: float, batch: int) -> None:
 
 @pytest.mark.gpu
 @on_gpu
-def test_may_be_captured() -> None:
+def test_it_may_be_captured_in_a_cuda_graph() -> None:
     inputs, weights = draw(20, 256, 110, dropout=True, dimensions=FULL, dtype=torch.float32)
     wanted = leaves(inputs, weights)
 
@@ -162,11 +188,11 @@ def test_may_be_captured() -> None:
     def step() -> dict[str, Tensor]:
         return run(attend(inputs, weights, torch.bfloat16), wanted, loss)
 
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
         step()
-    torch.cuda.current_stream().wait_stream(beside)
+    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = step()

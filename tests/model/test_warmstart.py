@@ -1,4 +1,4 @@
-"""A warm start: what fits is the file's, to the last bit; the rest is what it was; and the table says which is which."""
+"""A warm start copies what fits, bit for bit, leaves the rest as it was, and lists both in its table."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,9 +27,9 @@ def build(
 
 
 def pretrained(folder: Path, network: Tacotron2, table: Iterable[str] | None = None) -> Pretrained:
-    """Of a file as trials leave it."""
-    named = {"symbols": list(table)} if table is not None else {}
-    torch.save({"weights": network.state_dict(), "kframes": 3.0, **named}, folder / "best.pt")
+    """Write a file as trials do, and read it."""
+    symbols = {"symbols": list(table)} if table is not None else {}
+    torch.save({"weights": network.state_dict(), "kframes": 3.0, **symbols}, folder / "best.pt")
     return read(folder / "best.pt")
 
 
@@ -44,7 +44,7 @@ def states(rows: Iterable[Row]) -> dict[str, set[str]]:
     return found
 
 
-def test_the_same_network_is_loaded_whole_with_its_units(tmp_path: Path) -> None:
+def test_an_equal_network_is_loaded_completely_with_its_units(tmp_path: Path) -> None:
     old, new = build(1, units=(-5.0, 2.0)), build(2)
     rows = warm_start(new, EN, pretrained(tmp_path, old, EN))
     assert states(rows) == {"loaded": set(old.state_dict())}
@@ -52,7 +52,7 @@ def test_the_same_network_is_loaded_whole_with_its_units(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["NVIDIA", "torchaudio"])
-def test_raw_log_mels_come_with_nvidias_weights(plain: bool, tmp_path: Path) -> None:
+def test_nvidias_weights_are_loaded_with_raw_log_mels(plain: bool, tmp_path: Path) -> None:
     old, new = build(1), build(2, units=(-5.0, 2.0))
     nvidia.save(old, tmp_path / "x.pt")
     if plain:
@@ -64,8 +64,8 @@ def test_raw_log_mels_come_with_nvidias_weights(plain: bool, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("table", [RU, EN[::-1], tuple("xyz"), ("_", *"_-!'(),.:;? abcdefghijklmnopqrstuvwxyz"[1:])])
-def test_embeddings_go_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None:
-    """From English to `table` and back: a symbol that both have keeps its embedding, the others keep what they had."""
+def test_embeddings_are_copied_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None:
+    """A symbol that both tables have gets the file's embedding, the others stay as they were, in both directions."""
     for theirs, ours in ((EN, table), (table, EN)):
         old, new = build(1, theirs), build(2, ours)
         given, before = copied(old)["encoder.embedding.weight"], copied(new)["encoder.embedding.weight"]
@@ -76,7 +76,7 @@ def test_embeddings_go_by_symbol(table: tuple[str, ...], tmp_path: Path) -> None
         assert states(rows)["resized"] == {"encoder.embedding.weight"}
 
 
-def test_an_alphabet_that_is_not_named_is_known_by_its_size_or_not_at_all(tmp_path: Path) -> None:
+def test_a_table_that_is_not_named_is_recognised_by_its_size_or_unknown(tmp_path: Path) -> None:
     assert pretrained(tmp_path, build(1, EN)).symbols == EN
     assert pretrained(tmp_path, build(1, RU)).symbols == RU
     characters = pretrained(tmp_path, build(1, range(38))).symbols
@@ -89,7 +89,7 @@ def test_an_alphabet_that_is_not_named_is_known_by_its_size_or_not_at_all(tmp_pa
         assert torch.equal(new.encoder.embedding.weight, before)
 
 
-# A size changes. Which parts of a tensor then correspond, as (rows, columns) of the file and of the network.
+# The corresponding parts of tensors where one size differs, as (rows, columns) of the file and of the network.
 E, A, H, P = 12, 14, 16, 6  # encoder, attention LSTM, decoder LSTM, prenet of the file
 
 
@@ -145,7 +145,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("case", PARTS)
-def test_of_another_size_the_parts_that_mean_the_same_are_copied(case: str, tmp_path: Path) -> None:
+def test_where_sizes_differ_the_corresponding_parts_are_copied(case: str, tmp_path: Path) -> None:
     changes, expected = PARTS[case]
     old, new = build(1), build(2, **changes)
     given, before = copied(old), copied(new)
@@ -171,7 +171,7 @@ def test_other_bands_are_copied_frame_by_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(5, 3), (3, 5)])
-def test_the_last_convolution_of_a_postnet_stays_the_last(theirs: int, ours: int, tmp_path: Path) -> None:
+def test_the_last_convolution_of_a_postnet_is_copied_to_the_last(theirs: int, ours: int, tmp_path: Path) -> None:
     old, new = build(1, postnet_convolutions=theirs), build(2, postnet_convolutions=ours)
     found = states(warm_start(new, EN, pretrained(tmp_path, old, EN)))
     places = [(0, 0), (1, 1), (theirs - 1, ours - 1)]
@@ -183,23 +183,23 @@ def test_the_last_convolution_of_a_postnet_stays_the_last(theirs: int, ours: int
     assert found.keys() == {"loaded", "unused" if theirs > ours else "missing"}
 
 
-def test_what_the_file_lacks_is_as_the_seed_left_it_and_nothing_is_drawn(tmp_path: Path) -> None:
+def test_tensors_that_the_file_lacks_keep_their_initial_values_and_nothing_is_drawn(tmp_path: Path) -> None:
     given = pretrained(tmp_path, build(1), EN)
-    lacking = [name for name in given.weights if name.startswith(("gate", "postnet", "encoder.lstm"))]
-    for name in lacking:
+    missing = [name for name in given.weights if name.startswith(("gate", "postnet", "encoder.lstm"))]
+    for name in missing:
         del given.weights[name]
     given.weights["speaker.weight"] = torch.zeros(3, 4)
     new, same = build(2), build(2)
     random = torch.get_rng_state()
     found = states(warm_start(new, EN, given))
     assert torch.equal(torch.get_rng_state(), random)
-    assert (found["missing"], found["unused"]) == (set(lacking), {"speaker.weight"})
-    for name in lacking:
+    assert (found["missing"], found["unused"]) == (set(missing), {"speaker.weight"})
+    for name in missing:
         assert torch.equal(new.state_dict()[name], same.state_dict()[name])
 
 
 def test_no_shape_is_an_error(tmp_path: Path) -> None:
-    """Tensors of any dimensions in place of the right ones: all but the embeddings are missing, and nothing has changed."""
+    """Tensors of any dimensions replace the right ones: all but the embeddings count as missing, and nothing has changed."""
     given = pretrained(tmp_path, build(1), EN)
     for k, name in enumerate(name for name in given.weights if name != "encoder.embedding.weight"):
         given.weights[name] = torch.zeros([(), (0,), (2, 0, 3), (1, 1, 1, 1)][k % 4]).to(torch.int8)
@@ -214,7 +214,7 @@ def test_no_shape_is_an_error(tmp_path: Path) -> None:
     assert list(table_lines(given, rows))
 
 
-def test_the_table_says_it_all(tmp_path: Path) -> None:
+def test_the_table_lists_every_tensor(tmp_path: Path) -> None:
     given = pretrained(tmp_path, build(1), EN)
     del given.weights["gate.bias"]
     given.weights["speaker.weight"] = torch.zeros(3, 4)
@@ -227,15 +227,15 @@ def test_the_table_says_it_all(tmp_path: Path) -> None:
     assert lines[-2:] == ["missing: gate.bias (1,)", "unused: speaker.weight (3, 4)"]
 
 
-def test_a_network_without_numbers_tells_the_same(tmp_path: Path) -> None:
-    """The table of a study is that of a network on the meta device, which costs nothing."""
+def test_a_network_on_the_meta_device_has_the_same_table(tmp_path: Path) -> None:
+    """A study computes its table with such a network, which costs nothing."""
     given = pretrained(tmp_path, build(1), EN)
     with torch.device("meta"):
         empty = Tacotron2(Network(), len(RU), 80)
     assert warm_start(empty, RU, given) == warm_start(Tacotron2(Network(), len(RU), 80), RU, given)
 
 
-def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     one, same, other = pretrained(tmp_path, build(1)), pretrained(tmp_path / "a", build(1)), pretrained(tmp_path, build(2))
     assert one.digest == same.digest != other.digest
@@ -244,7 +244,7 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [{}, {"weights": {}}, {"model": {"embedding.weight": torch.zeros(3, 4)}}, {"embedding.weight": torch.zeros(3)}]
 )
-def test_another_checkpoint_is_one_sentence(content: dict[str, Any], tmp_path: Path) -> None:
+def test_another_checkpoint_is_refused_in_one_sentence(content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"x\.pt: need weights of a Tacotron 2 .*: choose another file"):
         read(tmp_path / "x.pt")

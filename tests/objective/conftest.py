@@ -1,11 +1,12 @@
-"""Fixtures that tests of the commands share: a corpus that is spoken once for a whole test run."""
+"""Fixtures that tests of the commands share: what takes long to make is made once for a whole test run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.objective.corpus import built_once, copy_of
-from tests.objective.test_study import SMALL, command
+from tests.objective.small_study import SMALL, UNDISTURBED, command
 from tests.objective.watched import NAME, run_watched
 
 
@@ -30,3 +31,20 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with the spoken corpus and no study, shared by all tests of this process."""
     return copy_of(corpus, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed_study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with the study `undisturbed`: what one command leaves that nothing stops. Only to be copied."""
+
+    def build(out: Path) -> None:
+        copy_of(corpus, out)
+        assert command(out, "--study", "undisturbed", *UNDISTURBED) == 0
+
+    return built_once(tmp_path_factory, build, "undisturbed")
+
+
+@pytest.fixture
+def undisturbed(undisturbed_study: Path, tmp_path: Path) -> Path:
+    """A copy of that folder for one test."""
+    return shutil.copytree(undisturbed_study, tmp_path / "undisturbed")

@@ -17,17 +17,16 @@ def copy_of(corpus: Path, out: Path) -> Path:
     return out
 
 
-def built_once(factory: pytest.TempPathFactory, build: Callable[[Path], None], name: str = "corpus") -> Path:
-    """Return a folder that `build` fills once for a whole test run, also where several xdist workers need it at once."""
+def built_once(factory: pytest.TempPathFactory, build: Callable[[Path], object], name: str = "corpus") -> Path:
+    """Return the folder `name`, which `build` fills once for a whole test run, also where several xdist workers need it."""
     root = factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    folder = root / name
+    folder, complete = root / name, root / f"{name}.complete"
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            part = root / f"{name}.part"
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            build(part)
-            part.rename(folder)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            complete.touch()
     return folder

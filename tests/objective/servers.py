@@ -1,4 +1,4 @@
-"""MLflow's own server, for tests and benchmarks: it can be started, killed, and started again on the same port."""
+"""MLflow's own server, which tests and benchmarks start, kill and start again on the same port."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.processes import answers, until
 
 @contextmanager
 def mlflow_server(database: Path, port: int) -> Iterator[str]:
-    """Until the block ends: then killed."""
+    """Run a server and return its address; it is killed at the end of the block."""
     line = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     line += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(database.parent / "served")]
     with (database.parent / "server.log").open("ab") as log:

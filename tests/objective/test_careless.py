@@ -1,4 +1,4 @@
-"""The command in careless hands, on an unlucky machine: one clear sentence, the right exit code, nothing lost."""
+"""The study command with mistyped arguments and on a failing machine: one sentence, the right exit code, nothing lost."""
 
 import os
 import re
@@ -29,24 +29,24 @@ from objective.study import main
 from storage.leases import owner
 from storage.outcome import finished
 from storage.studies import open_storage
-from tests.objective.test_study import ROOT, study, words
+from tests.objective.small_study import QUICK, ROOT, study, study_arguments
 
 CORPUS = "corpora/demo-en-0-24-v1"
-QUICK = ["--budget-kframes", "4", "--set", "budget.reports=1", "--set", "study.recipes=[tacotune, nvidia]"]
+TWO_RECIPES = [*QUICK, "--set", "study.recipes=[tacotune, nvidia]"]
 
 
 def command(out: Path, *more: str) -> int:
-    return main([*words(out), *QUICK, *more])
+    return main([*study_arguments(out), *TWO_RECIPES, *more])
 
 
 def started(out: Path, *more: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "objective.study", *words(out), *QUICK, *more]
+    line = [sys.executable, "-m", "objective.study", *study_arguments(out), *TWO_RECIPES, *more]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """A disk that is full at `size` bytes: the system refuses to let a file grow beyond."""
+    """Let no file grow beyond `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -58,8 +58,8 @@ def largest_file(size: int) -> Iterator[None]:
 CARELESS = {
     "an unset variable": (["--data", "", "--storage", ""], ["data.path: need a value", "study.storage: need a value"]),
     "no key": (["--set", "=3", "--set", "a.b=1"], ["got no key", "a.b: unknown: need one of study, data, budget"]),
-    "a name too long for a folder": (["--study", "x" * 64], ["63 signs at most"]),
-    "no path": (["--study", "a/../b"], ["a folder is called by it"]),
+    "a name too long for a folder": (["--study", "x" * 64], ["at most 63 characters"]),
+    "no path": (["--study", "a/../b"], ["it names a folder"]),
     "of every kind at once": (
         ["--trials", "x", "--data", "no/such", "--space", "defualt", "--device", "cuda", "--out", "small.yaml/x"],
         ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
@@ -67,23 +67,23 @@ CARELESS = {
     "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets nested too deeply"]),
     "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
     "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
-    "no file for a database": (["--storage", "sqlite://"], ["need a file for the study to survive in"]),
+    "no file for a database": (["--storage", "sqlite://"], ["need a file that keeps the study"]),
     "a folder for a database": (["--storage", "sqlite:////tmp"], ["unable to open database file", "check that"]),
     "bytes that are no text": (["--data", "\udcff"], ["need UTF-8"]),
 }
 
 
 @pytest.mark.parametrize("case", CARELESS)
-def test_a_mistake_ends_with_two_and_no_traceback(
+def test_a_mistake_exits_with_2_and_no_traceback(
     case: str, spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(spoken)
     more, sentences = CARELESS[case]
-    assert main([*words(spoken, "--study", "careless", "--trials", "1"), *more]) == 2
-    said = capsys.readouterr().err
-    assert [sentence for sentence in sentences if sentence not in said] == []
-    assert said.startswith(said.lstrip())
-    assert "Traceback" not in said
+    assert main([*study_arguments(spoken, "--study", "careless", "--trials", "1"), *more]) == 2
+    printed = capsys.readouterr().err
+    assert [sentence for sentence in sentences if sentence not in printed] == []
+    assert printed.startswith(printed.lstrip())
+    assert "Traceback" not in printed
 
 
 def test_a_study_of_another_program_is_left_alone(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +94,7 @@ def test_a_study_of_another_program_is_left_alone(spoken: Path, capsys: pytest.C
     assert len(study(spoken, "foreign").trials) == 1
 
 
-def test_signs_that_mean_something_in_a_url_stay_in_the_path() -> None:
+def test_characters_with_a_meaning_in_a_url_stay_in_the_path() -> None:
     assert make_url(Settings(out=Path("/a?b#c%20 ёж")).storage_url).database == "/a?b#c%20 ёж/tacotune.db"
 
 
@@ -114,7 +114,7 @@ def hangup(handler: Any) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_before_the_first_trial_a_signal_ends_at_once_and_after_it_the_second() -> None:
+def test_one_signal_ends_the_command_at_once_before_the_first_trial_and_two_do_later() -> None:
     with hangup(lambda number, frame: None), Interruption() as interruption:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
@@ -133,6 +133,7 @@ def test_nohup_keeps_its_meaning() -> None:
         interruption.check()
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_corpus_is_spoken_leaves_nothing_half_made(spoken: Path, tmp_path: Path) -> None:
     shutil.copy(spoken / "small.yaml", tmp_path)
     with started(tmp_path, "--trials", "1", "--set", "data.demo_utterances=288") as process:
@@ -155,7 +156,8 @@ def test_a_full_disk_before_the_first_trial(
     assert line.startswith("the machine failed: file too large")
 
 
-def test_a_disk_that_is_full_at_a_checkpoint_costs_the_trial_and_not_its_point(
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_a_checkpoint_fails_the_trial_which_is_retried(
     spoken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["--study", "full", "--trials", "1", "--set", "network.decoder_rnn=400"]
@@ -171,7 +173,9 @@ def test_a_disk_that_is_full_at_a_checkpoint_costs_the_trial_and_not_its_point(
     assert sorted(trial.user_attrs["k"] for trial in finished(study(spoken, "full"))) == [0, 1]
 
 
-def test_without_espeak_it_says_so(spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_espeak_is_reported(
+    spoken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: "/no/such/library.so")
     assert command(spoken, "--study", "dumb", "--set", "data.demo_utterances=25") == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -180,7 +184,7 @@ def test_without_espeak_it_says_so(spoken: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_database_that_goes_away_is_noticed(tmp_path: Path) -> None:
-    """An open file outlives its name: without a look at the path every later trial would be lost in silence."""
+    """An open file outlives its name: without a look at the path every later trial would be lost silently."""
     lost = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"), study_name="s")
     (tmp_path / "x.db").rename(tmp_path / "y.db")
     with pytest.raises(FileNotFoundError) as caught:
@@ -211,7 +215,7 @@ def test_a_study_that_is_deleted_and_a_database_that_is_locked(tmp_path: Path, m
     holder.close()
 
 
-def test_what_a_killed_worker_was_writing_is_removed(spoken: Path) -> None:
+def test_half_written_files_of_a_killed_worker_are_removed(spoken: Path) -> None:
     line = ["--study", "swept", "--trials", "1"]
     assert command(spoken, *line, "--timeout", "1e-9") == 0
     torn = study(spoken, "swept")
@@ -224,19 +228,21 @@ def test_what_a_killed_worker_was_writing_is_removed(spoken: Path) -> None:
     assert study(spoken, "swept").trials[0].state == TrialState.FAIL
 
 
-def test_one_command_typed_twice_at_one_moment(spoken: Path, tmp_path: Path) -> None:
-    """Both make the corpus, the database and the study; together they finish what was asked for."""
+@pytest.mark.slow
+def test_one_command_started_twice_at_once_runs_each_trial_once(spoken: Path, tmp_path: Path) -> None:
+    """Both make the corpus, the database and the study; together they finish the requested trials."""
     shutil.copy(spoken / "small.yaml", tmp_path)
     both = [started(tmp_path, "--trials", "2", "--study", "twice") for _ in range(2)]
-    said = [process.communicate()[1] for process in both]
-    assert ([process.returncode for process in both], said) == ([0, 0], ["", ""])
+    printed = [process.communicate()[1] for process in both]
+    assert ([process.returncode for process in both], printed) == ([0, 0], ["", ""])
     trials = finished(study(tmp_path, "twice"))
     assert [trial.user_attrs["origin"] for trial in trials] == ["recipe tacotune", "recipe nvidia"]
     assert [trial.user_attrs["k"] for trial in trials] == [0, 1]
     assert [path for path in tmp_path.rglob("*") if re.search(r"\.part$|^\.demo", path.name)] == []
 
 
-def test_a_reader_that_goes_away_stops_the_lines_and_not_the_study(spoken: Path) -> None:
+@pytest.mark.slow
+def test_a_closed_stdout_mutes_the_console_and_not_the_study(spoken: Path) -> None:
     with started(spoken, "--study", "piped", "--trials", "1") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -247,11 +253,11 @@ def test_a_reader_that_goes_away_stops_the_lines_and_not_the_study(spoken: Path)
 
 
 @pytest.mark.parametrize("score", ["mcd", "composite"])
-def test_other_scores_are_what_was_heard(score: str, spoken: Path) -> None:
+def test_other_scores_are_computed_from_free_running_synthesis(score: str, spoken: Path) -> None:
     assert command(spoken, "--study", score, "--trials", "1", "--set", f"objective.score={score}") == 0
     (trial,) = finished(study(spoken, score))
-    heard = {name: trial.user_attrs[f"free_{name}"] for name in ("mcd_db", "premature_rate", "overrun_rate")}
+    measured = {name: trial.user_attrs[f"free_{name}"] for name in ("mcd_db", "premature_rate", "overrun_rate")}
     loss = trial.intermediate_values[trial.last_step or 0]
-    failures = heard["premature_rate"] + heard["overrun_rate"]
-    expected = {"mcd": heard["mcd_db"], "composite": loss + heard["mcd_db"] / 10 + failures}
+    failures = measured["premature_rate"] + measured["overrun_rate"]
+    expected = {"mcd": measured["mcd_db"], "composite": loss + measured["mcd_db"] / 10 + failures}
     assert trial.value == pytest.approx(expected[score])

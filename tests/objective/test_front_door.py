@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from model.data.problems import CorpusError
+from model.errors import BadInput
 from objective.__main__ import COMMANDS, main
+from objective.events.log_reader import NoStudyLog
 from objective.runtime.cli import Command, did_you_mean
 from objective.runtime.endings import ending
 from objective.runtime.processes import environment, python_module
+from objective.search.migrate import StudyRefused
+from objective.settings.telegram_env import SetupError
+from pruners.replay.archive import ArchiveError
+from search_spaces.validate import SpaceError
 from storage.errors import StorageError
 
+BAD_INPUT = (ArchiveError, CorpusError, NoStudyLog, SetupError, SpaceError, StorageError, StudyRefused)
 ROOM_NAMES = ("model", "search_spaces", "pruners", "storage")
 
 
@@ -71,7 +79,8 @@ def test_a_folder_with_modules_of_our_names_changes_nothing(tmp_path: Path) -> N
 
 
 def test_every_exception_ends_a_command_by_one_table() -> None:
-    assert ending(StorageError("need a URL")) == (2, "need a URL")
+    assert all(issubclass(error, BadInput) for error in BAD_INPUT)
+    assert ending(CorpusError("need recordings")) == (2, "need recordings")
     assert ending(KeyboardInterrupt()) == (130, "interrupted")
     code, sentence = ending(OSError(28, "No space left on device", "runs/x"))
     assert code == 1

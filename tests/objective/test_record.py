@@ -1,61 +1,85 @@
-"""Recording whole curves: one line a trial, the same whoever records it, and a stopped recording goes on."""
+"""Recorded curves: one line per trial, the same for any number of workers, and a stopped recording continues."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from objective.record import main
+from tests.objective.corpus import copy_of
 
 SMALL = [
-    *("data.demo_utterances=16", "budget.kframes=8", "budget.reports=4", "network.embedding=16", "network.encoder=16"),
-    *("network.attention_rnn=16", "network.decoder_rnn=16", "network.postnet=8"),
+    "data.demo_utterances=24",
+    "budget.kframes=4",
+    "budget.reports=2",
+    "network.embedding=16",
+    "network.encoder=16",
+    "network.attention_rnn=16",
+    "network.decoder_rnn=16",
+    "network.postnet=8",
 ]
 
 
-def words(folder: Path, archive: str, trials: int, workers: int) -> list[str]:
-    sets = [word for knob in SMALL for word in ("--set", knob)]
+def arguments(folder: Path, archive: str, trials: int, workers: int = 1) -> list[str]:
     flags = ["--archive", str(folder / archive), "--trials", str(trials), "--workers", str(workers), "--out", str(folder)]
-    return [*flags, *sets]
+    return [*flags, *(argument for assignment in SMALL for argument in ("--set", assignment))]
 
 
-def lines(file: Path) -> list[dict[str, object]]:
+def lines(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of an archive without the seconds, which differ each time."""
     read = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     return [{name: item for name, item in line.items() if name != "seconds"} for line in read]
 
 
-def test_an_archive_does_not_depend_on_who_recorded_it(tmp_path: Path) -> None:
-    assert main([*words(tmp_path, "one.jsonl", trials=1, workers=1), "--held-out-from", "1"]) == 0
-    (first,) = lines(tmp_path / "one.jsonl")
-    assert main(words(tmp_path, "one.jsonl", trials=2, workers=1)) == 0
-    assert main(words(tmp_path, "two.jsonl", trials=2, workers=2)) == 0
-    one, two = lines(tmp_path / "one.jsonl"), lines(tmp_path / "two.jsonl")
-    assert one == two
-    assert one[0] == first, "what was there is not recorded again"
-    assert [line["held_out"] for line in one] == [False, True], "of one it stays what was said, of two it is the later half"
-    assert main([*words(tmp_path, "two.jsonl", trials=2, workers=1), "--held-out-from", "2"]) == 0
-    assert not any(line["held_out"] for line in lines(tmp_path / "two.jsonl"))
-    for line in one:
-        points = line["points"]
-        assert isinstance(points, list)
-        assert [point["kframes"] for point in points][-1] == 8
-        assert {"val_loss", "grad_norm_p95", "diagonality", "alignment_score", "gate_accuracy"} <= points[0].keys()
-        spoken = {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
-        assert line["end"] is None or set(line["end"]) == spoken
-        assert line["kept"] is None or set(line["kept"]) == {"kframes", *spoken}
-        assert line["kept"]["kframes"] in [point["kframes"] for point in points]
+@pytest.fixture(scope="module")
+def recorded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the archive `one.jsonl` of two trials. Only to be copied."""
+    folder = copy_of(corpus, tmp_path_factory.mktemp("recorded") / "out")
+    assert main(arguments(folder, "one.jsonl", trials=2)) == 0
+    return folder
 
 
-def test_curves_of_other_settings_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = words(tmp_path, "a.jsonl", trials=1, workers=1)
-    assert main(typed) == 0
-    assert main([*typed, "--set", "budget.kframes=9"]) == 2
+@pytest.fixture
+def folder(recorded: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(recorded, tmp_path / "out")
+
+
+def test_a_line_has_the_curve_and_what_synthesis_measures_at_its_end(folder: Path) -> None:
+    recorded = lines(folder / "one.jsonl")
+    assert [line["k"] for line in recorded] == [0, 1]
+    assert [line["held_out"] for line in recorded] == [False, True], "the later half"
+    for line in recorded:
+        assert [point["kframes"] for point in line["points"]][-1] == 4
+        assert {"val_loss", "grad_norm_p95", "diagonality", "alignment_score", "gate_accuracy"} <= line["points"][0].keys()
+        measured = {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
+        assert line["end"] is None or set(line["end"]) == measured
+        assert line["kept"] is None or set(line["kept"]) == {"kframes", *measured}
+        assert line["kept"] is None or line["kept"]["kframes"] in [point["kframes"] for point in line["points"]]
+
+
+def test_curves_of_other_settings_are_not_mixed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = arguments(folder, "one.jsonl", trials=2)
+    before = lines(folder / "one.jsonl")
+    assert main([*line, "--set", "budget.kframes=9"]) == 2
     assert "was recorded with other settings (budget): choose another --archive" in capsys.readouterr().err
-    assert main([*typed, "--set", "threads=1"]) == 0, "what changes no curve may change"
+    assert main([*line, "--set", "threads=1", "--held-out-from", "2"]) == 0, "settings that change no curve may change"
+    assert lines(folder / "one.jsonl") == [{**curve, "held_out": False} for curve in before]
+
+
+@pytest.mark.slow
+def test_an_archive_does_not_depend_on_workers_and_parts(recorded: Path, folder: Path) -> None:
+    assert main(arguments(folder, "workers.jsonl", trials=2, workers=2)) == 0
+    assert main([*arguments(folder, "parts.jsonl", trials=1), "--held-out-from", "1"]) == 0
+    (first,) = lines(folder / "parts.jsonl")
+    assert main(arguments(folder, "parts.jsonl", trials=2)) == 0
+    assert lines(folder / "workers.jsonl") == lines(folder / "parts.jsonl") == lines(recorded / "one.jsonl")
+    assert lines(folder / "parts.jsonl")[0] == first
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "part"),
     [
         (["--workers", "0"], "need --trials and --workers >= 1"),
         (["--set", "study.space=nope"], "need a file or the name of a space, got nope"),
@@ -64,11 +88,11 @@ def test_curves_of_other_settings_are_not_mixed(tmp_path: Path, capsys: pytest.C
     ],
 )
 def test_bad_input_is_one_message(
-    more: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    more: list[str], part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["--archive", "a.jsonl", *more]) == 2
-    assert words in capsys.readouterr().err
+    assert part in capsys.readouterr().err
 
 
 def test_an_archive_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""--warm-start, for real: every trial starts from the file, says so, and the study knows which file it was."""
+"""--warm-start, for real: every trial starts from the file and reports it, and the study records which file it was."""
 
 import json
 import shutil
@@ -12,16 +12,17 @@ from model.text.languages import find_language
 from model.warmstart import read
 from objective.study import main
 from storage.outcome import finished
-from tests.objective.test_study import SMALL, study, words
+from tests.objective.corpus import copy_of
+from tests.objective.small_study import QUICK, study, study_arguments
 
 STILL = "name: still\nparameters:\n  loss.gate_weight: {float: [1.0, 2.0]}\n"
+WITHOUT_TRIALS = ["--timeout", "1e-9"]
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder with a study of one trial, whose best.pt is best.pt there, too."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "small.yaml").write_text(SMALL)
+def spoken(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with the study `first` of one trial, and a copy of its best.pt."""
+    out = copy_of(corpus, tmp_path_factory.mktemp("runs") / "out")
     (out / "still.yaml").write_text(STILL)
     assert command(out, "--study", "first") == 0
     shutil.copy(out / "first" / "trial-00000" / "best.pt", out)
@@ -29,12 +30,13 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(out: Path, *more: str) -> int:
-    quick = ["--budget-kframes", "4", "--set", "budget.reports=1", "--set", "study.recipes=[]"]
-    return main([*words(out), *quick, "--trials", "1", "--space", str(out / "still.yaml"), *more])
+    return main(
+        [*study_arguments(out), *QUICK, "--set", "study.recipes=[]", "--trials", "1", "--space", str(out / "still.yaml"), *more]
+    )
 
 
-def test_a_trial_starts_from_the_file_and_says_so(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a rate that moves nothing, what is trained is what was loaded."""
+def test_a_trial_starts_from_the_file_and_reports_it(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a rate that changes nothing, the trained weights are the loaded ones."""
     still = ["--set", "training.learning_rate=1e-30"]
     assert command(spoken, "--study", "warm", "--warm-start", str(spoken / "best.pt"), *still) == 0
     given = read(spoken / "best.pt")
@@ -49,14 +51,17 @@ def test_a_trial_starts_from_the_file_and_says_so(spoken: Path, capsys: pytest.C
 
 
 def test_another_start_is_another_study(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What counts is the file's content, not its name."""
+    """The file's content counts, not its name."""
     pretrained = spoken / "best.pt"
-    line = ["--study", "known", "--warm-start"]
+    values = torch.load(pretrained, weights_only=True)
+    next(iter(values["weights"].values())).add_(1)
+    torch.save(values, spoken / "other.pt")
+    line = [*WITHOUT_TRIALS, "--study", "known", "--warm-start"]
     assert command(spoken, *line, str(pretrained)) == 0
     assert command(spoken, *line, str(shutil.copy(pretrained, spoken / "moved.pt"))) == 0
     assert command(spoken, "--study", "known") == 2
     assert f"warm_start was {read(pretrained).digest}, it is now None" in capsys.readouterr().err
-    assert command(spoken, *line, str(spoken / "known" / "trial-00000" / "best.pt")) == 2
+    assert command(spoken, *line, str(spoken / "other.pt")) == 2
     assert command(spoken, "--study", "first", "--warm-start", str(pretrained)) == 2
     assert f"warm_start was None, it is now {read(pretrained).digest}" in capsys.readouterr().err
 
@@ -66,16 +71,16 @@ def test_weights_of_a_trial_name_their_alphabet(spoken: Path) -> None:
     assert tuple(values["symbols"]) == find_language("en").symbols
 
 
-def test_a_study_of_a_time_without_a_knob_goes_on(spoken: Path) -> None:
-    """It did what the knob's default does; anything else is a difference."""
-    assert command(spoken, "--study", "old") == 0
-    old = study(spoken, "old")
+def test_a_study_older_than_a_setting_continues(spoken: Path, tmp_path: Path) -> None:
+    """Its trials did what the setting's default does; any other value is a difference."""
+    out = shutil.copytree(spoken, tmp_path / "out")
+    old = study(out, "first")
     identity = dict(old.user_attrs["identity"])
     del identity["warm_start"], identity["network.standardise"]
     old.set_user_attr("identity", identity)
-    assert command(spoken, "--study", "old") == 0
-    assert command(spoken, "--study", "old", "--set", "network.standardise=false") == 2
-    assert len(finished(study(spoken, "old"))) == 1
+    assert command(out, "--study", "first") == 0
+    assert command(out, "--study", "first", "--set", "network.standardise=false") == 2
+    assert len(finished(study(out, "first"))) == 1
 
 
 def no_file(folder: Path) -> Path:
@@ -100,19 +105,19 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_any_other_file_ends_with_two_before_anything_is_made(
+def test_any_other_file_exits_with_2_before_anything_is_made(
     kind: "type[Path]", spoken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = kind(spoken)
     assert command(spoken, "--study", "bad", "--warm-start", str(path)) == 2
-    said = capsys.readouterr().err
-    assert "study.warm_start: " + BAD[kind].format(path) in said
-    assert len(said.splitlines()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "study.warm_start: " + BAD[kind].format(path) in line
     assert not (spoken / "bad").exists()
 
 
-def test_the_record_of_a_study_has_the_table(spoken: Path) -> None:
+def test_the_log_of_a_study_lists_resized_weights(spoken: Path) -> None:
     path = spoken / "best.pt"
-    assert command(spoken, "--study", "resized", "--warm-start", str(path), "--set", "network.attention_rnn=20") == 0
+    resized = ["--study", "resized", "--warm-start", str(path), "--set", "network.attention_rnn=20"]
+    assert command(spoken, *WITHOUT_TRIALS, *resized) == 0
     started = json.loads((spoken / "resized" / "events.jsonl").read_text().splitlines()[0])
     assert [note for note in started["notes"] if note.startswith("resized: attention.rnn.weight_hh (96, 24) -> (80, 20)")]

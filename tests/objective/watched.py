@@ -9,7 +9,7 @@ from typing import Any
 
 from objective.events.log_writer import append
 from storage.paths import ALIGNMENTS, trial_folder
-from tests.objective.test_study import command, held
+from tests.objective.small_study import command, held
 
 NAME = "watched"
 STRICT = {"warmup_share": 0.6, "patience_share": 0, "warn": 1, "critical": 0.99}

@@ -1,4 +1,4 @@
-"""Everything that can watch a study, for real: its views, MLflow's own server, a Bot API server, a folder of boards."""
+"""All views of a study at once, with MLflow's own server, a Bot API server and a folder of TensorBoard files."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def in_the_way(folder: Path) -> None:
 
 
 class Watchers:
-    """The servers, until they are taken away. A context manager: at its end no view of a study in `out` runs."""
+    """The servers that views need, until they are taken away; at the end of its block no view of a study in `out` runs."""
 
     def __init__(self, out: Path, study: str) -> None:
         self.out, self.boards = out, out / "tensorboard" / study
@@ -54,7 +54,7 @@ class Watchers:
         return bool(seen) and set(self._views().values()) == VIEWS.keys()
 
     def take_away(self) -> None:
-        """Both servers, and the folder of the boards."""
+        """Stop both servers, and put a file in the place of TensorBoard's folder."""
         self._servers.close()
         in_the_way(self.boards)
 

@@ -1,4 +1,4 @@
-"""Cheap dropout is dropout: its share, its mean, its independence, its gradient; the seed decides, and nothing else."""
+"""Cheap dropout has the share, the mean, the independence and the gradient of dropout, and depends on the seed only."""
 
 import math
 
@@ -18,8 +18,8 @@ def _seed() -> None:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.25, 0.5, 0.9])
-def test_the_share_of_zeros_is_right_and_the_mean_stays(share: float) -> None:
-    """Within five standard deviations."""
+def test_the_share_of_zeros_is_right_and_the_mean_is_kept(share: float) -> None:
+    """The bounds are five standard deviations."""
     mask = dropout_mask((COUNT,), share, FLOAT)
     assert float((mask == 0).float().mean()) == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / COUNT))
     assert float(mask.double().mean()) == pytest.approx(1, abs=5 * math.sqrt(share / (1 - share) / COUNT))
@@ -27,8 +27,8 @@ def test_the_share_of_zeros_is_right_and_the_mean_stays(share: float) -> None:
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3, 4, 8])
-def test_neighbours_know_nothing_of_each_other(distance: int) -> None:
-    """Four of them are drawn at once."""
+def test_neighbours_are_independent(distance: int) -> None:
+    """Four values are drawn at once."""
     kept = (dropout_mask((COUNT,), 0.3, FLOAT) > 0).double()
     kept -= kept.mean()
     correlation = (kept[distance:] * kept[:-distance]).mean() / kept.square().mean()
@@ -47,7 +47,7 @@ def test_calls_differ_and_seeds_repeat() -> None:
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-def test_every_type_drops_the_same_and_keeps_its_mean(dtype: torch.dtype) -> None:
+def test_all_types_drop_the_same_values_and_keep_the_mean(dtype: torch.dtype) -> None:
     mask = dropout_mask((COUNT,), 0.1, FLOAT.to(dtype))
     torch.manual_seed(0)
     assert mask.dtype == dtype
@@ -56,24 +56,24 @@ def test_every_type_drops_the_same_and_keeps_its_mean(dtype: torch.dtype) -> Non
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (3,), (4,), (5,), (7, 9), (2, 0, 3), (3, 5, 7)], ids=str)
-def test_any_number_of_values(shape: tuple[int, ...]) -> None:
+def test_a_mask_may_have_any_number_of_values(shape: tuple[int, ...]) -> None:
     mask = dropout_mask(shape, 0.5, FLOAT)
     assert mask.shape == shape
     assert set(mask.flatten().tolist()) <= {0.0, 2.0}
 
 
-def test_nothing_is_dropped_where_there_is_no_dropout() -> None:
+def test_without_dropout_nothing_is_dropped() -> None:
     x = torch.randn(40, 3)
     assert dropout(x, 0.0) is x
     assert dropout(x, 0.5, training=False) is x
     assert torch.equal(dropout_mask((1_000,), 0.0, FLOAT), torch.ones(1_000))
 
 
-def test_a_share_next_to_one_gives_no_infinities() -> None:
+def test_a_share_close_to_one_gives_no_infinities() -> None:
     assert dropout_mask((100_000,), 1 - 1e-9, FLOAT).isfinite().all()
 
 
-def test_the_gradient_goes_through_the_mask_that_was_drawn() -> None:
+def test_the_gradient_has_the_mask_of_the_forward_pass() -> None:
     x = torch.randn(500, dtype=torch.float64, requires_grad=True)
     y = dropout(x, 0.3)
     (gradient,) = torch.autograd.grad(y.sum(), x)
@@ -81,7 +81,7 @@ def test_the_gradient_goes_through_the_mask_that_was_drawn() -> None:
     torch.testing.assert_close(gradient * x, y)
 
 
-def test_a_mask_lies_where_its_tensor_does() -> None:
+def test_a_mask_is_on_the_device_of_its_tensor() -> None:
     like = torch.zeros(2, dtype=torch.bfloat16, device="meta")
     mask = dropout_mask((3, 5), 0.5, like)
     assert (mask.device.type, mask.dtype, mask.shape) == ("meta", torch.bfloat16, (3, 5))

@@ -1,4 +1,4 @@
-"""oneDNN's products are PyTorch's, with their gradients, in every layout; where oneDNN is missing they are the very same."""
+"""oneDNN's products and gradients equal PyTorch's in every layout; without oneDNN they are PyTorch's, bit for bit."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.cpu import matmul as products
+from model.cpu import matmul
 from model.cpu.matmul import linear, outer, packed, product
 
 I, O = 37, 11
@@ -32,7 +32,7 @@ TYPES = pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 def _either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     if request.param == "without oneDNN":
-        monkeypatch.setattr(products, "_ONEDNN", False)
+        monkeypatch.setattr(matmul, "_ONEDNN", False)
 
 
 either = pytest.mark.usefixtures("_either")
@@ -43,7 +43,7 @@ def weights(bias: bool, dtype: torch.dtype = torch.float32) -> list[Tensor]:
 
 
 def run(layer: Callable[..., Tensor], x: Tensor, parameters: list[Tensor], plain_sum: bool = False) -> list[Tensor]:
-    """The output and the gradients of all that wants one; those of a plain sum are one number seen many times."""
+    """Return the output and the gradients of all tensors that need one. A plain sum's gradient is one expanded number."""
     y = layer(x, *parameters)
     weight = torch.ones_like(y) if plain_sum else torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)
     loss = y.sum() if plain_sum else (y * weight).sum()
@@ -51,7 +51,7 @@ def run(layer: Callable[..., Tensor], x: Tensor, parameters: list[Tensor], plain
 
 
 def error(ours: Tensor, exact: Tensor) -> float:
-    """Relative, in norm."""
+    """Return the relative error, in norm."""
     return float((ours.double() - exact.double()).norm() / exact.double().norm())
 
 
@@ -59,14 +59,14 @@ def error(ours: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("plain_sum", [False, True], ids=["any gradient", "one gradient for all"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_linear_is_torchs_in_every_layout(layout: Callable[[], Tensor], bias: bool, plain_sum: bool) -> None:
+def test_linear_equals_torchs_in_every_layout(layout: Callable[[], Tensor], bias: bool, plain_sum: bool) -> None:
     x, parameters = layout().requires_grad_(), weights(bias)
     ours, theirs = (run(layer, x, parameters, plain_sum) for layer in (linear, F.linear))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @either
-def test_linear_takes_a_weight_that_is_a_view() -> None:
+def test_linear_accepts_a_view_as_weight() -> None:
     x, wide = torch.randn(4, I, requires_grad=True), torch.randn(I, 2 * O)
     parameters = [wide.t()[::2].requires_grad_()]
     torch.testing.assert_close(run(linear, x, parameters), run(F.linear, x, parameters), rtol=1e-5, atol=1e-5)
@@ -74,7 +74,7 @@ def test_linear_takes_a_weight_that_is_a_view() -> None:
 
 @either
 @pytest.mark.parametrize("frozen", ["input", "weight"])
-def test_what_needs_no_gradient_gets_none(frozen: str) -> None:
+def test_a_frozen_tensor_gets_no_gradient(frozen: str) -> None:
     x, parameters = torch.randn(6, I, requires_grad=True), weights(bias=True)
     (x if frozen == "input" else parameters[0]).requires_grad_(False)
     ours = run(linear, x, parameters)
@@ -84,7 +84,7 @@ def test_what_needs_no_gradient_gets_none(frozen: str) -> None:
 
 @either
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_other_types_than_single_precision_are_left_to_torch(dtype: torch.dtype) -> None:
+def test_types_other_than_single_precision_are_left_to_torch(dtype: torch.dtype) -> None:
     x, parameters = torch.randn(6, I, dtype=dtype, requires_grad=True), weights(True, dtype)
     torch.testing.assert_close(run(linear, x, parameters), run(F.linear, x, parameters), rtol=0, atol=0)
 
@@ -99,8 +99,8 @@ def test_autocast_chooses_the_type() -> None:
 
 
 @either
-def test_the_layer_is_torchs_layer() -> None:
-    ours, theirs = products.Linear(I, O), torch.nn.Linear(I, O)
+def test_the_layer_equals_torchs_layer() -> None:
+    ours, theirs = matmul.Linear(I, O), torch.nn.Linear(I, O)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, I)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
@@ -109,7 +109,7 @@ def test_the_layer_is_torchs_layer() -> None:
 @either
 @TYPES
 @pytest.mark.parametrize("rows", [1, 2, 16, 100])
-def test_packed_weights_multiply_as_they_did_whatever_the_rows(rows: int, dtype: torch.dtype) -> None:
+def test_packed_weights_give_the_same_product_for_any_number_of_rows(rows: int, dtype: torch.dtype) -> None:
     x, weight = torch.randn(rows, I).to(dtype), torch.randn(2 * O, I).to(dtype)[::2]
     exact = x.double() @ weight.double().t()
     for layout in (weight, packed(weight, rows), packed(weight, 16)):
@@ -121,14 +121,14 @@ def test_packed_weights_multiply_as_they_did_whatever_the_rows(rows: int, dtype:
 
 @either
 @TYPES
-def test_no_rows_through_packed_weights_are_no_rows(dtype: torch.dtype) -> None:
+def test_packed_weights_accept_no_rows(dtype: torch.dtype) -> None:
     assert product(torch.randn(0, I).to(dtype), packed(torch.randn(O, I).to(dtype), 4)).shape == (0, O)
 
 
 @either
 @TYPES
 @pytest.mark.parametrize("layout", LAYOUTS, ids=LAYOUTS)
-def test_outer_is_the_transposed_product(layout: str, dtype: torch.dtype) -> None:
+def test_outer_is_the_product_with_the_transpose(layout: str, dtype: torch.dtype) -> None:
     right = LAYOUTS[layout]().to(dtype).reshape(-1, I) if "row" not in layout else LAYOUTS[layout]().to(dtype).flatten(0, -2)
     left = torch.randn(O, len(right)).to(dtype).t()
     for one, other in ((left, right), (right, left), (left[:1].expand_as(left), right)):
@@ -138,17 +138,17 @@ def test_outer_is_the_transposed_product(layout: str, dtype: torch.dtype) -> Non
 
 
 def test_without_onednn_the_products_are_torchs_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_ONEDNN", False)
+    monkeypatch.setattr(matmul, "_ONEDNN", False)
     x, weight = torch.randn(6, I), torch.randn(O, I)
     assert packed(weight, 6) is weight
     assert torch.equal(product(x, weight), x @ weight.t())
     assert torch.equal(outer(x, x), x.t() @ x)
     assert torch.equal(linear(x, weight), F.linear(x, weight))
-    assert not products.half_is_fast()
+    assert not matmul.half_is_fast()
 
 
-@pytest.mark.skipif(not products._ONEDNN, reason="this build of PyTorch has no oneDNN")
-def test_with_onednn_single_precision_is_its_work() -> None:
+@pytest.mark.skipif(not matmul._ONEDNN, reason="this build of PyTorch has no oneDNN")
+def test_with_onednn_single_precision_is_multiplied_by_it() -> None:
     weight = torch.randn(O, I, requires_grad=True)
     assert packed(weight.detach(), 6).is_mkldnn
     made = linear(torch.randn(6, I), weight).grad_fn

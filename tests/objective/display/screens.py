@@ -1,4 +1,4 @@
-"""What stands on a screen or in a log once events were shown."""
+"""The content of a screen or a log once events were shown."""
 
 import io
 import re

@@ -18,7 +18,7 @@ from objective.events.log_reader import StudyLog
 from storage.lineage import release
 from storage.studies import open_storage
 from tests.objective.search.knobs import GUIDED, LEVELS
-from tests.objective.test_study import SMALL, command, events, study
+from tests.objective.small_study import SMALL, command, events, study
 
 
 @pytest.fixture(scope="module")

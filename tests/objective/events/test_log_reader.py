@@ -14,7 +14,7 @@ from objective.events.types import Resumed
 from tests.objective import samples
 from tests.objective.watched import growing, reports
 
-RECORDS = [{"at": k, "said": "ж" * k, "half": None} for k in range(6)]
+RECORDS = [{"at": k, "text": "ж" * k, "half": None} for k in range(6)]
 FILE = b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in RECORDS)
 
 
@@ -164,18 +164,45 @@ def test_a_folder_that_was_deleted_and_created_again_is_another_study(study: Jso
     assert live.identity != first
 
 
-def test_a_reader_from_the_start_and_a_later_one_find_the_same(watched: Path, tmp_path: Path) -> None:
-    folder = watched
-    live = StudyLog(tmp_path / folder.name)
-    news = [live.look() for _ in growing(folder, tmp_path / folder.name)]
-    later = StudyLog(folder)
+@pytest.fixture
+def recorded(study: JsonLines) -> Path:
+    """The log of four trials: one to its end, one interrupted, the one that resumes it and is pruned, one pruned."""
+    grid = [samples.report(kframes) for kframes in (3.0, 6.0, 9.0, 12.0)]
+    interrupted = samples.trial_ended(1, state="FAIL", value=None, reason="interrupted", last=None)
+    for event in (
+        samples.study_started(),
+        samples.trial_started(0),
+        *(samples.reported(0, report=report) for report in grid),
+        samples.trial_ended(0, last=grid[-1]),
+        samples.trial_started(1, params={"r": 3}),
+        *(samples.reported(1, report=report) for report in grid[:2]),
+        interrupted,
+        samples.study_ended(why="interrupted"),
+        samples.study_started(finished=1),
+        samples.trial_started(2, params={"r": 3}, origin="recipe nvidia, again after trial 1"),
+        Resumed(2, 1, 7.5, tuple(grid[:2])),
+        samples.reported(2, report=grid[2]),
+        samples.pruned(2, last=grid[2]),
+        samples.trial_started(3, params={"r": 1}),
+        samples.reported(3, report=grid[0]),
+        samples.pruned(3, last=grid[0]),
+        samples.study_ended(),
+    ):
+        study.emit(event)
+    return study.folder
+
+
+def test_a_reader_from_the_start_and_a_later_one_find_the_same(recorded: Path, tmp_path: Path) -> None:
+    live = StudyLog(tmp_path / recorded.name)
+    news = [live.look() for _ in growing(recorded, tmp_path / recorded.name)]
+    later = StudyLog(recorded)
     later.look()
     assert later.look() == []
     assert live.identity == later.identity
     assert live.trials.keys() == later.trials.keys() == {0, 1, 2, 3}
     for number, trial in later.trials.items():
         assert (live.trials[number].state, live.trials[number].params) == (trial.state, trial.params)
-        assert [report.as_dict() for report in live.reports(number)] == reports(folder, number)
+        assert [report.as_dict() for report in live.reports(number)] == reports(recorded, number)
     assert [trial.state for trial in later.trials.values()] == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
     assert [trial.number for trial in later.attempts(1)] == [1, 2]
     assert sum(map(len, news)) > len(later.trials)

@@ -1,4 +1,4 @@
-"""What a new study says of itself."""
+"""Notes and attributes of a new study."""
 
 from objective.search.open_study import _recipe_notes
 from objective.settings.schema import Settings

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from storage.outcome import finished, is_finished
 from tests.objective.corpus import copy_of
 from tests.objective.search.knobs import GUIDED, LEVELS
-from tests.objective.test_study import SMALL, command, events, held, study
+from tests.objective.small_study import SMALL, command, events, held, study
 
 
 @pytest.fixture(scope="module")

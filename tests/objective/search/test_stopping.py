@@ -11,7 +11,7 @@ import pytest
 
 from objective.search.stopping import StoppingRules
 from objective.settings.schema import Settings
-from tests.objective.test_study import ROOT, finished, held, study, words
+from tests.objective.small_study import ROOT, finished, held, study, study_arguments
 
 
 def rules_of(made: optuna.Study, **settings: object) -> StoppingRules:
@@ -95,7 +95,7 @@ def test_a_timeout_stops_a_running_trial_without_loss(spoken: Path) -> None:
         "budget.snapshot_kframes=1000000",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "objective.study", *words(spoken, *endless), "--timeout", "4"],
+        [sys.executable, "-m", "objective.study", *study_arguments(spoken, *endless), "--timeout", "4"],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0
@@ -133,7 +133,7 @@ def test_a_hanging_worker_releases_its_trial(spoken: Path) -> None:
         "Trainer.steps = hanging\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    line = words(spoken, "--study", "hung", "--trials", "1", "--set", "study.hang_s=1")
+    line = study_arguments(spoken, "--study", "hung", "--trials", "1", "--set", "study.hang_s=1")
     done = subprocess.run([sys.executable, "-c", code, *line], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "no progress for" in done.stderr

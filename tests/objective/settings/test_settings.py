@@ -109,6 +109,14 @@ def test_a_mistake_in_a_flag_names_the_flag() -> None:
     assert sorted(line.split(": ")[0] for line in reported) == sorted(FLAGS)
 
 
+def test_a_short_budget_has_a_report_for_each_of_its_kframes() -> None:
+    short = resolve(None, [], {"budget.kframes": "20"}, gpu=False)
+    assert (short.budget.kframes, short.budget.reports) == (20, 20)
+    assert resolve(None, [], {"budget.kframes": "400"}, gpu=False).budget.reports == 24
+    with pytest.raises(SettingsError, match="need kframes >= reports, got kframes=20, reports=24"):
+        resolve(None, ["budget.reports=24"], {"budget.kframes": "20"}, gpu=False)
+
+
 def test_flags_are_read_from_strings() -> None:
     settings = settled(study__trials="7", study__timeout_s="60", out="2024", study__name="1e-3", data__path="clips")
     assert (settings.study.trials, settings.study.timeout_s, settings.out) == (7, 60.0, Path("2024"))
@@ -166,7 +174,13 @@ def test_gp_accepts_no_other_score_than_the_loss(tmp_path: Path) -> None:
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     file = "study: {sampler: gp, trials: many}\nobjective.score: mcd\nnetwork: {encoder: 3, reductoin: 2}\ndata.token: x\n"
     reported = mistakes(
-        file, "training.schedule=warm", "training.clip_norm=x", "budget.kframes=3", folder=tmp_path, study__seed=-1
+        file,
+        "training.schedule=warm",
+        "training.clip_norm=x",
+        "budget.kframes=3",
+        "budget.reports=24",
+        folder=tmp_path,
+        study__seed=-1,
     )
     expected = [
         ("settings.yaml", "network.reductoin: unknown"),
@@ -176,7 +190,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("settings.yaml", "study.sampler gp needs objective.score loss"),
         ("--set", "training.schedule: schedule is one of"),
         ("--set", "training.clip_norm: need a valid number"),
-        ("--set", "budget.kframes: need kframes >= reports"),
+        ("--set", "budget.kframes, budget.reports: need kframes >= reports"),
         ("--seed", "study.seed: need >= 0, got -1"),
     ]
     assert len(reported) == len(expected)

@@ -9,7 +9,7 @@ import torch
 
 from model.report import Report
 from model.trainer import VALIDATION_SEED, Trainer
-from objective.trial.alignment_history import ALIGNMENTS, AlignmentHistory, bring, of, read
+from objective.trial.alignment_history import ALIGNMENTS, AlignmentHistory, attention_at, copy_history, read
 from tests.conftest import tiny_config, toy_speech
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def trained(folder: Path | None) -> tuple[Trainer, list[Report]]:
 
 def test_it_holds_the_attention_of_one_sentence_at_every_report(tmp_path: Path) -> None:
     one, reports = trained(tmp_path)
-    recorded = [of(report, read(tmp_path)) for report in reports]
+    recorded = [attention_at(report, read(tmp_path)) for report in reports]
     assert len(recorded) == 4
     lengths = sorted(len(example.ids) for example in one.speech.validation)
     shapes = {attention.shape for attention in recorded if attention is not None}
@@ -64,9 +64,9 @@ def test_a_trial_that_resumes_another_one_continues_its_history(tmp_path: Path) 
     for name in ("old", "new", "empty"):
         (tmp_path / name).mkdir()
     _, reports = trained(tmp_path / "old")
-    bring(tmp_path / "empty", tmp_path / "new")
+    copy_history(tmp_path / "empty", tmp_path / "new")
     assert read(tmp_path / "new") == {}
-    bring(tmp_path / "old", tmp_path / "new")
+    copy_history(tmp_path / "old", tmp_path / "new")
     one = trainer()
     with AlignmentHistory(one, tmp_path / "new") as history:
         one.validate()

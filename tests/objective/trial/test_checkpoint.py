@@ -61,7 +61,7 @@ def run_to_the_end(found: object) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def atomic_write() -> list[dict[str, object]]:
+def undisturbed() -> list[dict[str, object]]:
     torch.set_num_threads(1)  # as in the tests, which start after this
     history = TrialHistory(CONFIGURATION, empty(1.2))
     trained(history, 10_000)
@@ -71,13 +71,13 @@ def atomic_write() -> list[dict[str, object]]:
     return reports
 
 
-def test_a_saved_trial_resumes_bit_for_bit(folder: Path, whole: list[dict[str, object]]) -> None:
+def test_a_saved_trial_resumes_bit_for_bit(folder: Path, undisturbed: list[dict[str, object]]) -> None:
     found = newest([folder.with_name("none"), folder], CONFIGURATION, WARNED.append)
     assert found is not None
     assert found[2] == folder
     assert found[0].seconds > 0
-    assert run_to_the_end(found) == whole
-    assert found[0].record["kframes"] == [report["kframes"] for report in whole]
+    assert run_to_the_end(found) == undisturbed
+    assert found[0].record["kframes"] == [report["kframes"] for report in undisturbed]
     assert WARNED == []
 
 
@@ -85,13 +85,15 @@ DAMAGE = {"torn": lambda content: content[: len(content) // 2], "empty": lambda 
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_snapshot_is_skipped_for_the_one_before(damage: str, folder: Path, whole: list[dict[str, object]]) -> None:
+def test_a_damaged_snapshot_is_skipped_for_the_one_before(
+    damage: str, folder: Path, undisturbed: list[dict[str, object]]
+) -> None:
     newer = checkpoints.load(folder / LAST)["cursor"]["updates"]
     (folder / LAST).write_bytes(DAMAGE[damage]((folder / LAST).read_bytes()))
     found = newest([folder], CONFIGURATION, WARNED.append)
     assert found is not None
     assert found[1].cursor.updates == newer - 1
-    assert run_to_the_end(found) == whole
+    assert run_to_the_end(found) == undisturbed
     (sentence,) = WARNED
     assert sentence == f"{folder / LAST} is not a checkpoint that can be read: resuming from an earlier one"
 

@@ -37,8 +37,8 @@ def test_the_sentences_are_short_and_long_ones_and_repeated_words(corpus: Corpus
         assert sentence.frames == len(sentence.mel)
         (utterance,) = (utterance for utterance in corpus.validation if utterance.ids == sentence.ids)
         assert utterance.sound.frames == sentence.frames, "text and recording belong together"
-    words = repeated.text.replace(",", " ").split()
-    assert len(set(words)) < len(words) - 1
+    repeated_words = repeated.text.replace(",", " ").split()
+    assert len(set(repeated_words)) < len(repeated_words) - 1
     assert repeated.mel is None
     assert repeated.text == corpus.language.repeated, "nothing of it is dropped"
     pace = [utterance.sound.frames / len(utterance.ids) for utterance in corpus.validation]

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from model.data.corpus import Corpus
+from model.text.languages import find_language
 from objective.search.open_study import identity_of
 from objective.settings.schema import Pictures, Settings
 from objective.trial import plots
@@ -162,7 +163,7 @@ def test_the_resolution_changes_the_pixels_and_not_the_picture(tmp_path: Path, d
 
 def test_the_resolution_is_no_part_of_a_study_s_identity() -> None:
     settings, space = Settings(), load("demo", Settings().config())
-    corpus = Corpus("en", 10, (), (), (), (), 0.0, 1.0)
+    corpus = Corpus(find_language("en"), (), (), (), (), 0.0, 1.0)
     finer = settings.model_copy(update={"pictures": Pictures(dpi=200)})
     assert identity_of(settings, space, corpus, None) == identity_of(finer, space, corpus, None)
 

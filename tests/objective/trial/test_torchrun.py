@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.objective.test_study import ROOT, command, events, finished, points, study, words
+from tests.objective.small_study import ROOT, command, events, finished, results, study, study_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def torchrun(out: Path, *more: str, held_at: float = 0.0) -> "subprocess.Popen[s
     line += ["-m", "tests.objective.held", "0", str(held_at)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*line, *words(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
+        [*line, *study_arguments(out, "--seed", "7", "--set", "study.recipes=[tacotune]", *more)],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def test_a_resumed_trial_equals_an_undisturbed_one(spoken: Path) -> None:
         assert process.returncode == 0
     (resumed,) = events(spoken, "stopped", "Resumed")
     assert resumed["kframes"] >= 9.0
-    assert points(spoken, "stopped") == points(spoken, "whole")
+    assert results(spoken, "stopped") == results(spoken, "whole")
 
 
 def test_a_network_that_does_not_fit_is_pruned_by_all_ranks(spoken: Path) -> None:
@@ -100,6 +100,6 @@ def test_the_configuration_of_a_trial_with_a_dead_rank_is_retried(spoken: Path) 
     with torchrun(spoken, "--study", "lost", "--trials", "1") as process:
         process.communicate(timeout=120)
         assert process.returncode == 0
-    assert points(spoken, "lost") == points(spoken, "whole")
+    assert results(spoken, "lost") == results(spoken, "whole")
     kinds = [json.loads(line)["event"] for line in (spoken / "lost" / "events.jsonl").read_text().splitlines()]
     assert "Resumed" in kinds

@@ -8,7 +8,7 @@ import pytest
 
 from objective.search.control import pause
 from objective.search.worker import PAUSED
-from tests.objective.test_study import ROOT, command, events, points, study, words
+from tests.objective.small_study import ROOT, command, events, results, study, study_arguments
 from tests.objective.watchers import Watchers
 from tests.processes import until
 
@@ -19,7 +19,12 @@ BUDGET = ("--trials", "6", "--budget-kframes", "60", "--seed", "3")
 def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path) -> None:
     assert command(spoken, "--study", "unseen", *BUDGET) == 0
     with Watchers(spoken, "in-view") as watchers:
-        arguments = [sys.executable, "-m", "objective.study", *words(spoken, "--study", "in-view", *BUDGET, *watchers.flags)]
+        arguments = [
+            sys.executable,
+            "-m",
+            "objective.study",
+            *study_arguments(spoken, "--study", "in-view", *BUDGET, *watchers.flags),
+        ]
         with subprocess.Popen(arguments, cwd=ROOT, env=watchers.environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             reports = (line for line in process.stdout if "kframes  loss" in line)
@@ -32,5 +37,5 @@ def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path) -> None
             for _ in reports:
                 pass
         assert process.returncode == 0
-    assert points(spoken, "in-view") == points(spoken, "unseen")
+    assert results(spoken, "in-view") == results(spoken, "unseen")
     assert {event["sentence"] for event in events(spoken, "in-view", "Warned")} <= {PAUSED}

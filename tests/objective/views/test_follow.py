@@ -14,7 +14,7 @@ from objective.events.log_writer import JsonLines
 from objective.views.launcher import FROM_STUDY
 from storage.paths import trial_folder
 from tests.objective import samples
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.processes import until
 
 

@@ -16,7 +16,7 @@ from objective.events.log_reader import StudyLog
 from objective.views.launcher import FROM_STUDY
 from objective.views.mlflow_runs import MlflowRuns
 from tests.objective.servers import mlflow_server
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.views.mlflow_reader import assert_equal_to_the_lines, held, show, shown
 from tests.objective.watched import growing
 from tests.processes import free_port, until

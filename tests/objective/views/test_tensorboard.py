@@ -21,7 +21,7 @@ from objective.views.launcher import FROM_STUDY
 from objective.views.metrics import measures
 from objective.views.tensorboard_events import FILE, HISTORY, TensorBoard
 from storage.paths import trial_folder
-from tests.objective.test_study import ROOT
+from tests.objective.small_study import ROOT
 from tests.objective.watched import growing
 from tests.objective.watchers import in_the_way
 from tests.processes import until

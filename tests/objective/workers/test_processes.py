@@ -11,7 +11,7 @@ import pytest
 
 from objective.runtime.signals import STOPPING
 from storage.outcome import finished
-from tests.objective.test_study import ROOT, command, events, held, running, study, tried, words
+from tests.objective.small_study import ROOT, command, events, held, running, study, study_arguments, tried
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def both_started(out: Path, name: str, line: str) -> bool:
 
 def test_two_workers_run_exactly_the_requested_trials(spoken: Path) -> None:
     """One of them runs each trial, the command's own process none, and all appear in one display."""
-    line = words(spoken, "--study", "pair", "--trials", "5", "--trials-per-gpu", "2")
+    line = study_arguments(spoken, "--study", "pair", "--trials", "5", "--trials-per-gpu", "2")
     command = [sys.executable, "-m", "objective.study", *line]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

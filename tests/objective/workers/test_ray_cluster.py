@@ -24,7 +24,7 @@ from objective.workers.ray_cluster import place_workers
 from storage.outcome import finished
 from storage.paths import LAST, trial_folder
 from tests.objective.corpus import copy_of
-from tests.objective.test_study import command, study, tried
+from tests.objective.small_study import command, study, tried
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tacotune[ray]'")
 pytestmark = pytest.mark.slow

@@ -1,0 +1,49 @@
+"""How trials end: pruned as sick, pruned as diverged, or failed by a person, and the study continues."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from storage.outcome import best_trial, finished
+from tests.objective.small_study import QUICK, command, held, study
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_sick_trial_is_pruned_and_the_sampler_gets_its_true_value(spoken: Path, sampler: str) -> None:
+    """No young network meets these levels, so every trial is pruned, for a reason that its own record confirms."""
+    name = f"pruned-{sampler}"
+    values = {"warmup_share": 0.3, "patience_share": 0, "warn": 1, "critical": 0.99}
+    levels = [argument for knob, value in values.items() for argument in ("--set", f"health.diagonality.{knob}={value}")]
+    levels += ["--set", "health.no_alignment.warmup_share=0.9"]  # it would come first
+    levels += ["--set", "study.recipes=[tacotune]"]  # the sampler chooses the second trial
+    assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, "--pruner", "health", *levels) == 0
+    for trial in finished(study(spoken, name)):
+        assert trial.state.name == ("COMPLETE" if sampler == "gp" else "PRUNED")
+        assert trial.user_attrs["pruned_by"] == "diagonality"
+        measured = trial.user_attrs["health"]["diagonality"][-1]
+        assert trial.user_attrs["pruned_reason"] == f"diagonality {measured:.2f} < 0.99 in 1 of 1 validations since 6 kframes"
+        assert trial.value == trial.intermediate_values[trial.last_step]
+        assert trial.constraints["health/diagonality"] > 0
+    assert best_trial(study(spoken, name)) is None
+
+
+def test_a_network_that_diverges_is_pruned_never_failed(spoken: Path) -> None:
+    wild = ["--set", "training.learning_rate=1e6", "--set", "training.clip_norm=1e6", "--set", "training.warmup_share=0"]
+    (spoken / "still.yaml").write_text("name: still\nparameters:\n  loss.gate_weight: {float: [1.0, 2.0]}\n")
+    more = ["--space", str(spoken / "still.yaml"), "--set", "study.recipes=[]"]
+    assert command(spoken, "--study", "wild", "--trials", "1", "--set", "pruner.name=health", *wild, *more) == 0
+    (trial,) = study(spoken, "wild").trials
+    assert trial.state.name == "PRUNED"
+    assert trial.user_attrs["pruned_by"] in ("nonfinite", "grad_norm", "progress")
+    assert trial.value is None or trial.value < float("inf")
+
+
+def test_a_button_that_fails_a_running_trial_stops_it_and_the_study_continues(spoken: Path) -> None:
+    with held(spoken, 0, 2.0, "--study", "button", "--trials", "1", *QUICK, "--set", "budget.reports=2") as process:
+        study(spoken, "button").tell(0, state=optuna.trial.TrialState.FAIL)
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert "ended from outside" in rest
+    assert study(spoken, "button").trials[0].state.name == "FAIL"
+    assert len(finished(study(spoken, "button"))) == 1

@@ -1,6 +1,6 @@
 """Serve a database to hundreds of workers through one process.
 
-Everybody who reaches the port may read and change the studies: serve 127.0.0.1, or a network in which everybody is trusted.
+Every client that reaches the port may read and change the studies: serve 127.0.0.1, or a network in which everybody is trusted.
 """
 
 import argparse

@@ -3,7 +3,5 @@
 import sys
 
 if __name__ == "__main__":
-    sys.exit(
-        "pruners.ranks was moved: type `tacotune replay --correlations` or `python -m pruners.replay --correlations` "
-        "with the same arguments, and --stopping-only for --speaking"
-    )
+    print("pruners.ranks moved: type `tacotune replay --correlations`, with --stopping-only for --speaking", file=sys.stderr)
+    sys.exit(2)

@@ -23,6 +23,14 @@ def _shares(**shares: float) -> None:
         _check(0 <= value < 1, f"{name} is a share, need 0 <= {name} < 1, got {value}")
 
 
+RENAMED = {"vanishing": "grad_norm_median"}  # names in the settings of older studies -> today's
+
+
+def renamed(health: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the health settings that an older version stored by today's names."""
+    return {RENAMED.get(name, name): value for name, value in health.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
     """Thresholds of a signal that should be high."""

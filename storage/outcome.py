@@ -112,23 +112,23 @@ STOPPED, RUNNING, LAST = 3, 4, 5  # the first part of the `order`: stopped by a 
 
 def order(
     outcome: Outcome, value: float | None, violations: Iterable[float | None], pruned_by: str | None, severity: float
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
     """Return the key that sorts trials everywhere, the best first.
 
-    Healthy ones by value, sick ones by how far they miss their targets, those behind their peers by value, those that a health
-    rule stopped by how far past its level they were, and at last the failed ones.
+    Healthy ones by value, sick ones by how far they miss their targets and then by value, those behind their peers by value,
+    those that a health rule stopped by how far past its level they were, and at last the failed ones.
     """
     amount = float("inf") if value is None else value
     if outcome is Outcome.HEALTHY:
-        return 0, amount
+        return 0, amount, 0.0
     if outcome is Outcome.SICK:
-        return 1, sum(float("inf") if missed is None else max(0.0, missed) for missed in violations)
+        return 1, sum(float("inf") if missed is None else max(0.0, missed) for missed in violations), amount
     if outcome is Outcome.FAILED:
-        return LAST, 0.0
-    return (2, amount) if pruned_by in (None, "peers") else (STOPPED, severity)
+        return LAST, 0.0, 0.0
+    return (2, amount, 0.0) if pruned_by in (None, "peers") else (STOPPED, severity, 0.0)
 
 
-def rank(trial: "FrozenTrial") -> tuple[int, float]:
+def rank(trial: "FrozenTrial") -> tuple[int, float, float]:
     """Return the `order` of a trial that has ended."""
     known = trial.user_attrs
     severity = known.get("pruned_severity", 1.0)

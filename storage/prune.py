@@ -1,6 +1,7 @@
-"""Renamed: `python -m storage.prune` is now `tacotune cleanup` (or `python -m storage.cleanup`)."""
+"""Moved: `python -m storage.prune` is `tacotune cleanup`."""
 
 import sys
 
 if __name__ == "__main__":
-    sys.exit("storage.prune was renamed: type `tacotune cleanup` or `python -m storage.cleanup` with the same arguments")
+    print("storage.prune was renamed: type `tacotune cleanup` with the same arguments", file=sys.stderr)
+    sys.exit(2)

@@ -1,7 +1,7 @@
 """Authenticate requests to the dashboard: WSGI middleware around every route.
 
-optuna-dashboard has no authentication: anybody who reaches its port, or gets a browser on this machine to open a page of his
-own, could fail trials and delete studies. With a token, every request must carry it. Without one, the server answers only to
+optuna-dashboard has no authentication: anybody who reaches its port, or makes a browser on this machine open a hostile
+page, could fail trials and delete studies. With a token, every request must carry it. Without one, the server answers only to
 the names of this machine, so that another name made to resolve to it (DNS rebinding) reads nothing. Pages of other sites may
 link to it; requests that write must come from the dashboard's own pages.
 """

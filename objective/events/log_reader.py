@@ -83,10 +83,10 @@ class Trial:
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
 
     @property
-    def rank(self) -> tuple[int, float, int]:
+    def rank(self) -> tuple[int, float, float, int]:
         """The key that sorts trials the best first; one that runs comes before those that failed."""
         if self.state == "RUNNING":
-            return RUNNING, 0.0, self.number
+            return RUNNING, 0.0, 0.0, self.number
         end = self.end or {"value": None, "violations": {}, "pruned_by": None}
         violations, severity = end["violations"].values(), end.get("severity", 1.0)
         key = order(

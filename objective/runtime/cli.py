@@ -8,13 +8,16 @@ import argparse
 import difflib
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from objective.runtime.signals import SIGNALS
 from storage.paths import OUT, STORAGE_VARIABLE, STUDY
 
 FRONT_DOOR = "tacotune"  # the console script
@@ -27,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
-            self.error(f"unknown argument {unknown[0]}{did_you_mean(flag, self._option_string_actions)}")
+            self.error(f"unknown argument {flag}{did_you_mean(flag, self._option_string_actions)}")  # its value may be a secret
         return parsed
 
     def error(self, message: str) -> NoReturn:
@@ -59,11 +62,25 @@ class Command:
         self.arguments(parser)
         parsed = parser.parse_args(typed)
         parsed.typed = typed
-        try:
-            endings = import_module("objective.runtime.endings")  # imports the databases' exceptions, which takes seconds
-        except KeyboardInterrupt:
-            return 130
-        return int(endings.run(self.program, parsed))
+        with interruptible():
+            try:
+                endings = import_module("objective.runtime.endings")  # imports the databases' exceptions: a second
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                return 130
+            return int(endings.run(self.program, parsed))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt as Ctrl-C does, until the program handles them itself: loading it takes seconds."""
+    unhandled = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in unhandled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

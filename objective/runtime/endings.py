@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
 from model.errors import BadInput
@@ -37,7 +38,9 @@ def run(program: str, parsed: argparse.Namespace) -> int:
         code, sentence = ending(why)
         if sentence is None:
             raise
-        _print(sentence)
+        if not isinstance(why, KeyboardInterrupt):
+            _let_the_first_rank_speak()
+        print(sentence, file=sys.stderr)
         return code
 
 
@@ -49,11 +52,8 @@ def ending(why: BaseException) -> tuple[int, str | None]:
     return 1, None
 
 
-def _print(sentence: str) -> None:
-    """Print to stderr. torchrun ends all ranks as soon as one has ended, so the others give the first one time to print."""
-    if int(os.environ.get("RANK", "0")) > 0:
-        try:
+def _let_the_first_rank_speak() -> None:
+    """Wait on torchrun's ranks above 0: torchrun ends all ranks as soon as one has ended, and the first one has the message."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
+        with suppress(KeyboardInterrupt):
             time.sleep(FIRST_RANK_S)
-        except KeyboardInterrupt:
-            return
-    print(sentence, file=sys.stderr)

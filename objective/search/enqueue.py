@@ -19,12 +19,14 @@ from storage.outcome import reason
 
 def enqueue_next(
     study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str], max_repairs: int
-) -> None:
-    """Enqueue the next configuration after `trials`, if any; one configuration may have up to `max_repairs` repairs."""
+) -> bool:
+    """Enqueue the next configuration after `trials`, if any; one configuration may have up to `max_repairs` repairs.
+
+    Returns whether an enqueued configuration waits, so that the sampler is not to be asked.
+    """
     if enqueue_retries(study, trials) or any(trial.state == TrialState.WAITING for trial in trials):
-        return
-    if not _enqueue_recipe(study, trials, space, recipes):
-        _enqueue_repair(study, trials, space, max_repairs)
+        return True
+    return _enqueue_recipe(study, trials, space, recipes) or _enqueue_repair(study, trials, space, max_repairs)
 
 
 def _enqueue_recipe(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, recipes: Sequence[str]) -> bool:
@@ -40,7 +42,8 @@ def _enqueue_recipe(study: optuna.Study, trials: Sequence[FrozenTrial], space: S
     return False
 
 
-def _enqueue_repair(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, max_repairs: int) -> None:
+def _enqueue_repair(study: optuna.Study, trials: Sequence[FrozenTrial], space: Space, max_repairs: int) -> bool:
+    """Enqueue the next repair; return whether there is one."""
     due = next_repair(trials, space, max_repairs)
     if due is not None:
         parent, repair = due
@@ -53,3 +56,4 @@ def _enqueue_repair(study: optuna.Study, trials: Sequence[FrozenTrial], space: S
             "changes": list(repair.changes),
         }
         study.enqueue_trial(repair.params, user_attrs=lineage)
+    return due is not None

@@ -38,6 +38,7 @@ from objective.trial.corpus import load_data, load_pretrained, speech_of
 from objective.trial.evaluation import evaluate, sentences
 from objective.trial.score import better
 from pruners.health_record import measurements
+from pruners.thresholds import renamed
 from search_spaces.space import load
 
 
@@ -156,6 +157,7 @@ def _held_out_from(folder: Path, settings: Settings, parsed: argparse.Namespace)
     first = parsed.trials // 2
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
+        before["settings"]["health"] = renamed(before["settings"]["health"])
         changed = [name for name in current if before["settings"].get(name) != current[name]]
         if changed:
             raise SettingsError([f"{folder} was recorded with other settings ({', '.join(changed)}): choose another --archive"])

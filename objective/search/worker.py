@@ -88,7 +88,7 @@ def _stopped_early(context: WorkerContext, reason: str) -> StopReason:
 def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[FrozenTrial], position: int) -> None:
     """Run one trial from ask to tell. `trials` are all trials so far; `position` is the n of "trial n of N"."""
     settings = context.settings
-    enqueue_next(study, trials, context.space, settings.study.recipes, settings.repair.max_per_trial)
+    waits = enqueue_next(study, trials, context.space, settings.study.recipes, settings.repair.max_per_trial)
     trial = study.ask()
     began = time.monotonic()
 
@@ -102,7 +102,7 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
 
     try:
         with Lease(study, trial, context.watch, settings.study.hang_s, on_hang) as lease:
-            result = _run(study, trial, context, position, lease)
+            result = _run(study, trial, context, position, lease, waits)
             if result is None:
                 return
             publish(study, trial, [context.folder(trial.number) / name for name in ARTIFACT_FILES], settings.out)
@@ -124,12 +124,20 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
     _conclude(study, trial, context, result)
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, position: int, lease: Lease) -> TrialResult | None:
-    """Run a trial that was just taken. None where another worker has taken its configuration or the last place first."""
+def _run(
+    study: optuna.Study, trial: optuna.Trial, context: WorkerContext, position: int, lease: Lease, waits: bool
+) -> TrialResult | None:
+    """Run a trial that was just taken. None where another worker has taken its configuration or the last place first.
+
+    `waits`: a configuration was enqueued for it, so that the sampler is not to propose one.
+    """
     settings = context.settings
     trials = study.get_trials(deepcopy=False)
     if is_duplicate(trials, trial):
         discard(study, trial, "another worker runs the same configuration")
+        return None
+    if waits and "fixed_params" not in trials[trial.number].system_attrs:
+        discard(study, trial, "another worker took the configuration that waited")
         return None
     # Trial numbers are consecutive, so a worker that counts all unfinished trials with lower numbers never runs one too many.
     before = [*(other for other in trials if other.state == TrialState.WAITING), *context.watch.classify(trials)[0]]

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from objective.settings.flags import FLAGS
 from objective.settings.schema import PROFILES, Settings, SettingsError, mask_url
 from objective.settings.telegram_env import Setup, SetupError
+from pruners.thresholds import RENAMED
 from search_spaces.space import load
 from search_spaces.validate import SpaceError
 from search_spaces.yaml_reader import parse, read
 
 _FLAG_OF = {flag.key: name for name, flag in FLAGS.items()} | {"quiet": "--quiet"}
-_RENAMED = {"health.vanishing": "health.grad_norm_median"}  # old name of a group or a setting -> its name now
+_RENAMED = {f"health.{old}": f"health.{new}" for old, new in RENAMED.items()}
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
 
 

@@ -23,7 +23,8 @@ GRACE_S = 60.0  # without a beat, after which a reporter on another machine coun
 class Lease:
     """This reporter's claim on a study.
 
-    Waiting time is measured by this process's clock and counts only while it looks, so clocks that differ make nobody dead.
+    Waiting time is measured by this process's clock and counts only while it looks, so differing clocks declare no process
+    dead.
     """
 
     def __init__(self, study: optuna.Study) -> None:

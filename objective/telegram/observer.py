@@ -13,7 +13,7 @@ from objective.telegram.event_queue import StudyState
 from objective.views.launcher import StudyCommand
 from pruners.decision import Decision, judge
 from pruners.rules import shipped_rules
-from pruners.thresholds import Thresholds
+from pruners.thresholds import Thresholds, renamed
 from storage.leases import Watch
 from storage.optuna_private import storage_of, study_id
 
@@ -30,7 +30,7 @@ class Observer:
         self.study, self.command = study, command
         settings = study.user_attrs["settings"]
         try:
-            thresholds = TypeAdapter(Thresholds).validate_python(settings["health"])
+            thresholds = TypeAdapter(Thresholds).validate_python(renamed(settings["health"]))
             self._watch = Watch(settings["study"]["grace_s"])
         except (KeyError, ValidationError) as why:
             way_out = "run the study's own command once more, which writes them anew"

@@ -1,8 +1,9 @@
-"""Keep how a trial's alignment came about: the attention of one validation sentence at every report, in `alignments.npz`."""
+"""Keep how a trial's alignment develops: the attention of one validation sentence at every report, in `alignments.npz`."""
 
 import shutil
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -41,10 +42,13 @@ class AlignmentHistory:
         self._hook.remove()
 
     def add(self, report: Report) -> None:
-        """Write what the validation of this report has seen. Call it before the report is shown. Raises OSError."""
+        """Write what the validation of this report has seen. Call it before the report is shown.
+
+        What a full disk refuses is written with the next report: a picture must not end a trial.
+        """
         if self._latest is not None:
             self._kept[_key(report)] = self._latest
-            with atomic_write(self._path) as part, part.open("wb") as file:
+            with suppress(OSError), atomic_write(self._path) as part, part.open("wb") as file:
                 np.savez_compressed(file, **self._kept)  # type: ignore[arg-type]
 
     def _look(self, network: Any, arguments: tuple[Any, ...], outputs: Any) -> None:

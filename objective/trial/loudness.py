@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 
 LOUDNESS_DB = -23.0  # what EBU R 128 asks of broadcasts: the peaks of speech lie 12 to 18 dB above it
 PEAK_DB = -1.0  # lossy codecs overshoot a little
-GAIN_DB = 60.0  # at most: what is quieter still is silence, and stays it
+GAIN_DB = 60.0  # at most; anything quieter is treated as silence
 BLOCK_S = 0.05
 PAUSE_DB = -20.0  # of the mean: quieter blocks are pauses
 

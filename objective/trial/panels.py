@@ -28,7 +28,7 @@ Side = Literal["bottom", "left", "right"]
 GRID = "#dddddd"
 TITLE_PT, LABEL_PT, TICK_PT = 11, 10, 9
 DISTANCE = {"bottom": 0.4, "left": 0.5, "right": 0.65}  # of a scale's label from its panel
-LINE, MARGIN = 0.19, 0.12  # height of a line of the headline, and what is free above it
+LINE, MARGIN = 0.19, 0.12  # height of a line of the headline, and the space above it
 
 
 def figure(width: float, height: float, headline: Sequence[str], dpi: int) -> "Figure":

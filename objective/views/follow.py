@@ -111,7 +111,7 @@ def _all(study_log: StudyLog) -> dict[int | None, None]:
 
 
 def _hold(path: Path, name: str, once: bool, ended: threading.Event) -> IO[bytes] | None:
-    """Return the lock once it is ours; None where another process has it to the end."""
+    """Return the lock once this process holds it; None if another one keeps it to the end."""
     file, reported = path.open("ab"), False
     while True:
         try:

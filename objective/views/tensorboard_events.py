@@ -158,7 +158,8 @@ def _event(at: float, step: int = 0, values: list[dict[str, Any]] | None = None,
 
 def _picture(png: bytes) -> Any:
     width, height = (int.from_bytes(png[place : place + 4]) for place in (16, 20))
-    return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[png[25]]  # the colour type of the header
+    return Summary.Image(width=width, height=height, colorspace=channels, encoded_image_string=png)
 
 
 def _sound(file: Path) -> Any:

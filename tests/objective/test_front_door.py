@@ -1,5 +1,6 @@
 """The front door: `tacotune COMMAND` and `python -m objective.COMMAND` are one command, in any folder."""
 
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -50,7 +51,7 @@ def test_both_ways_to_type_a_command_have_one_parser(name: str) -> None:
         (["studdy"], "unknown command studdy: did you mean study?"),
         (["xyzzy"], "unknown command xyzzy; see"),
         (["study", "--trails", "3"], "unknown argument --trails: did you mean --trials?"),
-        (["study", "--trails=3"], "unknown argument --trails=3: did you mean --trials?"),
+        (["study", "--trails=3"], "unknown argument --trails: did you mean --trials?"),
         (["study", "--set", "training.learning_rat=1"], "did you mean training.learning_rate?"),
         (["study", "--set", "trainin.learning_rate=1"], "did you mean training.learning_rate?"),
         (["study", "--trials"], "argument --trials: expected one argument; see"),
@@ -101,3 +102,17 @@ def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_nothing_is_suggested_where_nothing_is_near() -> None:
     assert did_you_mean("--zebra", ["--trials", "--study"]) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_program_loads_ends_the_command_with_130(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loading(name: str) -> None:
+        signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr("objective.runtime.cli.import_module", loading)
+    assert Command("steer", "objective.search.control", "", lambda parser: None).main([]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(number) is before

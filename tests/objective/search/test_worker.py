@@ -49,7 +49,7 @@ def test_a_new_trial_gives_way_to_an_older_waiting_one(tmp_path: Path) -> None:
     study.enqueue_trial({}, user_attrs={"k": 1})
     newer = optuna.Trial(study, study._storage.create_new_trial(study._study_id))
     with Lease(study, newer, context.watch, 60.0, pytest.fail) as lease:
-        assert _run(study, newer, context, 2, lease) is None
+        assert _run(study, newer, context, 2, lease, waits=False) is None
     assert study.trials[2].user_attrs["released"] == "another worker runs the last trial"
     assert study.ask().number == 1
 
@@ -104,3 +104,14 @@ def test_recipes_are_enqueued_one_at_a_time(tmp_path: Path) -> None:
     enqueue_next(study, study.get_trials(deepcopy=False), context.space, names, 0)
     assert study.get_trials(states=(TrialState.WAITING,)) == []
     assert study.trials[1].params.items() >= context.space.to_trial_params(load_recipes()["nvidia"])[0].items()
+
+
+def test_a_worker_whose_waiting_configuration_was_taken_does_not_ask_the_sampler(tmp_path: Path) -> None:
+    """Another worker takes the recipe between the check that it waits and `ask`: the next recipe is due, not a sample."""
+    study, context = optuna.create_study(), context_of(tmp_path)
+    assert enqueue_next(study, study.get_trials(deepcopy=False), context.space, ("tacotune",), 0)
+    study.ask()
+    sampled = study.ask()
+    with Lease(study, sampled, context.watch, 60.0, pytest.fail) as lease:
+        assert _run(study, sampled, context, 2, lease, waits=True) is None
+    assert study.trials[sampled.number].user_attrs["dropped"] == "another worker took the configuration that waited"

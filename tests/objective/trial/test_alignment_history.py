@@ -1,4 +1,4 @@
-"""How an alignment came about is recorded from the validation itself, and changes nothing in the training."""
+"""The development of an alignment is recorded from the validation itself, and changes nothing in the training."""
 
 from contextlib import nullcontext
 from dataclasses import replace

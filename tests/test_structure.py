@@ -1,4 +1,4 @@
-"""The house: imports point down the floors, and what should load quickly loads without the heavy libraries."""
+"""The structure: imports point down the floors, and what should load quickly loads without the heavy libraries."""
 
 import ast
 import re
@@ -88,7 +88,7 @@ def test_imports_point_down(folder: str) -> None:
 
 
 def test_every_module_has_a_floor() -> None:
-    """The five rooms, and within `objective/` a file is a command and every folder has its floor."""
+    """Within `objective/` a file is a command, and every folder has its floor."""
     folders = {f"objective/{path.name}" for path in (ROOT / "objective").iterdir() if (path / "__init__.py").exists()}
     assert folders == {folder for folder in FOLDERS if folder.startswith("objective/")}
 

@@ -158,7 +158,7 @@ def _event(at: float, step: int = 0, values: list[dict[str, Any]] | None = None,
 
 def _picture(png: bytes) -> Any:
     width, height = (int.from_bytes(png[place : place + 4]) for place in (16, 20))
-    channels = {0: 1, 2: 3, 4: 2, 6: 4}[png[25]]  # the colour type of the header
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[png[25]]  # by the header's colour type: grey, RGB, palette, with alpha
     return Summary.Image(width=width, height=height, colorspace=channels, encoded_image_string=png)
 
 

@@ -14,7 +14,7 @@ study: setup ## search with 5 trials on the built-in corpus (or TRIALS=50)
 test: setup ## everything but what is slow by nature (5 minutes on two cores)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: setup ## all tests, with browser, Ray and fault injection (25 minutes; only the slow ones: ARGS="-m slow")
+test-all: setup ## all tests, with browser, Ray and fault injection (12 minutes; only the slow ones: ARGS="-m slow")
 	$(PYTEST) $(ARGS)
 
 faults: setup ## kill a study forty times and check that nothing is lost (15 minutes)

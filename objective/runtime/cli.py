@@ -80,7 +80,8 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is signal.default_int_handler:  # a program that is ending may ignore further signals
+                signal.signal(number, handler)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 
 from model.errors import BadInput
@@ -38,9 +37,8 @@ def run(program: str, parsed: argparse.Namespace) -> int:
         code, sentence = ending(why)
         if sentence is None:
             raise
-        if not isinstance(why, KeyboardInterrupt):
-            _let_the_first_rank_speak()
-        print(sentence, file=sys.stderr)
+        if isinstance(why, KeyboardInterrupt) or not _ended_by_the_first_rank():
+            print(sentence, file=sys.stderr)
         return code
 
 
@@ -52,8 +50,11 @@ def ending(why: BaseException) -> tuple[int, str | None]:
     return 1, None
 
 
-def _let_the_first_rank_speak() -> None:
-    """Wait on torchrun's ranks above 0: torchrun ends all ranks as soon as one has ended, and the first one has the message."""
+def _ended_by_the_first_rank() -> bool:
+    """Wait on torchrun's ranks above 0, and return whether the first rank has ended them meanwhile: it has the same message."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
-        with suppress(KeyboardInterrupt):
+        try:
             time.sleep(FIRST_RANK_S)
+        except KeyboardInterrupt:  # torchrun ends all ranks as soon as one has ended
+            return True
+    return False

@@ -13,7 +13,7 @@ from typing import Self
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 NAP_S = 0.1  # between two checks for a stop while waiting
 STOPPING = (
-    "stopping: saving the snapshot of the running trial; press Ctrl-C again to stop at once "
+    "stopping: the running trial saves its snapshot, or ends its evaluation; press Ctrl-C again to stop at once "
     "(its progress since the last snapshot is lost)"
 )
 

@@ -20,7 +20,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Speech, Trainer
 from model.warmstart import warm_start
-from objective.settings.schema import Budget, Settings
+from objective.settings.schema import Budget
 from objective.trial.context import TrainingData
 from objective.trial.corpus import speech_of
 
@@ -99,7 +99,7 @@ def leading(trainer: Trainer, group: Group | None) -> Iterator[Iterator[Report |
                 group.agree(False)
 
 
-def follow(settings: Settings, data: TrainingData, group: Group) -> int:
+def follow(data: TrainingData, group: Group) -> int:
     """Train with rank 0 until it ends; return the exit code."""
     speech = speech_of(data.corpus)
     try:

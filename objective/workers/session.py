@@ -53,7 +53,7 @@ def run(parsed: argparse.Namespace) -> int:
         )
         with process_group(data) as group:
             if group is not None and group.rank > 0:
-                return follow(settings, data, group)
+                return follow(data, group)
             return Session(settings, data, group, parsed.typed, interruption).run()
 
 

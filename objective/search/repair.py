@@ -93,7 +93,7 @@ def _exploded(now: Point) -> Moves:
 
 def _unaligned(now: Point) -> Moves:
     weight = now["loss.guided_weight"]
-    yield {"loss.guided_weight": 2 * weight or Loss().guided_weight}
+    yield {"loss.guided_weight": max(2 * weight, Loss().guided_weight)}  # published ones are a hundredth of it
     yield {"network.reduction": now["network.reduction"] + 1}
     yield {"network.prenet_dropout": _more_dropout(now["network.prenet_dropout"])}
 

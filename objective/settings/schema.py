@@ -95,6 +95,8 @@ class Data(_Group):
     language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
     demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
+    trim: bool = True  # cut the silence at the ends of the recordings
+    trim_margin_s: Annotated[float, Field(ge=0)] = 0.1  # seconds of silence that are left at either end
     limits: Limits = Limits()  # which recordings are left out
 
     @field_validator("language")

@@ -61,6 +61,7 @@ def load_data(settings: Settings) -> Corpus:
             data.validation_utterances,
             CORPUS_SEED,
             bar("reading the recordings"),
+            data.trim_margin_s if data.trim else None,
         )
 
 

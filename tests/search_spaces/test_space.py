@@ -5,10 +5,12 @@ import random
 
 import optuna
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import PROFILES, Config
+from model.loss import guided_attention
 from search_spaces.knobs import KNOBS, apply, typed, values
 from search_spaces.recipes import load_recipes
 from search_spaces.space import SHIPPED, Space, load
@@ -16,6 +18,7 @@ from search_spaces.space import SHIPPED, Space, load
 BASES = {profile: apply(Config(), changes) for profile, changes in PROFILES.items()}
 SPACES = {(name, profile): load(name, base) for name in SHIPPED for profile, base in BASES.items()}
 RECIPES = load_recipes()
+PUBLISHED = [recipe for recipe in RECIPES if recipe not in ("tacotune", "safe")]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 spaces = st.sampled_from(sorted(SPACES)).map(SPACES.__getitem__)
@@ -69,18 +72,33 @@ def test_an_enqueued_recipe_is_what_the_trial_gets(space: Space, recipe: str) ->
     assert different == {change.split()[0] for change in changes}
 
 
-def test_the_default_space_contains_the_published_recipes_except_values_without_a_logarithm() -> None:
-    changes = {recipe: SPACES["default", "full"].to_trial_params(settings)[1] for recipe, settings in RECIPES.items()}
-    assert changes == {
-        "tacotune": [],
-        "nvidia": ["training.warmup_share 0 -> 0.001 (lowest in the space)"],
-        "espnet": [
-            "training.warmup_share 0 -> 0.001 (lowest in the space)",
-            "training.weight_decay 0 -> 1e-08 (lowest in the space)",
-        ],
-        "coqui": ["loss.gate_positive_weight 0.2 -> 1 (lowest in the space)"],
-        "safe": [],
-    }
+def changed_by(name: str, profile: str, recipe: str) -> set[str]:
+    """The settings of a recipe that a space changes."""
+    return {change.split()[0] for change in SPACES[name, profile].to_trial_params(RECIPES[recipe])[1]}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_default_space_contains_every_recipe_except_zeros_and_what_it_does_not_search(recipe: str) -> None:
+    zeros = {key for key in ("training.warmup_share", "training.weight_decay") if RECIPES[recipe].get(key) == 0}
+    not_searched = {"loss.gate_weight", "loss.guided_until", "network.decoder_dropout_mode"}
+    assert zeros <= changed_by("default", "full", recipe) <= zeros | not_searched
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+@pytest.mark.parametrize("name", ["demo", "safe", "seed"])
+def test_the_guidance_of_every_published_recipe_lies_in_every_space(name: str, recipe: str) -> None:
+    always_on = {"loss.guided_weight"} if name == "safe" and RECIPES[recipe]["loss.guided_weight"] == 0 else set()
+    assert changed_by(name, "full", recipe) & {"loss.guided_weight"} == always_on
+
+
+def test_a_published_guided_weight_is_divided_by_the_symbols_of_a_line() -> None:
+    """A mean over steps and symbols (ESPnet, coqui) times w is a mean over steps, as here, times w / N."""
+    steps, symbols = 5, 72
+    alignment = torch.full((1, steps, symbols), 1 / symbols)
+    distance = torch.arange(symbols)[None] / symbols - torch.arange(steps)[:, None] / steps
+    published = (alignment[0] * (1 - torch.exp(-(distance**2) / (2 * 0.4**2)))).mean()
+    ours = guided_attention(alignment, torch.tensor([steps]), torch.tensor([symbols]), 0.4)
+    assert float(1.0 * published) == pytest.approx(RECIPES["espnet"]["loss.guided_weight"] * float(ours), rel=0.01)
 
 
 @pytest.mark.parametrize(("name", "profile"), [("default", "full"), ("demo", "demo"), ("seed", "demo"), ("seed", "full")])
@@ -135,10 +153,10 @@ def test_bounds_are_those_of_published_practice() -> None:
     described = SPACES["default", "full"].fingerprint()["parameters"]
     bounds = {
         "training.learning_rate": (1e-4, 2e-3),
-        "loss.guided_weight": (0.05, 5),
+        "loss.guided_weight": (0.01, 5),
         "loss.guided_sigma": (0.2, 0.5),
-        "training.clip_norm": (0.3, 5),
-        "loss.gate_positive_weight": (1, 20),
+        "training.clip_norm": (0.2, 5),
+        "loss.gate_positive_weight": (0.2, 20),
     }
     assert {key: tuple(described[key]["float"]) for key in bounds} == bounds
     assert described["loss.guided_weight"]["or"] == 0

@@ -58,7 +58,7 @@ MIDDLE = {
     **{RATE: 8e-4, CLIP: 0.5, WARMUP: 0.02, DECAY: 1e-6, GUIDED: 1.0, GATE: 4.0},
     **{R: 1, PRENET: 0.3, ATTENTION: 0.1, DECODER: 0.1},
 }
-AT_BOUND = {GUIDED: 5.0, R: 3}
+AT_BOUND = {GUIDED: 5.0, R: 6}
 REPAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("grad_norm", {}, [f"{RATE} 0.0008 -> 0.0004"]),
     ("nonfinite", {CLIP: 5.0}, [f"{RATE} 0.0008 -> 0.0004", f"{CLIP} 5 -> 1"]),
@@ -69,6 +69,7 @@ REPAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("diagonality", {}, [f"{GUIDED} 1 -> 2"]),
     ("alignment_score", {GUIDED: 4.0}, [f"{GUIDED} 4 -> 5"]),
     ("coverage", {GUIDED: 0}, [f"{GUIDED} 0 -> 1"]),
+    ("no_alignment", {GUIDED: 0.014}, [f"{GUIDED} 0.014 -> 1"]),
     ("diagonality", {GUIDED: 5.0}, [f"{R} 1 -> 2"]),
     ("diagonality", {GUIDED: 4.9}, [f"{R} 1 -> 2"]),
     ("diagonality", AT_BOUND, [f"{PRENET} 0.3 -> 0.4"]),

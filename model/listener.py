@@ -1,6 +1,6 @@
 """A listener: a small recogniser that learns from a corpus's own recordings to write down what it hears, in any language.
 
-It judges a voice by what can be understood of it: the letters that are heard in free-running synthesis against those of the text.
+It judges a voice by what can be understood of it: the letters that it hears in free-running synthesis against the text's.
 Connectionist temporal classification (Graves et al. 2006) over convolutions and a bidirectional LSTM. Noise and masks
 (SpecAugment, arXiv:1904.08779) keep it from relying on details that only recordings have.
 B utterances, F mel frames, M bands, T = ceil(F / STACK) steps, C outputs: the blank, the space, and the letters.
@@ -82,7 +82,9 @@ class Listener:
         losses = _ctc(likely, steps, targets, "none", zero_infinity=False)  # infinite where there are fewer steps than letters
         guess = math.log(likely.shape[2])  # the surprise of a listener that hears nothing, and guesses
         surprise = (losses / torch.tensor([max(1, len(target)) for target in targets]).to(losses)).clamp(max=guess)
-        heard = [_letters(row[:count], self.language) for row, count in zip(likely.argmax(2).cpu(), steps.tolist(), strict=True)]
+        heard = [
+            _letters(row[:count], self.language) for row, count in zip(likely.argmax(2).cpu(), steps.tolist(), strict=True)
+        ]
         return [Heard(text, float(loss)) for text, loss in zip(heard, surprise, strict=True)]
 
     def state(self) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def train_listener(
             likely, steps = network(mels, batch.frame_lengths)
             loss = _ctc(likely, steps, [targets[index] for index in indices], "mean")
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
             optimiser.step()
             seen += int(lengths[indices].sum())
@@ -150,7 +152,7 @@ def spelled(text: str, language: Language) -> str:
 
 
 def error_rate(texts: Sequence[str], heard: Sequence[str]) -> float:
-    """Return the character error rate: edits that turn what was heard into the `texts`, per letter of these. It may exceed 1."""
+    """Return the character error rate: edits from what was heard to the `texts`, per letter of these. It may exceed 1."""
     return float(jiwer.cer(list(texts), list(heard)))
 
 

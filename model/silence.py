@@ -27,17 +27,29 @@ def sounding(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
     that end of the utterance. Isolated clicks do not count. An utterance of one level is all speech, and so is one that is not
     finite.
     """
-    inside = valid_mask(frame_lengths, mels.shape[1])
-    level = mels.float().logsumexp(2) * (20 / math.log(10))  # of the sum: the number of bands is a constant
-    level = level.masked_fill(~inside, -torch.inf)  # (B, F)
-    loud = level.sort(1, descending=True).values.gather(1, (frame_lengths[:, None] - 1) // 20)
-
+    level, loud = _levels(mels, frame_lengths)
     last = frame_lengths[:, None] - 1
     outermost = torch.arange(NOISE_FRAMES, device=mels.device).minimum(last)  # (B, NOISE_FRAMES)
     from_start = _speech(level, loud, level.gather(1, outermost))
     from_end = _speech(level, loud, level.gather(1, last - outermost))
     behind = from_end.flip(1).float().argmax(1)
     return from_start.float().argmax(1), (mels.shape[1] - 1 - behind).minimum(last[:, 0])
+
+
+def silent_share(mels: Tensor, frame_lengths: Tensor) -> Tensor:
+    """Return the share (B,) of the frames from the first sound to the last that are SILENCE_DB weaker than the loud ones."""
+    first, last = sounding(mels, frame_lengths)
+    level, loud = _levels(mels, frame_lengths)
+    place = torch.arange(mels.shape[1], device=mels.device)
+    within = (place >= first[:, None]) & (place <= last[:, None])
+    return (within & (level < loud - SILENCE_DB)).sum(1) / within.sum(1)
+
+
+def _levels(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the level in dB of each frame (B, F), minus infinity on padding, and that of the loud ones (B, 1)."""
+    level = mels.float().logsumexp(2) * (20 / math.log(10))  # of the sum: the number of bands is a constant
+    level = level.masked_fill(~valid_mask(frame_lengths, mels.shape[1]), -torch.inf)
+    return level, level.sort(1, descending=True).values.gather(1, (frame_lengths[:, None] - 1) // 20)
 
 
 def _speech(level: Tensor, loud: Tensor, outermost: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 Loads without torch, so that readers of stored figures need none.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jiwer
@@ -36,10 +37,10 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class FreeRunning:
     """All free-running sentences of a network, with what the same listener makes of their recordings."""
 
-    sentences: tuple[Spoken, ...]
+    sentences: tuple[Spoken, ...]  # the shortest text first
     alignment_score: float  # of the free-running attention
     mcd_db: float  # mel-cepstral distortion after time warping, mean over the sentences
     recorded_errors: float | None = None  # character error rate of the recordings, the floor; None without such a listener
@@ -47,8 +48,8 @@ class Speech:
 
     @property
     def errors(self) -> float | None:
-        """The mean character error rate of the sentences; None without a listener that hears well."""
-        return _mean([spoken.errors for spoken in self.sentences])
+        """The mean character error rate of the sentences, at most 1 each; None without a listener that hears well."""
+        return _mean([None if spoken.errors is None else min(1.0, spoken.errors) for spoken in self.sentences])
 
     @property
     def surprise(self) -> float | None:
@@ -70,18 +71,41 @@ class Speech:
         return sum(spoken.silence for spoken in self.sentences) / len(self.sentences)
 
     @property
+    def middle(self) -> Spoken:
+        """The sentence of middle length, which is the sample that a person hears."""
+        return self.sentences[len(self.sentences) // 2]
+
+    @property
     def worst(self) -> Spoken:
         """The sentence with the most errors, or without a listener with the most faults; among equals the longest."""
-        return max(self.sentences, key=lambda spoken: (spoken.errors or 0.0, len(spoken.faults), len(spoken.text)))
+        return max(self.sentences, key=severity)
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def summary(self) -> dict[str, Any]:
+        """Return the figures and the worst sentence as JSON values."""
+        middle, worst = self.middle, self.worst
+        return {
+            "errors": self.errors,
+            "recorded_errors": self.recorded_errors,
+            "surprise": self.surprise,
+            "failures": self.failures,
+            "faults": dict(Counter(fault for spoken in self.sentences for fault in spoken.faults)),
+            "sentences": len(self.sentences),
+            "length": self.length,
+            "silence": self.silence,
+            "recorded_silence": self.recorded_silence,
+            "alignment_score": self.alignment_score,
+            "mcd_db": self.mcd_db,
+            "text": middle.text,
+            "heard": middle.heard,
+            "worst_text": worst.text,
+            "worst_heard": worst.heard,
+            "worst_errors": worst.errors,
+        }
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Speech":
-        """Rebuild from `as_dict`'s values, also after JSON."""
-        sentences = (Spoken(**{**spoken, "faults": tuple(spoken["faults"])}) for spoken in values["sentences"])
-        return cls(**{**values, "sentences": tuple(sentences)})
+
+def severity(spoken: Spoken) -> tuple[float, int, int]:
+    """Return the key that sorts sentences, the worst last: by errors, then by faults, then by length."""
+    return spoken.errors or 0.0, len(spoken.faults), len(spoken.text)
 
 
 def stop_faults(stop_s: float | None) -> list[Fault]:

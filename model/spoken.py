@@ -32,7 +32,7 @@ class Spoken:
     silence: float  # share of silent frames between the first and the last sound
     heard: str | None = None  # the letters that the listener heard; None without one that hears well
     errors: float | None = None  # character error rate
-    surprise: float | None = None  # nats per letter (model/listener.py)
+    surprise: float | None = None  # 1 is that of guessing (model/listener.py)
     faults: tuple[Fault, ...] = ()
 
 
@@ -53,7 +53,7 @@ class FreeRunning:
 
     @property
     def surprise(self) -> float | None:
-        """The mean surprise of the listener, in nats per letter."""
+        """The mean surprise of the listener, where 1 is that of guessing."""
         return _mean([spoken.surprise for spoken in self.sentences])
 
     @property

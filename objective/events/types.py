@@ -18,6 +18,7 @@ class StudyStarted:
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
     views: tuple[str, ...] = ()  # how to open each of them, one line each
+    workers: int = 1  # of this command, each running one trial
 
 
 @dataclass(frozen=True, slots=True)

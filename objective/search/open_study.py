@@ -28,7 +28,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
         "space": space.fingerprint(),
         "profile": settings.profile,
         "score": settings.objective.score,
-        "budget_kframes": settings.budget.kframes,
+        "budget_kframes": settings.budget.total_kframes,
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),

@@ -31,6 +31,7 @@ from model.trainer import Trainer
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
 from objective.search.worker import TRAINER, seed
+from objective.settings.budget import settled
 from objective.settings.device import device_of
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
@@ -48,7 +49,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, targets = settings.budget, settings.health.targets
     trainer = Trainer(
-        settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
+        settings.config(params), speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
         warm_start(trainer.network, speech.symbols, pretrained)
@@ -69,7 +70,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         "k": k,
         "params": params,
         "seconds": trainer.cursor.seconds,
-        "budget_kframes": float(budget.kframes),
+        "budget_kframes": float(budget.total_kframes),
         "points": [_measurements(report) for report in reports],
         "end": end and asdict(end),
         "kept": kept,
@@ -87,6 +88,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     pretrained, corpus = load_pretrained(settings), load_data(settings)
+    settings = settled(settings, corpus)
     context = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device), pretrained
     for k in ks:
         path = file_of(folder, k)

@@ -156,7 +156,7 @@ def _run(
             ordinal=position,
             params=dict(trial.params),
             origin=_origin(trial.user_attrs),
-            budget_kframes=settings.budget.kframes,
+            budget_kframes=settings.budget.total_kframes,
             finished=done,
             changes=tuple(trial.user_attrs.get("changes", ())),
         )
@@ -173,8 +173,8 @@ def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, 
     best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
     context.sinks.emit(_ended(trial.number, result, context, is_best))
-    save(study, note(trials[trial.number], settings.budget.kframes), trial)
-    save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
+    save(study, note(trials[trial.number], settings.budget.total_kframes), trial)
+    save(study, board(trials, settings.study.trials, settings.budget.total_kframes), version=trial.number + 1)
     plan = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if plan.note:
         context.warn_once(plan.note)
@@ -263,7 +263,7 @@ def _cause(why: BaseException) -> str:
 
 
 def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bool) -> TrialEnded:
-    budget = context.settings.budget.kframes
+    budget = context.settings.budget.total_kframes
     kframes = result.last.kframes if result.last else 0.0
     return TrialEnded(
         number=number,

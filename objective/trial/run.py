@@ -86,13 +86,13 @@ def _history(
     """Return the history so far, empty for a new trial. Reports of an earlier attempt are reported to the study again."""
     found = newest([context.folder(number) for number in line], configuration, context.warn)
     if found is None:
-        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
+        return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     history, snapshot, folder = found
     copy_history(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
-    if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
+    if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.total_kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
-        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
+        return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     trial.set_user_attr("from_kframes", snapshot.cursor.frames / 1_000)
     for report in history.reports:
         if report.val_loss is not None:
@@ -214,7 +214,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "study": context.settings.study.name,
         "seed": seed,
         "language": context.corpus.language.code,
-        "budget_kframes": context.settings.budget.kframes,
+        "budget_kframes": context.settings.budget.total_kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
             if context.data.pretrained

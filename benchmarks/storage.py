@@ -31,6 +31,7 @@ from objective.search.worker import SAMPLER, sampler, seed, tell, work
 from objective.settings.schema import Settings
 from objective.trial.checkpoint import TrialHistory
 from objective.trial.context import TrainingData, WorkerContext
+from objective.trial.ears import Ears
 from objective.trial.run import TrialResult
 from pruners.factory import make_pruner
 from pruners.health_record import empty
@@ -67,7 +68,7 @@ def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerConte
     """A worker's context without a corpus, a device and a network."""
     study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health)
     watch, none = Watch(settings.study.grace_s), Sinks([])
-    known = TrainingData(space, None, torch.device("cpu"), None)  # type: ignore[arg-type]
+    known = TrainingData(space, None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 

@@ -85,6 +85,7 @@ class Network:
     standardise: bool = True  # mels in units of the corpus's mean and deviation; false: raw log-mels, as in NVIDIA's code
     encoder_dropout: float = 0.5
     prenet_dropout: float = 0.5  # on in training, validation and synthesis alike
+    drop_frame_rate: float = 0.0  # share of the teacher's frames that training replaces by the mean frame (arXiv:1909.01145)
     attention_dropout: float = 0.1  # on the attention LSTM's state
     decoder_dropout: float = 0.1  # on the decoder LSTM
     decoder_dropout_mode: str = "outputs"  # outputs: on its outputs only; state: on its recurrent state, too, as NVIDIA does
@@ -96,6 +97,10 @@ class Network:
             *_positive(self, "reduction", "embedding", "encoder", "encoder_convolutions", "prenet", "attention_rnn"),
             *_positive(self, "decoder_rnn", "attention", "location_filters", "postnet"),
             *_share(self, "encoder_dropout", "prenet_dropout", "attention_dropout", "decoder_dropout", "postnet_dropout"),
+            (
+                0 <= self.drop_frame_rate <= 1,
+                f"drop_frame_rate is a share, need 0 <= drop_frame_rate <= 1, got {self.drop_frame_rate}",
+            ),
             (self.encoder % 2 == 0, f"encoder is shared by two directions, need an even number, got {self.encoder}"),
             (self.postnet_convolutions >= 2, f"need postnet_convolutions >= 2, got {self.postnet_convolutions}"),
             *(

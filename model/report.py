@@ -48,6 +48,20 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Free:
+    """Free-running synthesis of the validation sentences: means over them (model/spoken.py). All None where it was not run."""
+
+    value: float | None = None  # the score `speech`, smaller is better (objective/trial/score.py)
+    errors: float | None = None  # character error rate; None without a listener that hears well
+    floor: float | None = None  # that of the recordings, by the same listener
+    failures: float | None = None  # share of the sentences with a fault
+    length: float | None = None  # where 1 is that of the recordings
+    silence: float | None = None  # share of silent frames within the speech
+    alignment_score: float | None = None
+    mcd_db: float | None = None  # mel-cepstral distortion
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One measurement of a running training. `kframes` is thousands of valid mel frames seen: Optuna's step and resource."""
 
@@ -61,6 +75,7 @@ class Report:
     gradients: Gradients
     health: Health  # on the validation set
     train_health: Health  # on the last training batch, with dropout
+    free: Free = Free()
 
     @property
     def val_loss(self) -> float | None:
@@ -74,4 +89,5 @@ class Report:
         """Rebuild the report from `as_dict`'s values."""
         losses = {name: Losses(**values[name]) for name in ("train", "validation")}
         health = {name: Health(**values[name]) for name in ("health", "train_health")}
-        return cls(**values | losses | health | {"gradients": Gradients(**values["gradients"])})
+        free = Free(**values.get("free", {}))  # reports of older versions have none
+        return cls(**values | losses | health | {"gradients": Gradients(**values["gradients"]), "free": free})

@@ -48,6 +48,7 @@ def synthesise(
     *,
     threshold: float = 0.5,
     completed_frames: int | None = COMPLETED_FRAMES,
+    most_frames: Tensor | None = None,
     window: int | None = None,
 ) -> Synthesis:
     """Synthesise texts, ids (B, N) with lengths (B,).
@@ -56,9 +57,9 @@ def synthesise(
     same every time, alone or in any batch.
 
     An utterance ends after the first step whose gate exceeds `threshold`; or whose attention has had its maximum in the last
-    END_SYMBOLS symbols for `completed_frames` consecutive frames (None: no such end); or at its own limit of FRAMES_PER_SYMBOL
-    frames a symbol and EXTRA_FRAMES more. `window` is the decoder's. Raises ValueError for an empty text, and for a window or
-    `completed_frames` below 1.
+    END_SYMBOLS symbols for `completed_frames` consecutive frames (None: no such end); or at its own limit, `most_frames` (B,),
+    else FRAMES_PER_SYMBOL frames a symbol and EXTRA_FRAMES more. `window` is the decoder's. Raises ValueError for an empty
+    text, and for a window or `completed_frames` below 1.
     """
     if int(lengths.min()) < 1:
         raise ValueError(f"need at least 1 symbol in every text, got lengths {lengths.tolist()}: leave the empty ones out")
@@ -66,7 +67,8 @@ def synthesise(
         raise ValueError(f"need completed_frames >= 1, got {completed_frames}: None leaves the attention out")
     network.eval()
     r = network.network.reduction
-    limits = torch.div(lengths * FRAMES_PER_SYMBOL + EXTRA_FRAMES, r, rounding_mode="floor").clamp(min=1)  # (B,)
+    most_frames = lengths * FRAMES_PER_SYMBOL + EXTRA_FRAMES if most_frames is None else most_frames
+    limits = torch.div(most_frames, r, rounding_mode="floor").clamp(min=1)  # (B,)
     completed_steps = None if completed_frames is None else -(-completed_frames // r)
     generator = torch.Generator().manual_seed(SYNTHESIS_SEED)
     block = Block(Decoder(network, ids, lengths, window), STEPS_PER_CHECK_CUDA if ids.is_cuda else STEPS_PER_CHECK)

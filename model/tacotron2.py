@@ -123,6 +123,7 @@ class Tacotron2(nn.Module):
         self.postnet = Postnet(network, bands)
         self.register_buffer("mel_mean", torch.tensor(mel_mean))
         self.register_buffer("mel_std", torch.tensor(mel_std))
+        self.mean_frame = 0.0  # the corpus's mean in the network's units: not 0 where these are raw log-mels
         self.mel_mean: Tensor
         self.mel_std: Tensor
 
@@ -134,7 +135,7 @@ class Tacotron2(nn.Module):
         mask = valid_mask(batch.frame_lengths, frames)  # (B, F)
         target = (batch.mels - self.mel_mean) / self.mel_std * mask[:, :, None]
         # The input of a step is the last frame of the step before it, and zeros for the first step.
-        last = target[:, r - 1 :: r][:, : steps - 1].transpose(0, 1)
+        last = self._drop_frames(target[:, r - 1 :: r][:, : steps - 1].transpose(0, 1))
         x = self.prenet(torch.cat([last.new_zeros(1, *last.shape[1:]), last]))  # (T, B, P)
 
         memory = self.encoder(batch.ids, batch.symbol_lengths)  # (B, N, E)
@@ -158,6 +159,18 @@ class Tacotron2(nn.Module):
             step_lengths=(batch.frame_lengths + r - 1) // r,
             symbol_lengths=batch.symbol_lengths,
         )
+
+    def _drop_frames(self, frames: Tensor) -> Tensor:
+        """Replace a share of the teacher's frames (T - 1, B, M) by the corpus's mean, in training only (arXiv:1909.01145, 3.2).
+
+        A decoder that can always copy the frame before need not read its text: the less it can rely on that frame, the sooner
+        it attends.
+        """
+        rate = self.network.drop_frame_rate
+        if not self.training or rate == 0:
+            return frames
+        kept = torch.rand(*frames.shape[:2], 1, device=frames.device) >= rate
+        return frames.where(kept, self.mean_frame)
 
     def _restore(self, mels: Tensor, mask: Tensor) -> Tensor:
         """Return standardised mels in their natural-log units."""

@@ -99,6 +99,7 @@ class Trainer:
         self.budget, self.grid = budget_kframes * 1_000, reports
         units = (speech.mel_mean, speech.mel_std) if config.network.standardise else (0.0, 1.0)
         self.network = Tacotron2(config.network, len(speech.symbols), config.audio.mel_bands, *units).to(device)
+        self.network.mean_frame = (speech.mel_mean - units[0]) / units[1]
         self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
         self.cursor = Cursor()
         self.window = ReportWindow(config.training.clip_norm)

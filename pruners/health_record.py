@@ -12,7 +12,8 @@ MAX_REPORTS = 256  # the newest quarter keeps every report, the older ones are t
 
 TRAINING = ("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak")
 HEALTH = ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy", "stop_f1")
-SIGNALS = TRAINING + HEALTH
+FREE = ("value", "errors", "floor", "failures")  # free-running, as free_errors and so on; measured at some reports only
+SIGNALS = TRAINING + HEALTH + tuple(f"free_{name}" for name in FREE)
 
 Record = dict[str, Any]
 
@@ -33,6 +34,7 @@ def measurements(report: Report) -> dict[str, float | None]:
         "nonfinite": report.gradients.nonfinite,
         "streak": report.gradients.streak,
         **{name: getattr(report.health, name) for name in HEALTH},
+        **{f"free_{name}": getattr(report.free, name) for name in FREE},
     }
 
 

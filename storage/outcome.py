@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+HEALTHY_AT = "healthy_at"  # attribute of a trial that holds a healthy snapshot: the kframes of that snapshot
 ENDED_OUTSIDE = "ended from outside while it ran"  # the reason of a trial that a person stopped
 _STATES = ("COMPLETE", "PRUNED")  # of a trial with a result
 
@@ -95,8 +96,9 @@ def best_trial(study: "optuna.Study") -> "FrozenTrial | None":
 
 
 def reason(trial: "FrozenTrial") -> str | None:
-    """Return the reason why a trial was stopped, or the targets that it misses, as a sentence; None for a healthy one."""
-    return trial.user_attrs.get("pruned_reason") or trial.user_attrs.get("sick_reason")
+    """Return why a trial was stopped, or which targets it misses, as a sentence; None for a healthy one that ran to its end."""
+    known = trial.user_attrs
+    return known.get("pruned_reason") or known.get("ended_reason") or known.get("sick_reason")
 
 
 def failure_reason(trial: "FrozenTrial") -> str | None:

@@ -9,6 +9,7 @@ PROXY_PORT = 13_000  # port of `proxy` unless --port names another one
 ARTIFACTS = "artifacts"  # folder next to those of the studies, with the pictures and sounds of all of them
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
 ALIGNMENTS = "alignments.npz"  # of a trial: how its alignment develops (objective/trial/alignment_history.py)
+SENTENCES = "sentences.json"  # of a finished trial: each free-running sentence with its figures and what was heard
 # Pictures and sounds of a finished trial, in the order in which they are shown.
 ARTIFACT_FILES = (
     "alignment.png",

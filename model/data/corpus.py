@@ -1,6 +1,6 @@
 """A list of recordings with texts -> checked utterances for training and validation, or an error that says what is wrong.
 
-Each line is used completely or left out, with its number and the reason: text and sound are never cut.
+Each line is used completely or left out, with its number and the reason: neither text nor speech is ever cut.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, ClassVar
 
 from model.audio import SoundError
@@ -26,6 +27,7 @@ EncodedLine = tuple[Line, Encoded]
 Fault = tuple[str, str]  # a Problem's reason and detail
 
 MIN_DEVIATION = 0.01  # of log-mels, whose standard deviation is 2 to 3 in speech: below, the network would see rounding noise
+LONG_SILENCE_S = 0.3  # at an end, median over the recordings: attention has nothing to read there
 WORKERS = 4  # threads at most: decoding and the Fourier transform run outside the interpreter's lock
 
 
@@ -88,10 +90,12 @@ def load_corpus(
     validation: int,
     seed: int,
     progress: Progress | None = None,
+    trim_margin_s: float | None = None,
 ) -> Corpus:
     """Read, check, analyse and split the corpus at `path`, a folder or a list (see `manifests`).
 
-    `validation` is the number of utterances to validate on. The result depends only on the files, the settings and `seed`.
+    `validation` is the number of utterances to validate on. Silence at the ends of the recordings is cut to `trim_margin_s`
+    seconds; None leaves it. The result depends only on the files, the settings and `seed`.
     Raises CorpusError where too many lines are bad, too few are left, or too many characters have no symbol.
     """
     manifest = read(path)
@@ -99,7 +103,7 @@ def load_corpus(
     texts, bad_texts = _read_texts(manifest.lines, language, limits)
     problems = [*manifest.problems, *bad_texts]
     _refuse_bad(manifest.path, problems, total, limits)  # before the recordings, which may take minutes
-    sounds = _analyse([line.audio for line, _ in texts], audio, cache, progress)
+    sounds = _analyse([line.audio for line, _ in texts], audio, cache, progress, trim_margin_s)
     kept, bad_sounds = _match(texts, sounds, limits)
     problems = sorted((*problems, *bad_sounds), key=lambda problem: problem.line)
     _refuse_bad(manifest.path, problems, total, limits)
@@ -108,6 +112,7 @@ def load_corpus(
         remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
     remarks += _remark_dropped([line for line, _ in kept], language, limits)
     remarks += _remark_converted([sound for _, sound in kept], audio)
+    remarks += _remark_silence([sound for _, sound in kept], trim_margin_s)
 
     utterances = [Utterance(line.id, encoded.text, encoded.ids, sound) for (line, encoded), sound in kept]
     chosen, how = split([utterance.id for utterance in utterances], validation, seed)
@@ -152,12 +157,14 @@ def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
     return None
 
 
-def _analyse(paths: Sequence[Path], audio: Audio, cache: Path, progress: Progress | None) -> Iterator[Sound | SoundError]:
+def _analyse(
+    paths: Sequence[Path], audio: Audio, cache: Path, progress: Progress | None, trim_margin_s: float | None
+) -> Iterator[Sound | SoundError]:
     """Yield the sounds in the order of `paths`; a file that cannot be read yields its error."""
 
     def sound_or_error(path: Path) -> Sound | SoundError:
         try:
-            return prepare(path, audio, cache)
+            return prepare(path, audio, cache, trim_margin_s)
         except SoundError as error:
             return error
 
@@ -235,6 +242,22 @@ def _remark_converted(sounds: Sequence[Sound], audio: Audio) -> list[str]:
     if mixed := sum(sound.channels > 1 for sound in sounds):
         remarks.append(f"{mixed} of {len(sounds)} recordings are mixed down to one channel")
     return remarks
+
+
+def _remark_silence(sounds: Sequence[Sound], trim_margin_s: float | None) -> list[str]:
+    """Say how much silence the files have at their ends, if it is trimmed or long."""
+    if not sounds:
+        return []
+    leads, tails = [sound.lead_s for sound in sounds], [sound.tail_s for sound in sounds]
+    usual = median(leads), median(tails)
+    lengths = f"{usual[0]:.2f} s before and {usual[1]:.2f} s after the speech"
+    found = f"silence at the ends: {lengths} (medians; at most {max(leads):.1f} and {max(tails):.1f} s)"
+    if trim_margin_s is not None:
+        return [f"{found}, trimmed to {trim_margin_s:.2f} s (data.trim)"] if max(*leads, *tails) > trim_margin_s else []
+    if max(usual) <= LONG_SILENCE_S:
+        return []
+    share = sum((*leads, *tails)) / sum(sound.seconds for sound in sounds)
+    return [f"{found}: in {share:.0%} of the frames there is no text to read, so attention forms late; data.trim=true cuts it"]
 
 
 def _shown(characters: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""The mel cache: each sound file is decoded and analysed once. Its key is a hash of the audio settings and the file's content.
+"""The mel cache: each sound file is decoded, analysed and trimmed once. Its key is a hash of settings and the file's content.
 
 A cache folder holds `KEY.npy`, the log-mel (T frames, M bands); `KEY.json`, the properties of the sound with the mel's
 checksum, written last; and `paths/`, which maps a path with its size and modification time to a KEY, so that a second run reads
@@ -23,16 +23,18 @@ from model.config import Audio
 from model.files import atomic_write
 
 _HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which sometimes fails in several threads of CPython 3.11
-_FORMAT = "tacotune mel 1"  # part of every key: raise it when the same sound would get another mel or other properties
+_FORMAT = "tacotune mel 2"  # part of every key: raise it when the same sound would get another mel or other properties
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One analysed recording. Its mel stays on disk: see `open_mel`."""
+    """One analysed recording. Its mel stays on disk: see `open_mel`. Silence that was trimmed is not in the mel."""
 
     mel_path: Path
-    frames: int
-    seconds: float
+    frames: int  # of the mel
+    seconds: float  # that the mel lasts
+    lead_s: float  # silence before the speech, in the file
+    tail_s: float  # silence behind the speech, in the file
     peak: float  # largest magnitude in the file, 1 = full scale
     rms: float  # of the mono wave, 1 = full scale
     clipped: float  # share of samples at full scale, in runs of three or more
@@ -43,9 +45,10 @@ class Sound:
     file_crc: int  # CRC-32 of the mel's file
 
 
-def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
+def prepare(path: Path, audio: Audio, cache: Path, trim_margin_s: float | None = None) -> Sound:
     """Return the sound at `path` from the cache, analysed first if it is new.
 
+    Silence at the ends is cut to `trim_margin_s` seconds; None leaves the sound as it is.
     Raises SoundError for an unreadable file, OSError for an unusable cache folder.
     """
     cache = cache.absolute()
@@ -54,12 +57,12 @@ def prepare(path: Path, audio: Audio, cache: Path) -> Sound:
     except OSError as error:
         raise SoundError((error.strerror or str(error)).lower()) from error
     version = f"\n{found.st_size}\n{found.st_mtime_ns}".encode()
-    shortcut = cache / "paths" / _digest(audio, os.fsencode(path.absolute()) + version)
+    shortcut = cache / "paths" / _digest(audio, trim_margin_s, os.fsencode(path.absolute()) + version)
     if shortcut.exists() and (sound := _cached(cache, shortcut.read_text(errors="replace"))):
         return sound
     content = read(path)
-    key = _digest(audio, content)
-    sound = _cached(cache, key) or _analyse(content, audio, cache, key)
+    key = _digest(audio, trim_margin_s, content)
+    sound = _cached(cache, key) or _analyse(content, audio, cache, key, trim_margin_s)
     shortcut.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(shortcut) as part:
         part.write_text(key)
@@ -78,8 +81,8 @@ def open_mel(sound: Sound) -> Floats:
     return mel
 
 
-def _digest(audio: Audio, content: bytes) -> str:
-    settings = json.dumps([_FORMAT, asdict(audio)], sort_keys=True)
+def _digest(audio: Audio, trim_margin_s: float | None, content: bytes) -> str:
+    settings = json.dumps([_FORMAT, trim_margin_s, asdict(audio)], sort_keys=True)
     return hashlib.blake2b(settings.encode() + b"\0" + content, digest_size=16).hexdigest()
 
 
@@ -92,15 +95,20 @@ def _cached(cache: Path, key: str) -> Sound | None:
     return sound
 
 
-def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
+def _analyse(content: bytes, audio: Audio, cache: Path, key: str, trim_margin_s: float | None) -> Sound:
     wave, source = decode(content, audio)
-    mel = log_mel(wave, audio)
+    complete = log_mel(wave, audio)
+    first, last = _speech(complete)
+    hop_s = audio.hop_samples / audio.rate_hz
+    mel = complete if trim_margin_s is None else _cut(complete, first, last, round(trim_margin_s / hop_s))
     file = BytesIO()  # on a full disk numpy's writer fails with "5120 requested and 0 written", a plain write with the reason
     np.save(file, mel)
     sound = Sound(
         mel_path=cache / f"{key}.npy",
         frames=len(mel),
-        seconds=wave.size / audio.rate_hz,
+        seconds=wave.size / audio.rate_hz - (len(complete) - len(mel)) * hop_s,
+        lead_s=first * hop_s,
+        tail_s=(len(complete) - 1 - last) * hop_s,
         peak=source.peak,
         rms=float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))),
         clipped=source.clipped,
@@ -118,3 +126,18 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str) -> Sound:
     with atomic_write(cache / f"{key}.json") as part:
         part.write_text(json.dumps(properties))
     return sound
+
+
+def _speech(mel: Floats) -> tuple[int, int]:
+    """Return the first and the last frame of the speech in a mel (T, M)."""
+    import torch  # the settings load this module, and need no torch
+
+    from model.silence import sounding
+
+    first, last = sounding(torch.from_numpy(mel)[None], torch.tensor([len(mel)]))
+    return int(first), int(last)
+
+
+def _cut(mel: Floats, first: int, last: int, margin: int) -> Floats:
+    """Cut a mel (T, M) to the frames from `first` to `last`, and up to `margin` frames on either side."""
+    return mel[max(0, first - margin) : last + 1 + margin]

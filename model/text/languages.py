@@ -26,6 +26,11 @@ class Language:
     repeated: str  # a sentence with a repeated word: attention that follows content instead of position jumps among its copies
 
     @cached_property
+    def letters(self) -> str:
+        """The lower-case letters of the symbols, in alphabetical order."""
+        return "".join(sorted({symbol.lower() for symbol in self.symbols if len(symbol) == 1 and symbol.isalpha()}))
+
+    @cached_property
     def ids(self) -> dict[str, int]:
         """Symbol -> id, without the padding."""
         return {symbol: index for index, symbol in enumerate(self.symbols) if index}

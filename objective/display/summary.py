@@ -26,8 +26,10 @@ def outcomes(trials: Iterable[FrozenTrial]) -> Counter[str]:
 def saved_kframes(trials: Iterable[FrozenTrial], budget_kframes: float) -> dict[str, float]:
     """Return the kframes saved by stopping these finished trials early, by the rule that stopped them."""
     saved: dict[str, float] = {}
-    for trial in filter(pruned, trials):
-        by = trial.user_attrs["pruned_by"]
+    for trial in trials:
+        by = trial.user_attrs.get("pruned_by") or trial.user_attrs.get("ended_by")
+        if by is None:
+            continue
         saved[by] = saved.get(by, 0.0) + budget_kframes - trial.user_attrs.get("kframes", 0.0)
     return saved
 
@@ -67,10 +69,11 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
         violations={name.removeprefix("health/"): amount for name, amount in trial.constraints.items()},
         seconds=attributes.get("seconds", 0.0),
         kframes=kframes,
-        saved_kframes=budget_kframes - kframes if pruned(trial) else 0.0,
+        saved_kframes=sum(saved_kframes([trial], budget_kframes).values()),
         folder=trial_folder(folder, trial.number),
         last=None,
         severity=attributes.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
+        spoken={name.removeprefix("free_"): known for name, known in attributes.items() if name.startswith("free_")},
     )
 
 
@@ -135,7 +138,9 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
         "state": state(trial),
         "value": trial.value,
         "healthy": healthy(trial),
-        **{name: attributes.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
+        **{name: attributes.get(name) for name in ("free_errors", "free_failures", "diagonality", "reading")},
+        "text": attributes.get("free_worst_text"),
+        "heard": attributes.get("free_worst_heard"),
         "seconds": attributes.get("seconds", 0.0),
         "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
         "reason": reason(trial),

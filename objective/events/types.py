@@ -83,6 +83,7 @@ class TrialEnded:
     last: Report | None
     is_best: bool = False
     severity: float = 0.0  # how far past its level the rule was that pruned it
+    spoken: dict[str, Any] = field(default_factory=dict)  # free-running figures and texts (model/spoken.py: summary)
 
     @property
     def healthy(self) -> bool:

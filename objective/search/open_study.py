@@ -18,7 +18,12 @@ from search_spaces.recipes import load_recipes
 from search_spaces.space import Space
 from storage.leases import owner
 
-OBJECTIVES = {"loss": "validation loss", "mcd": "mel-cepstral distortion, dB", "composite": "composite score"}
+OBJECTIVES = {
+    "speech": "what is not understood",
+    "loss": "validation loss",
+    "mcd": "mel-cepstral distortion, dB",
+    "composite": "composite score",
+}
 IDENTITY_S = 2.0  # for another process to store the identity of a study that it has created
 
 
@@ -28,6 +33,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
         "space": space.fingerprint(),
         "profile": settings.profile,
         "score": settings.objective.score,
+        "listener_kframes": settings.listener.kframes,
         "budget_kframes": settings.budget.total_kframes,
         "reports": settings.budget.reports,
         "seed": settings.study.seed,

@@ -32,12 +32,12 @@ from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
 from objective.search.worker import TRAINER, seed
 from objective.settings.budget import settled
-from objective.settings.device import device_of
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
-from objective.trial.corpus import load_data, load_pretrained, speech_of
-from objective.trial.evaluation import evaluate, sentences
-from objective.trial.score import better
+from objective.trial.context import TrainingData, judge_of
+from objective.trial.corpus import load_data
+from objective.trial.judge import due
+from objective.trial.score import better, with_figures
 from pruners.health_record import measurements
 from pruners.thresholds import renamed
 from search_spaces.space import load
@@ -45,34 +45,36 @@ from search_spaces.space import load
 
 def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, Any]:
     """Train trial k to the end of its budget; return its line of the archive."""
-    space, corpus, speech, device, pretrained = context
+    space, speech, judge, device, pretrained = context
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
-    budget, targets = settings.budget, settings.health.targets
+    budget = settings.budget
     trainer = Trainer(
         settings.config(params), speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
         warm_start(trainer.network, speech.symbols, pretrained)
     reports: list[Report] = []
-    best, weights = None, {}
+    best, weights, judged, targets = None, {}, 0, settings.health.targets
     for report in trainer.reports():
+        mark = trainer.cursor.mark
+        if report.val_loss is not None and due(mark, judged, budget.total_kframes, budget.reports, judge.frames):
+            report, judged = with_figures(report, judge(trainer.network)[1]), mark
         reports.append(report)
-        if better(report, best, targets):
+        if better(report, best, settings.objective.score, targets):
             best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    texts = sentences(corpus, speech)
-    _, end = evaluate(trainer.network, texts, device)
+    _, end = judge(trainer.network)
     kept = None
     if best is not None:
         trainer.network.load_state_dict(weights)
-        _, measured = evaluate(trainer.network, texts, device)
-        kept = measured and {"kframes": best.kframes} | asdict(measured)
+        _, measured = judge(trainer.network)
+        kept = measured and {"kframes": best.kframes} | measured.summary()
     return {
         "k": k,
         "params": params,
         "seconds": trainer.cursor.seconds,
         "budget_kframes": float(budget.total_kframes),
         "points": [_measurements(report) for report in reports],
-        "end": end and asdict(end),
+        "end": end and end.summary(),
         "kept": kept,
     }
 
@@ -87,9 +89,10 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
     """Record the trials of `ks` that have no file yet."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    pretrained, corpus = load_pretrained(settings), load_data(settings)
-    settings = settled(settings, corpus)
-    context = load(settings.study.space, settings.config()), corpus, speech_of(corpus), device_of(settings.device), pretrained
+    space = load(settings.study.space, settings.config())
+    data = TrainingData.of(settings, space)
+    settings = settled(settings, data.corpus)
+    context = space, data.speech, judge_of(settings, data), data.device, data.pretrained
     for k in ks:
         path = file_of(folder, k)
         if path.exists():

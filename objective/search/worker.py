@@ -182,15 +182,16 @@ def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_name: str) -> None:
     """Store the result of a trial: first its attributes, which a finished trial no longer accepts, then its state."""
-    last, free_running = result.last, result.free_running
+    last = result.last
     shown = result.best if result.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
         **(measurements(shown) | asdict(shown.health) if shown else {}),
         "seconds": result.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": result.pruned_by,
-        "pruned_reason" if result.pruned_by else "sick_reason": result.reason,
-        **({f"free_{name}": amount for name, amount in asdict(free_running).items()} if free_running else {}),
+        "ended_by": result.ended_by,
+        "pruned_reason" if result.pruned_by else "ended_reason" if result.ended_by else "sick_reason": result.reason,
+        **({f"free_{name}": amount for name, amount in result.spoken.summary().items()} if result.spoken else {}),
     }
     for name, amount in attributes.items():
         if amount is not None:
@@ -274,9 +275,10 @@ def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bo
         violations=result.violations,
         seconds=result.seconds,
         kframes=kframes,
-        saved_kframes=budget - kframes if result.state == "PRUNED" else 0.0,
+        saved_kframes=budget - kframes if result.pruned_by or result.ended_by else 0.0,
         folder=context.folder(number),
         last=result.best if result.state == "COMPLETE" else result.last,
         is_best=is_best,
         severity=result.severity,
+        spoken=result.spoken.summary() if result.spoken else {},
     )

@@ -95,6 +95,8 @@ class Data(_Group):
     language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
     demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
+    trim: bool = True  # cut the silence at the ends of the recordings
+    trim_margin_s: Annotated[float, Field(ge=0)] = 0.1  # seconds of silence that are left at either end
     limits: Limits = Limits()  # which recordings are left out
 
     @field_validator("language")
@@ -126,7 +128,15 @@ class Budget(_Group):
 class Objective(_Group):
     """The value of a trial, which the study minimises."""
 
-    score: Literal["loss", "mcd", "composite"] = "loss"  # unweighted validation loss; mel-cepstral distortion in dB; both
+    # speech: how far free-running synthesis is from being understood; loss: unweighted validation loss, teacher-forced; mcd:
+    # mel-cepstral distortion in dB; composite: the last two and the share of the sentences with a fault.
+    score: Literal["speech", "loss", "mcd", "composite"] = "speech"
+
+
+class Listener(_Group):
+    """The recogniser that is trained once for each corpus, and judges what can be understood (model/listener.py)."""
+
+    kframes: Annotated[int, Field(ge=0)] = 20_000  # kframes that it is trained on, at most 60 epochs; 0: no listener
 
 
 class Repair(_Group):
@@ -186,6 +196,7 @@ class Settings(_Group):
     data: Data = Data()
     budget: Budget = Budget()
     objective: Objective = Objective()
+    listener: Listener = Listener()
     pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
     disk: Disk = Disk()
@@ -197,16 +208,6 @@ class Settings(_Group):
     network: Network = Network()
     loss: Loss = Loss()
     training: Training = Training()
-
-    @model_validator(mode="after")
-    def _one_unit_for_gp(self) -> Self:
-        # For GP a pruned trial is stored as complete with its validation loss, which has another unit than a distortion in dB.
-        if self.study.sampler == "gp" and self.objective.score != "loss":
-            raise ValueError(
-                f"study.sampler gp needs objective.score loss, got {self.objective.score}: "
-                "its values of pruned trials would have another unit, use study.sampler tpe"
-            )
-        return self
 
     @property
     def folder(self) -> Path:
@@ -244,7 +245,7 @@ FULL_UPDATES, FULL_EPOCHS = 10_000, 20
 # machine, and loses a factor of ten where another process needs the core.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
-    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "study.space": "demo", "threads": 1},
+    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "listener.kframes": 1_500, "study.space": "demo", "threads": 1},
 }
 
 

@@ -19,7 +19,9 @@ from objective.events.types import Warned
 from objective.runtime.signals import Interruption
 from objective.settings.device import device_of
 from objective.settings.schema import Settings, SettingsError
-from objective.trial.corpus import load_data, load_pretrained, speech_of
+from objective.trial.corpus import load_data, load_listener, load_pretrained, speech_of
+from objective.trial.ears import Ears
+from objective.trial.judge import Judge
 from pruners.decision import Rule
 from pruners.factory import make_pruner
 from pruners.rules import shipped_rules
@@ -36,6 +38,8 @@ class TrainingData:
     corpus: Corpus
     device: torch.device
     pretrained: Pretrained | None  # every trial starts from it
+    speech: Speech
+    ears: Ears  # the listener that judges every trial
 
     @classmethod
     def of(cls, settings: Settings, space: Space) -> "TrainingData":
@@ -51,8 +55,15 @@ class TrainingData:
             implementation(settings.network.recurrence, device)
         except ValueError as why:
             raise SettingsError([str(why)]) from why
-        pretrained = load_pretrained(settings)
-        return cls(space, load_data(settings), device, pretrained)
+        pretrained, corpus = load_pretrained(settings), load_data(settings)
+        speech = speech_of(corpus)
+        return cls(space, corpus, device, pretrained, speech, load_listener(settings, corpus, speech, device))
+
+
+def judge_of(settings: Settings, data: TrainingData) -> Judge:
+    """Return the judge of all trials of these settings."""
+    hop_s = settings.audio.hop_samples / settings.audio.rate_hz
+    return Judge(data.corpus, data.speech, data.ears, hop_s, settings.health.targets.mumbled, data.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class WorkerContext:
 
     settings: Settings
     data: TrainingData
-    speech: Speech
+    judge: Judge
     rules: tuple[Rule, ...]
     watch: Watch
     sinks: Sinks
@@ -79,7 +90,7 @@ class WorkerContext:
         watch = Watch(settings.study.grace_s)
         identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
         rules = shipped_rules(settings.health)
-        context = cls(settings, data, speech_of(data.corpus), rules, watch, sinks, interruption, identity, group)
+        context = cls(settings, data, judge_of(settings, data), rules, watch, sinks, interruption, identity, group)
         study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health, context.warn)
         return context
 
@@ -90,6 +101,10 @@ class WorkerContext:
     @property
     def corpus(self) -> Corpus:
         return self.data.corpus
+
+    @property
+    def speech(self) -> Speech:
+        return self.data.speech
 
     @property
     def device(self) -> torch.device:

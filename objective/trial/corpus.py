@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -16,8 +17,10 @@ from model.text.languages import find_language
 from model.trainer import Speech
 from model.warmstart import Pretrained, read
 from objective.settings.schema import Settings, SettingsError
+from objective.trial.ears import Ears, load_ears
 
 if TYPE_CHECKING:
+    import torch
     from rich.progress import Progress
 
 FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
@@ -35,12 +38,8 @@ def load_pretrained(settings: Settings) -> Pretrained | None:
 
 def load_data(settings: Settings) -> Corpus:
     """Return the corpus of the settings, checked and analysed, with progress bars on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     data, language = settings.data, find_language(settings.data.language)
-    terminal = Console(stderr=True)
-    with Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive) as bars:
+    with _progress(settings) as bars:
 
         def bar(text: str) -> "Bar":
             return Bar(bars, text)
@@ -61,6 +60,29 @@ def load_data(settings: Settings) -> Corpus:
             data.validation_utterances,
             CORPUS_SEED,
             bar("reading the recordings"),
+            data.trim_margin_s if data.trim else None,
+        )
+
+
+def _progress(settings: Settings) -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    terminal = Console(stderr=True)
+    return Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive)
+
+
+def load_listener(settings: Settings, corpus: Corpus, speech: Speech, device: "torch.device") -> Ears:
+    """Return the listener of the corpus, trained first if there is none, with a progress bar on a terminal."""
+    with _progress(settings) as bars:
+        return load_ears(
+            corpus,
+            fingerprint(corpus),
+            speech,
+            settings.listener.kframes if os.environ.get("RANK", "0") == "0" else 0,  # other ranks of torchrun never judge
+            settings.out / "cache" / "listeners",
+            device,
+            Bar(bars, "training the listener"),
         )
 
 

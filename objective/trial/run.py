@@ -12,22 +12,26 @@ from model.config import Config
 from model.files import atomic_write
 from model.report import Report
 from model.snapshot import Snapshot
+from model.spoken import FreeRunning
 from model.trainer import Trainer, out_of_memory
 from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
-from objective.trial.evaluation import evaluate, middle, sentences, show
+from objective.trial.judge import due
 from objective.trial.plots import curves
-from objective.trial.score import FreeRunning, better, misses, value, violations
+from objective.trial.score import better, healthy, misses, value, violations, with_figures
+from objective.trial.show import show, write_sentences
 from objective.trial.torchrun import Task, build_trainer, leading
-from pruners.decision import judge, status
+from pruners.decision import judge as find
+from pruners.decision import status
 from pruners.health_record import empty
 from pruners.thresholds import Thresholds
 from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
-from storage.paths import BEST
+from storage.outcome import HEALTHY_AT
+from storage.paths import BEST, SENTENCES
 
 
 @dataclass(slots=True)
@@ -38,11 +42,12 @@ class TrialResult:
     value: float | None = None
     reason: str | None = None
     pruned_by: str | None = None
+    ended_by: str | None = None  # the rule that ended a trial which holds a healthy snapshot: it is complete
     severity: float = 0.0
     violations: dict[str, float] = field(default_factory=dict)
     last: Report | None = None
     best: Report | None = None
-    free_running: FreeRunning | None = None
+    spoken: FreeRunning | None = None  # by the best snapshot; of a pruned trial by its last weights
     seconds: float = 0.0  # by all workers that ran this configuration
 
 
@@ -95,8 +100,7 @@ def _history(
         return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     trial.set_user_attr("from_kframes", snapshot.cursor.frames / 1_000)
     for report in history.reports:
-        if report.val_loss is not None:
-            trial.report(report.val_loss, round(report.kframes))
+        _report_value(trial, report, context.settings.objective.score)
     trial.set_user_attr("health", history.record)
     context.sinks.emit(Resumed(trial.number, line[0], snapshot.cursor.frames / 1_000, tuple(history.reports)))
     return history, snapshot
@@ -113,7 +117,7 @@ def _train(
 ) -> None:
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
-    kept = trainer.cursor.frames / 1_000
+    kept, score, targets = trainer.cursor.frames / 1_000, context.settings.objective.score, context.settings.health.targets
     with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
@@ -124,7 +128,8 @@ def _train(
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
             else:
-                is_best = better(report, history.kept, context.settings.health.targets)
+                report = _judged(report, trainer, history, context)
+                is_best = better(report, history.kept, score, targets)
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
@@ -144,62 +149,71 @@ def _train(
             context.interruption.check()
 
 
+def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext) -> Report:
+    """Add the figures of free-running synthesis, where the trial is judged at this report."""
+    budget, judge = context.settings.budget, context.judge
+    before = 0 if history.last is None else round(history.last.kframes * budget.reports / budget.total_kframes)
+    if report.val_loss is None or not due(trainer.cursor.mark, before, budget.total_kframes, budget.reports, judge.frames):
+        return report
+    return with_figures(report, judge(trainer.network)[1])
+
+
 def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
     """Report to the study and to the displays."""
     trial.set_user_attr("health", history.record)
-    if report.val_loss is not None:
-        trial.report(report.val_loss, round(report.kframes))
-    found = judge(history.record, context.rules)
+    _report_value(trial, report, context.settings.objective.score)
+    found = find(history.record, context.rules)
     context.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
+
+
+def _report_value(trial: optuna.Trial, report: Report, score: str) -> None:
+    """Report a trial's value so far to Optuna, where this report has it."""
+    amount = report.val_loss if score == "loss" else value(score, report)
+    if amount is not None:
+        trial.report(amount, round(report.kframes))
 
 
 def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
     """Return whether the trial ends at this report; the reason is put into `result`."""
+    kept = history.kept if healthy(history.kept, context.settings.health.targets) else None
+    if kept is not None:
+        trial.set_user_attr(HEALTHY_AT, kept.kframes)
     if trial.should_prune():
-        attributes = stored(trial).user_attrs
-        result.pruned_by, result.reason = attributes["pruned_by"], attributes["pruned_reason"]
-        result.severity = attributes["pruned_severity"]
-        if result.pruned_by == "nonfinite" and report.gradients.culprit:
-            result.reason += f"; the first term that was not: {report.gradients.culprit}"
+        attributes, end = stored(trial).user_attrs, "pruned" if kept is None else "ended"
+        rule, reason, severity = (attributes[f"{end}_{name}"] for name in ("by", "reason", "severity"))
+        if rule == "nonfinite" and report.gradients.culprit:
+            reason += f"; the first term that was not: {report.gradients.culprit}"
     elif report.val_loss is None:  # with any pruner, or none: there is nothing to continue with
-        worst = judge(history.record, context.rules)[0]
-        result.pruned_by, result.reason, result.severity = worst.rule, worst.evidence, worst.severity
-    if result.pruned_by is not None:
-        result.state = "PRUNED"
-    return result.pruned_by is not None
+        worst = find(history.record, context.rules)[0]
+        rule, reason, severity = worst.rule, worst.evidence, worst.severity
+    else:
+        return False
+    if kept is not None:
+        result.ended_by = rule
+        result.reason = f"ended by {rule}, keeping its healthy snapshot of {kept.kframes:.4g} kframes: {reason}"
+    else:
+        result.state, result.pruned_by, result.reason, result.severity = "PRUNED", rule, reason, severity
+    return True
 
 
 def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult) -> None:
-    """Evaluate the network free-running: a complete trial's best snapshot, which gives its value; a pruned one as it is."""
-    folder = context.folder(number)
-    targets = context.settings.health.targets
-    if result.state == "COMPLETE":
-        assert result.best is not None
+    """Judge and show the network: a complete trial's best snapshot, which gives its value; a pruned one as it is."""
+    folder, settings, targets = context.folder(number), context.settings, context.settings.health.targets
+    if result.state == "COMPLETE" and result.best is not None:
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
-    requested = sentences(context.corpus, context.speech)
-    context.sinks.emit(Phase(number, f"evaluating: synthesising {len(requested)} sentences"))
-    output, result.free_running = evaluate(trainer.network, requested, context.device)
-    if result.free_running is None:
+    context.sinks.emit(Phase(number, f"evaluating: synthesising {len(context.judge.sentences)} sentences"))
+    output, result.spoken = context.judge(trainer.network)
+    if result.spoken is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
         result.reason = result.reason or "the free-running synthesis is not finite"
         return
     if result.state == "COMPLETE" and result.best is not None:
-        result.value = value(context.settings.objective.score, result.best, result.free_running)
+        result.value = value(settings.objective.score, result.best)
         result.violations = violations(result.best, targets)
-        result.violations["free_failures"] = result.free_running.failures - targets.free_failures
-        result.reason = misses(result.violations, result.best, result.free_running, targets) or None
+        result.reason = result.reason or misses(result.violations, result.best, targets) or None
     context.sinks.emit(Phase(number, "evaluating: drawing and writing the samples"))
-    row, settings = middle(context.corpus, requested), context.settings
-    show(
-        folder,
-        output,
-        row,
-        requested[row],
-        language=context.corpus.language,
-        audio=settings.audio,
-        title=f"trial {number}",
-        dpi=settings.pictures.dpi,
-    )
+    write_sentences(folder / SENTENCES, result.spoken)
+    show(folder, output, context.judge, settings.audio, f"trial {number}", settings.pictures.dpi)
 
 
 def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:

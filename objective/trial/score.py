@@ -1,86 +1,109 @@
 """The value of a trial, and the targets that it must meet to be healthy. Loads without torch.
 
-The value is weight-free: masked mel error before and after the postnet plus the cross-entropy of the stop token (gate), on the
-validation set. The smallest loss can be a broken voice, so alignment, gate and free-running stops are constraints: a trial that
-runs to its end but misses one is sick, and never the best.
+The value comes from free-running synthesis, so that trials of any reduction factor, prenet dropout and drop-frame rate compare:
+teacher-forced, a decoder can copy the frame before it, and the lower its loss the less may be understood.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.report import Report
+from model.report import Free, Report
+from model.spoken import FreeRunning
+from pruners.health_record import measurements
 from pruners.thresholds import Targets
 
 COEFFICIENTS = 13  # mel-cepstral, the energy left out
 
 
-@dataclass(frozen=True, slots=True)
-class FreeRunning:
-    """Measurements of the fixed validation sentences, synthesised free-running."""
+def value(kind: str, report: Report) -> float | None:
+    """Return the value of a trial from a report, smaller is better; None from one without free-running figures.
 
-    premature_rate: float  # shorter than half of the recording
-    overrun_rate: float  # not stopped before the limit
-    alignment_score: float
-    mcd_db: float  # mel-cepstral distortion after time warping, mean over the sentences
-
-    @property
-    def failures(self) -> float:
-        return self.premature_rate + self.overrun_rate
-
-
-def value(kind: str, report: Report, free_running: FreeRunning) -> float:
-    """Return the value of a trial from its best snapshot, smaller is better.
-
-    `loss` is the validation loss; `mcd` the free-running distortion in dB; `composite` their sum with the distortion at a
-    tenth (10 dB weigh like one unit of loss) and the share of the sentences that fail to stop as they should.
+    `speech`: what is understood (`speech`). `loss`: the validation loss. `mcd`: the free-running distortion in dB. `composite`:
+    loss, a tenth of the distortion (10 dB weigh like one unit of loss) and the share of the sentences with a fault.
     """
-    loss = report.val_loss
-    assert loss is not None
-    if kind == "mcd":
-        return free_running.mcd_db
-    if kind == "composite":
-        return loss + free_running.mcd_db / 10 + free_running.failures
-    return loss
+    loss, free = report.val_loss, report.free
+    if loss is None or free.value is None or free.mcd_db is None or free.failures is None:
+        return None
+    return {
+        "speech": free.value,
+        "loss": loss,
+        "mcd": free.mcd_db,
+        "composite": loss + free.mcd_db / 10 + free.failures,
+    }[kind]
+
+
+def with_figures(report: Report, spoken: FreeRunning | None) -> Report:
+    """Return the report with the figures of a free-running synthesis; None, one that is not finite, adds nothing."""
+    if spoken is None:
+        return report
+    free = Free(
+        value=speech(spoken),
+        errors=spoken.errors,
+        floor=spoken.recorded_errors,
+        failures=spoken.failures,
+        length=spoken.length,
+        silence=spoken.silence,
+        alignment_score=spoken.alignment_score,
+        mcd_db=spoken.mcd_db,
+    )
+    return replace(report, free=free)
+
+
+def speech(spoken: FreeRunning) -> float:
+    """Return how far a voice is from being understood, smaller is better: 0 is perfect, and mumble is near 1."""
+    if spoken.errors is None or spoken.surprise is None:
+        return spoken.failures + (1 - spoken.alignment_score) + spoken.mcd_db / 50
+    return spoken.errors
 
 
 def violations(report: Report, targets: Targets) -> dict[str, float]:
-    """Return how far a report misses each target on validation: > 0 is missed. What could not be measured is missed by 1."""
-    return targets.missed(asdict(report.health))
+    """Return how far a report misses each target: > 0 is missed. What could not be measured is missed by 1."""
+    return targets.missed(measurements(report))
 
 
-def sick(report: Report, targets: Targets) -> bool:
-    return any(amount > 0 for amount in violations(report, targets).values())
-
-
-def better(new: Report, old: Report | None, targets: Targets) -> bool:
-    """Return whether a report's snapshot is the one to keep: a healthy one beats any sick one, then the smaller loss wins."""
-    if new.val_loss is None:
+def better(new: Report, old: Report | None, kind: str, targets: Targets) -> bool:
+    """Return whether a report's snapshot is the one to keep: a healthy one before any sick one, then the smaller value."""
+    standing = _standing(new, kind, targets)
+    if standing is None:
         return False
-    if old is None or old.val_loss is None:
-        return True
-    return (sick(new, targets), new.val_loss) < (sick(old, targets), old.val_loss)
+    before = None if old is None else _standing(old, kind, targets)
+    return before is None or standing < before
 
 
-def misses(broken: dict[str, float], report: Report, free_running: FreeRunning | None, targets: Targets) -> str:
+def healthy(report: Report | None, targets: Targets) -> bool:
+    """Return whether a report meets every target."""
+    return report is not None and all(amount <= 0 for amount in violations(report, targets).values())
+
+
+def misses(broken: dict[str, float], report: Report, targets: Targets) -> str:
     """Return the sentence of a sick trial: each measure that misses its target, with the target. Empty for a healthy one."""
+    free = report.free
     parts = []
-    for name, amount in broken.items():
-        if amount <= 0:
-            continue
-        if name == "free_failures" and free_running is not None:
+    for name in (name for name, amount in broken.items() if amount > 0):
+        if name == "understood":
+            assert free.errors is not None
+            assert free.floor is not None
             parts.append(
-                f"in free-running synthesis, {free_running.premature_rate:.0%} of the sentences end too early and "
-                f"{free_running.overrun_rate:.0%} never, target at most {targets.free_failures:.0%}"
+                f"not understood: {free.errors:.0%} of the letters are heard wrong, in recordings {free.floor:.0%}; "
+                f"target at most {free.floor + targets.understood:.0%}"
             )
-            continue
-        got = getattr(report.health, name)
-        target = getattr(targets, name)
-        shown = "not measurable" if got is None else f"{got:.2f}" if f"{got:.2f}" != f"{target:.2f}" else f"{got:.4f}"
-        parts.append(f"{name.replace('_', ' ')} {shown}, target {target:.2f}")
+        elif name == "free_failures" and free.failures is not None:
+            parts.append(
+                f"{free.failures:.0%} of the free-running sentences have a fault, target at most {targets.free_failures:.0%}"
+            )
+        else:
+            got, target = getattr(report.health, name, None), getattr(targets, name)
+            shown = "not measurable" if got is None else f"{got:.2f}" if f"{got:.2f}" != f"{target:.2f}" else f"{got:.4f}"
+            parts.append(f"{name.replace('_', ' ')} {shown}, target {target:.2f}")
     return "; ".join(parts)
+
+
+def _standing(report: Report, kind: str, targets: Targets) -> tuple[bool, float] | None:
+    amount = value(kind, report)
+    return None if amount is None else (not healthy(report, targets), amount)
 
 
 def mcd(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> float:

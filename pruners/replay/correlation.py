@@ -13,7 +13,7 @@ from rich.table import Table
 
 from model.errors import BadInput
 from pruners.replay.archive import Curve
-from pruners.thresholds import MEASURED, Targets
+from pruners.thresholds import ALIGNMENT, Targets
 
 SAMPLES = 1_000
 
@@ -62,7 +62,7 @@ def figures(curve: Curve) -> Figures | None:
         return None
     heard = {name: kept.get(name) for name in ("premature_rate", "overrun_rate", "mcd_db")}
     found = heard | {"free_alignment_score": kept.get("alignment_score"), "val_loss": validation["val_loss"]}
-    found |= {name: validation[name] for name in MEASURED}
+    found |= {name: validation[name] for name in ALIGNMENT}
     return None if any(value is None for value in found.values()) else found
 
 

@@ -74,7 +74,16 @@ class Draft:
         """Change every line of the list."""
         self.lines = [change(str(line)) for line in self.lines]
 
-    def load(self, language: Language = EN, **limits: Any) -> Corpus:
+    def silence(self, before: float, after: Callable[[int], float], level: float = 0.0) -> None:
+        """Put silence before and after every recording, in seconds, filled with white noise of an RMS of `level`."""
+        random = np.random.default_rng(0)
+        for number, path in enumerate(sorted((self.folder / "wavs").glob("*.wav"))):
+            wave, rate_hz = soundfile.read(path)
+            ends = [level * random.normal(size=int(seconds * rate_hz)) for seconds in (before, after(number))]
+            soundfile.write(path, np.concatenate([ends[0], wave, ends[1]]), rate_hz)
+
+    def load(self, language: Language = EN, trim_margin_s: float | None = None, **limits: Any) -> Corpus:
         written = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in self.lines)
         (self.folder / self.list_name).write_bytes(written)
-        return load_corpus(self.folder, language, AUDIO, self.cache, Limits(**limits), validation=3, seed=0)
+        limited = Limits(**limits)
+        return load_corpus(self.folder, language, AUDIO, self.cache, limited, validation=3, seed=0, trim_margin_s=trim_margin_s)

@@ -86,6 +86,34 @@ def test_progress_counts_every_recording(draft: Draft) -> None:
     assert calls == [(done, UTTERANCES) for done in range(1, UTTERANCES + 1)]
 
 
+def test_tails_of_noise_are_trimmed_alike(draft: Draft) -> None:
+    """Recordings end with 0 to 0.6 s of noise, whose mels are 30 dB weaker: a stop token cannot know how long it lasts."""
+    clean = draft.load()
+    lengths = {utterance.id: utterance.sound.frames for utterance in (*clean.train, *clean.validation)}
+    draft.silence(0.0, lambda number: 0.6 * number / UTTERANCES, level=0.0035)
+    corpus = draft.load(trim_margin_s=0.1)
+    behind = [utterance.sound.frames - lengths[utterance.id] for utterance in (*corpus.train, *corpus.validation)]
+    assert max(behind) <= 0.2 / 0.0116
+    assert np.median(behind) == pytest.approx(0.1 / 0.0116, abs=3)
+    assert corpus.problems == ()
+
+
+def test_silence_at_the_ends_is_reported(draft: Draft) -> None:
+    assert not [remark for remark in draft.load(trim_margin_s=0.1).remarks if "silence" in remark], "there is none"
+    draft.silence(0.6, lambda number: 0.9 if number else 1.5)
+    trimmed, whole = draft.load(trim_margin_s=0.1), draft.load(max_seconds_per_symbol=1.0)
+    assert len(whole.train) == len(trimmed.train)
+    found = "silence at the ends: 0.58 s before and 0.88 s after the speech (medians; at most 0.6 and 1.5 s)"
+    assert f"{found}, trimmed to 0.10 s (data.trim)" in trimmed.remarks
+    sentence = next(remark for remark in whole.remarks if remark.startswith(found))
+    assert sentence.endswith("of the frames there is no text to read, so attention forms late; data.trim=true cuts it")
+
+
+def test_a_recording_of_silence_alone_is_no_sound(draft: Draft) -> None:
+    draft.insert_sound(np.zeros(AUDIO.rate_hz, np.float32))
+    assert [problem.reason for problem in draft.load(trim_margin_s=0.1).problems] == ["no sound"]
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [

@@ -166,3 +166,35 @@ def test_two_processes_may_fill_an_empty_cache_at_once(tmp_path: Path, cache: Pa
     for sound, wav in zip(sounds, wavs, strict=True):
         assert_complete(sound, wav)
     assert sorted(path.suffix for path in cache.iterdir() if path.is_file()) == [".json"] * 3 + [".npy"] * 3
+
+
+def with_silence(path: Path, before: float, after: float) -> Path:
+    """Write a tone of 0.5 s between silences of so many seconds."""
+    wave = [
+        np.zeros(int(before * AUDIO.rate_hz)),
+        np.sin(np.arange(AUDIO.rate_hz // 2) / 20),
+        np.zeros(int(after * AUDIO.rate_hz)),
+    ]
+    save(path, (0.5 * np.concatenate(wave)).astype(np.float32), AUDIO)
+    return path
+
+
+def test_silence_at_the_ends_is_measured_and_trimmed_to_the_margin(tmp_path: Path, cache: Path) -> None:
+    wav = with_silence(tmp_path / "tone.wav", 0.4, 0.7)
+    whole, trimmed = prepare(wav, AUDIO, cache), prepare(wav, AUDIO, cache, trim_margin_s=0.1)
+    assert whole.seconds == pytest.approx(1.6, abs=1e-4)
+    assert trimmed.seconds == pytest.approx(0.7, abs=0.06)
+    for sound in (whole, trimmed):
+        assert (sound.lead_s, sound.tail_s) == (pytest.approx(0.4, abs=0.04), pytest.approx(0.7, abs=0.04)), "those of the file"
+    mel, complete = open_mel(trimmed), open_mel(whole)
+    begin = round(trimmed.lead_s / 0.0116) - round(0.1 / 0.0116)
+    np.testing.assert_array_equal(mel, complete[begin : begin + trimmed.frames])
+    assert trimmed.mel_mean == pytest.approx(mel.mean(), abs=1e-5)
+    assert prepare(wav, AUDIO, cache, trim_margin_s=0.1) == trimmed
+    assert prepare(wav, AUDIO, cache, trim_margin_s=0.2).frames == pytest.approx(trimmed.frames + 2 * 0.1 / 0.0116, abs=2)
+
+
+def test_a_margin_wider_than_the_silence_leaves_the_sound_as_it_is(tmp_path: Path, cache: Path) -> None:
+    wav = with_silence(tmp_path / "tone.wav", 0.05, 0.0)
+    whole, trimmed = prepare(wav, AUDIO, cache), prepare(wav, AUDIO, cache, trim_margin_s=0.1)
+    assert (trimmed.frames, trimmed.seconds) == (whole.frames, whole.seconds)

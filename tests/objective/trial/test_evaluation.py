@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from objective.trial.evaluation import RECORDED, Sentence, evaluate, middle, sentences
 
 from model.config import Audio
 from model.data.corpus import Corpus, Limits, load_corpus
@@ -13,7 +14,6 @@ from model.synthesis import synthesise
 from model.tacotron2 import Tacotron2
 from model.text.languages import find_language
 from objective.trial.corpus import speech_of
-from objective.trial.evaluation import RECORDED, Sentence, evaluate, middle, sentences
 from tests.conftest import tiny_network
 
 CPU = torch.device("cpu")

@@ -1,0 +1,91 @@
+"""The listener of a corpus: trained once, kept next to the mel cache, and shared by all workers and studies.
+
+Its error rate on recordings that it was not trained on is the floor against which every voice is read.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.data.corpus import Corpus
+from model.data.loading import Loader
+from model.listener import Listener, error_rate, spelled, train_listener
+from model.trainer import Speech
+from storage import checkpoints
+
+SEED = 0
+POOR = 0.3  # character errors on recordings from which on a listener cannot judge: it misses every third letter
+_FORMAT = "tacotune listener 1"  # part of every key: raise it when the same recordings would give another listener
+BATCH = 32  # utterances that are heard at once
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """A listener, and how well it hears the corpus's held-out recordings."""
+
+    listener: Listener | None  # None: switched off
+    errors: float = 1.0  # character error rate on the validation recordings
+
+    @property
+    def hears(self) -> bool:
+        """Whether it hears well enough to judge a voice."""
+        return self.listener is not None and self.errors <= POOR
+
+
+def load_ears(
+    corpus: Corpus, fingerprint: str, speech: Speech, kframes: int, cache: Path, device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ears:  # fmt: skip
+    """Return the listener of a corpus from the `cache` folder, trained first if there is none; 0 `kframes`: no listener.
+
+    Of several processes on a machine one trains, and the others wait for it. Raises OSError for an unusable folder.
+    """
+    if kframes == 0:
+        return Ears(None)
+    key = hashlib.blake2b(json.dumps([_FORMAT, fingerprint, kframes, SEED]).encode(), digest_size=16).hexdigest()
+    path = cache / f"{key}.pt"
+    if (found := _read(path, corpus, device)) is not None:
+        return found
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system gives it back when its holder dies
+        if (found := _read(path, corpus, device)) is not None:
+            return found
+        listener = train_listener(
+            speech.train,
+            [utterance.text for utterance in corpus.train],
+            corpus.language,
+            mel_mean=corpus.mel_mean,
+            mel_std=corpus.mel_std,
+            kframes=kframes,
+            device=device,
+            seed=SEED,
+            progress=progress,
+        )
+        ears = Ears(listener, errors_of(listener, corpus, speech, device))
+        checkpoints.save(path, {**listener.state(), "errors": ears.errors})
+        return ears
+
+
+def errors_of(listener: Listener, corpus: Corpus, speech: Speech, device: torch.device) -> float:
+    """Return the character error rate on the validation recordings."""
+    loader, texts = Loader(speech.validation, device), [utterance.text for utterance in corpus.validation]
+    heard: list[str] = []
+    for start in range(0, len(texts), BATCH):
+        batch = loader(range(start, min(start + BATCH, len(texts))))
+        found = listener.hear(batch.mels, batch.frame_lengths, texts[start : start + BATCH])
+        heard += [utterance.text for utterance in found]
+    return error_rate([spelled(text, corpus.language) for text in texts], heard)
+
+
+def _read(path: Path, corpus: Corpus, device: torch.device) -> Ears | None:
+    with suppress(FileNotFoundError, ValueError, KeyError, RuntimeError):  # absent, damaged, or of another version
+        state = checkpoints.load(path)
+        return Ears(Listener.restored(state, corpus.language, device), float(state["errors"]))
+    return None

@@ -207,6 +207,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "network.attention": 64,
         "network.postnet": 128,
         "network.postnet_convolutions": 3,
+        "network.drop_frame_rate": 0.5,
         "training.batch_size": 16,
         "training.learning_rate": 2e-3,
         "loss.guided_weight": 5.0,

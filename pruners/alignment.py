@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
+from pruners.health_record import Record
 from pruners.rules import SHIPPED_RULES, measured
 
 ALIGNED = 0.7  # diagonality from which a trial has an alignment: chance gives 0.19, and healthy is 0.8
 SLOW = ("unaligned", "never_stops", "too_slow")  # causes that a slow start looks like: no attention yet, no stop, a flat loss
 BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 UNPROVEN, UNSEEN = 0.25, 0.5  # shares of the frame budget: see `grace`
+RISE = 0.05  # of the diagonality in the second half of a trial, more than it wavers
 
 
 def aligned_at(trial: FrozenTrial) -> float | None:
@@ -52,13 +54,18 @@ def nobody_aligned(trials: Sequence[FrozenTrial], least: int) -> str | None:
     record = closest.user_attrs["health"]
     budget = f"budget.kframes, now {record['budget_kframes']:,.0f}"
     knobs = "loss.guided_weight, network.drop_frame_rate or network.reduction"
-    rising = when == record["kframes"][-1]
-    first, then = (f"{budget} (it was still rising)", knobs) if rising else (knobs, budget)
+    first, then = (f"{budget} (it was still rising)", knobs) if _rising(record) else (knobs, budget)
     return (
         f"none of {len(had_time)} trials has aligned: the closest, trial {closest.number}, had a diagonality of {value:.2f} at "
         f"{when / record['budget_kframes']:.0%} of its budget, an alignment has {ALIGNED:.2f}: raise {first}; "
         f"if that does not help, {then}; or add recordings"
     )
+
+
+def _rising(record: Record) -> bool:
+    """Whether the diagonality ended at its highest, and clearly above what it was halfway."""
+    values = [value for _, value in measured(record, "diagonality")]
+    return bool(values) and values[-1] == max(values) and values[-1] - values[len(values) // 2] > RISE
 
 
 def _had_time(trial: FrozenTrial) -> bool:

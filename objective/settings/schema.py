@@ -57,6 +57,7 @@ class Study(_Group):
     timeout_s: Seconds | None = None  # seconds until the study stops and releases its running trials; None: no limit
     until: float | None = None  # the study ends once a healthy trial has this value or a lower one; None: never
     dead_in_a_row: Annotated[int, Field(ge=0)] = 3  # consecutive trials stopped at their first report; one more ends the study
+    unaligned: Annotated[int, Field(ge=0)] = 3  # trials that had time to align, after which it says that none did; 0: never
     on_failure: Literal["stop", "wait"] = "stop"  # when the machine fails (disk full, database lost): stop, or wait and retry
     database_s: Seconds = 60.0  # seconds for which an operation is retried while the database does not answer
     grace_s: Seconds = 120.0  # seconds without a heartbeat after which a worker on another machine counts as dead

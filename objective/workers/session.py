@@ -88,8 +88,8 @@ class Session:
                 views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
                 command = self._next_command(study, end.early)
-                seconds = time.monotonic() - self.began
-                sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.total_kframes, seconds, command))
+                seconds, wanted, kframes = time.monotonic() - self.began, settings.study.trials, settings.budget.total_kframes
+                sinks.emit(ended(study, end.reason, wanted, kframes, seconds, command, settings.study.unaligned))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:

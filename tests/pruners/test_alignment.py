@@ -54,6 +54,9 @@ def test_where_the_closest_was_still_rising_the_budget_comes_first() -> None:
     rising = nobody_aligned([trial(*[0.02 * n for n in range(24)])], 1)
     assert rising is not None
     assert "raise budget.kframes, now 240 (it was still rising); if that does not help, loss.guided_weight" in rising
+    wavering = nobody_aligned([trial(*[0.2 + 0.001 * n for n in range(24)])], 1)
+    assert wavering is not None
+    assert "rising" not in wavering
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])

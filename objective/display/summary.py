@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objective.events.types import StudyEnded, TrialEnded
+from pruners.alignment import nobody_aligned
 from storage.outcome import STOPPED, finished, healthy, is_finished, outcome, pruned, rank, reason, state
 from storage.paths import trial_folder
 
@@ -77,8 +78,10 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
     )
 
 
-def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
-    """Return the content of the closing page of a study."""
+def ended(
+    study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str, unaligned: int = 0
+) -> StudyEnded:
+    """Return the content of the closing page of a study. `unaligned`: as the setting of the study."""
     trials = finished(study)
     differing = {
         name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
@@ -93,6 +96,7 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
         importances=importances(study),
         saved_kframes=saved_kframes(trials, budget_kframes),
         repairs=repairs(trials),
+        unaligned=nobody_aligned(study.get_trials(deepcopy=False), unaligned),
     )
 
 

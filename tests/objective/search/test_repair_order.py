@@ -44,21 +44,21 @@ def empty() -> optuna.Study:
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_a_chain_of_repairs_ends_at_its_limit(limit: int) -> None:
     study, space = empty(), DEMO
-    study.enqueue_trial(space.to_trial_params({GUIDED: 0.1})[0])
+    study.enqueue_trial(space.to_trial_params({GUIDED: 0.6})[0])
     run(study, space, "diagonality")
     chain = []
     while (parent := enqueue_repair(study, space, limit)) is not None:
         chain.append(parent)
         run(study, space, "diagonality")
     assert chain == list(range(limit))
-    assert [trial.params[GUIDED] for trial in study.trials] == [0.1 * 2**n for n in range(limit + 1)]
+    assert [trial.params[GUIDED] for trial in study.trials] == [0.6 * 2**n for n in range(limit + 1)]
 
 
 def test_every_trial_is_repaired_once_before_any_repair_is() -> None:
     """The order is that of k, which a retry keeps, and not of the trial numbers, which an interruption changes."""
     study, space = empty(), DEMO
     for number in range(3):
-        study.enqueue_trial(space.to_trial_params({GUIDED: 0.05 + number / 100})[0])
+        study.enqueue_trial(space.to_trial_params({GUIDED: 0.6 + number / 100})[0])
     for k in (2, 0, 1):
         run(study, space, "diagonality", k=k)
     order = []

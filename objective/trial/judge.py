@@ -97,7 +97,7 @@ class Judge:
             said, errors = heard[row], None
             if said is not None:
                 errors = error_rate([letters[row]], [said.text])
-                found += [misheard(letters[row], said.text)] if errors > self.limit else []
+                found += misheard(letters[row], said.text, understood=errors <= self.limit)
             else:
                 found += misread(positions[row, :steps], len(sentence.ids), reduction * self.hop_s)
             spoken.append(

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 TRAIN, HELD_OUT = sentences(60, 1), sentences(12, 1)[-6:] + sentences(6, 2)
 
 
-def trained(kframes: float = 60.0, seed: int = 0) -> Listener:
+def trained(kframes: float = 80.0, seed: int = 0) -> Listener:
     return train_listener(
         examples(TRAIN), TRAIN, TOY, mel_mean=0.0, mel_std=1.0, kframes=kframes, device=CPU, seed=seed
     )  # fmt: skip

@@ -33,7 +33,13 @@ def read(*parts: tuple[float, float], symbols: int = 40, steps_a_symbol: float =
     ],
 )
 def test_what_was_heard_names_the_fault(heard: str, fault: str) -> None:
-    assert misheard(TEXT, heard) == fault
+    assert misheard(TEXT, heard, understood=False) == [fault]
+    assert misheard(TEXT, heard, understood=True) == ([] if fault == "mumbled" else [fault]), "a word counts in any sentence"
+
+
+def test_a_few_wrong_letters_are_no_fault() -> None:
+    assert misheard(TEXT, "ana brinks six prity spoons on saterday", understood=True) == []
+    assert misheard(TEXT, TEXT, understood=True) == []
 
 
 @pytest.mark.parametrize(

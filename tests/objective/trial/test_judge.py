@@ -48,7 +48,7 @@ def judge() -> Judge:
     torch.set_num_threads(1)
     corpus, speech = voice(sentences(7, 9))
     texts = [utterance.text for utterance in corpus.train]
-    listener = train_listener(speech.train, texts, TOY, mel_mean=0.0, mel_std=1.0, kframes=60, device=CPU, seed=0)
+    listener = train_listener(speech.train, texts, TOY, mel_mean=0.0, mel_std=1.0, kframes=80, device=CPU, seed=0)
     return Judge(corpus, speech, Ears(listener, errors_of(listener, corpus, speech, CPU)), HOP_S, 0.3, CPU)
 
 
@@ -73,7 +73,7 @@ def synthesis(judge: Judge, change: Change = same, read: Change = same, ended: s
     for row, (sentence, sound) in enumerate(zip(judge.sentences, mels, strict=True)):
         mel[row, : len(sound)] = torch.from_numpy(sound)
         path = read(np.linspace(0, len(sentence.ids) - 1, len(sound)))
-        path = np.rint(np.interp(np.arange(len(sound)), np.linspace(0, len(sound) - 1, len(path)), path)).astype(int)
+        path = np.rint(path[np.rint(np.linspace(0, len(path) - 1, len(sound))).astype(int)]).astype(int)
         alignment[row, torch.arange(len(sound)), torch.from_numpy(path)] = 1
     return Synthesis(mel, torch.zeros(len(mels), mel.shape[1]), alignment, lengths, lengths, (ended,) * len(mels))  # type: ignore[arg-type]
 
@@ -116,7 +116,7 @@ def stuck_on_the_first_letter(mel: np.ndarray) -> np.ndarray:
     [
         (half, {"cut"}),
         (thrice, {"repeated"}),
-        (without_the_middle, {"skipped", "mumbled", "cut"}),
+        (without_the_middle, {"skipped", "mumbled"}),
         (smeared, {"mumbled", "skipped", "cut"}),
         (stuck_on_the_first_letter, {"cut", "skipped", "mumbled"}),
     ],
@@ -133,13 +133,12 @@ def test_what_is_not_understood_is_a_fault(judge: Judge, change: Change, faults:
     [
         (lambda path: path * 0.55, "cut"),
         (lambda path: np.concatenate([path, path, path]), "repeated"),
-        (lambda path: np.concatenate([path[path < 2], path[path > 10]]), "skipped"),
+        (lambda path: np.concatenate([path[path < 4], path[path > 14]]), "skipped"),
     ],
 )
 def test_without_a_listener_the_attention_shows_it(deaf: Judge, read: Change, fault: str) -> None:
-    rows = [row for row, sentence in enumerate(deaf.sentences) if len(sentence.ids) > 13]
     found = deaf.judged(synthesis(deaf, read=read), reduction=1)
-    assert all(fault in found.sentences[row].faults for row in rows)
+    assert all(fault in spoken.faults for spoken in found.sentences)
 
 
 @pytest.mark.parametrize(("silent_s", "faults"), [(0.0, set()), (0.15, set()), (0.4, {"late"})])
@@ -155,7 +154,7 @@ def test_what_never_stops_is_endless(judge: Judge) -> None:
     assert all(spoken.faults == ("endless",) and spoken.stop_s is None for spoken in found.sentences)
 
 
-@pytest.mark.parametrize(("bias", "faults"), [(50.0, {"cut", "skipped"}), (-50.0, {"endless"})])
+@pytest.mark.parametrize(("bias", "faults"), [(50.0, {"cut", "skipped", "late"}), (-50.0, {"endless"})])
 def test_a_network_is_judged_by_its_own_stops(deaf: Judge, bias: float, faults: set[str]) -> None:
     torch.manual_seed(0)
     network = Tacotron2(tiny_network(), len(TOY.symbols), BANDS)

@@ -135,7 +135,7 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
         "state": state(trial),
         "value": trial.value,
         "healthy": healthy(trial),
-        **{name: attributes.get(name) for name in ("diagonality", "alignment_score", "gate_accuracy")},
+        **{name: attributes.get(name) for name in ("diagonality", "reading", "gate_accuracy")},
         "seconds": attributes.get("seconds", 0.0),
         "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
         "reason": reason(trial),

@@ -95,7 +95,8 @@ class Data(_Group):
     path: Path | None = None  # folder or list of recordings; None: the built-in corpus
     language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
-    demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
+    demo: Literal["matrix", "general"] = "matrix"  # the built-in corpus: a limited domain that can be learnt, or any sentences
+    demo_utterances: Count = 360  # utterances of the built-in corpus, those for validation included
     trim: bool = True  # cut the silence at the ends of the recordings
     trim_margin_s: Annotated[float, Field(ge=0)] = 0.1  # seconds of silence that are left at either end
     limits: Limits = Limits()  # which recordings are left out

@@ -48,7 +48,7 @@ def load_data(settings: Settings) -> Corpus:
         if path is None:
             try:
                 corpora, progress = settings.out / "corpora", bar("synthesising the built-in corpus")
-                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, progress)
+                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, data.demo, progress)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(

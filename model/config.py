@@ -132,7 +132,7 @@ class Loss:
     gate_positive_weight: float = 5.0  # weight of an utterance's one stop step, relative to every other step
     guided_weight: float = 1.0  # 0 switches guided attention off (arXiv:1710.08969, section 4)
     guided_sigma: float = 0.4  # width of the unpenalised diagonal band, as a share of the utterance
-    guided_until: float = 0.5  # validation alignment_score from which the guided weight starts to decay
+    guided_until: float = 0.5  # validation alignment_score (focus * reading) from which the guided weight starts to decay
     guided_halflife_share: float = 0.25  # half-life of the decay, as a share of the frame budget
 
     def __post_init__(self) -> None:

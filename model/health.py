@@ -9,92 +9,137 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
+from model.config import Config
 from model.layers import valid_mask
 from model.report import Gradients, Health, Losses
+from model.silence import sounding
 from model.tacotron2 import Outputs
 
 BAND = 0.1  # half-width of the diagonal, as a share of the utterance
 STEPS_PER_SYMBOL_SHARE = 0.112  # of the mean steps per symbol: 0.7 of a step where a symbol lasts 6.25 steps
-STOP_TOLERANCE = 5  # decoder steps
+BACKLASH = 0.25  # symbols on either side: smaller movements of the attention's centroid do not count
+STOP_TOLERANCE_S = 0.2  # seconds before the end of the recording in which a stop is right
 TERMS = ("mel_before", "mel_after", "gate", "guided")
 # The numbers of an update's record. The norm is the unscaled gradient's, before clipping; the scale is the loss's, else 1.
 RECORD = (*TERMS, "norm", "loss", "scale")
 
 
-def measure_alignment(attention: Tensor, step_lengths: Tensor, symbol_lengths: Tensor) -> dict[str, Tensor]:
+def measure_alignment(
+    attention: Tensor,
+    step_lengths: Tensor,
+    symbol_lengths: Tensor,
+    first_step: Tensor | None = None,
+    last_step: Tensor | None = None,
+) -> dict[str, Tensor]:
     """Measure attention (B, T, N) with lengths (B,), integers. Return tensors (B,) by name.
 
+    `first_step` and `last_step` (B,) are the steps of the first and the last sound of the speech, else the first and the last
+    step: attention has nothing to read in the silence around it. All but coverage is measured between them; a final full stop
+    may be read in the silence.
+
     diagonality  share of the attention within BAND of the diagonal (chance: 0.19)
-    focus        mean over steps of the row's maximum (FastSpeech's focus rate)
+    focus        mean over steps of the row's maximum (FastSpeech's focus rate): how sharp the attention is
     coverage     share of symbols that get enough attention in total: 0.7 steps, or less where there are few steps a symbol
-    backtrack    total distance that the argmax moves back, in lengths of the text
-    order        Pearson correlation of time and the attention's centroid, not below 0; 0 where it is undefined
-    alignment_score  focus * coverage * order * max(0, 1 - backtrack), in [0, 1]
+    backtrack    total distance that the attention's centroid moves back, in lengths of the text
+    order        Pearson correlation of time and the centroid, not below 0; 0 where it is undefined
+    reading      min(coverage, extent of the centroid) * order * max(0, 1 - backtrack), in [0, 1]: how much of the text is read,
+                 and in which order, however blurred. Even attention covers all symbols; its centroid rests.
+    alignment_score  focus * reading, in [0, 1]
     """
     attention = attention.detach().float()
     T, N = attention.shape[1:]
-    steps = valid_mask(step_lengths, T)  # (B, T)
     symbols = valid_mask(symbol_lengths, N)  # (B, N)
-    A = attention * steps[:, :, None] * symbols[:, None]
-    t = torch.arange(T, device=A.device)
-    n = torch.arange(N, device=A.device)
-    T_, N_ = step_lengths[:, None].float(), symbol_lengths[:, None].float()
+    N_ = symbol_lengths.float()
+    n = torch.arange(N, device=attention.device)
+    complete = attention * valid_mask(step_lengths, T)[:, :, None] * symbols[:, None]
+    floor = (STEPS_PER_SYMBOL_SHARE * step_lengths / N_).clamp(max=0.7)
+    coverage = ((complete.sum(1) >= floor[:, None]) & symbols).sum(1) / N_
 
-    distance = ((n + 0.5) / N_)[:, None] - ((t + 0.5) / T_)[:, :, None]  # (B, T, N)
-    mass = A.sum((1, 2))
-    diagonality = (A * (distance.abs() <= BAND)).sum((1, 2)) / mass
+    first = torch.zeros_like(step_lengths) if first_step is None else first_step
+    spoken = (step_lengths if last_step is None else last_step + 1) - first  # (B,) steps
+    steps = valid_mask(spoken, T)  # (B, T)
+    t = torch.arange(T, device=attention.device)
+    place = (first[:, None] + t).clamp(max=T - 1)
+    A = complete.gather(1, place[:, :, None].expand_as(complete)) * steps[:, :, None]  # (B, T, N), from the first sound on
+    T_ = spoken[:, None].float()
 
-    peak, argmax = A.max(2)  # (B, T)
-    focus = (peak * steps).sum(1) / T_[:, 0]
-
-    floor = (STEPS_PER_SYMBOL_SHARE * T_ / N_).clamp(max=0.7)
-    coverage = ((A.sum(1) >= floor) & symbols).sum(1) / N_[:, 0]
-
-    back = (argmax[:, :-1] - argmax[:, 1:]).clamp(min=0) * steps[:, 1:]
-    backtrack = back.sum(1) / N_[:, 0]
-
+    distance = ((n + 0.5) / N_[:, None])[:, None] - ((t + 0.5) / T_)[:, :, None]  # (B, T, N)
+    diagonality = (A * (distance.abs() <= BAND)).sum((1, 2)) / A.sum((1, 2))
+    focus = A.amax(2).sum(1) / T_[:, 0]
     centroid = (A * n).sum(2)  # (B, T)
-    x = (t - (T_ - 1) / 2) * steps
-    y = (centroid - (centroid * steps).sum(1, keepdim=True) / T_) * steps
-    spread = (x.square().sum(1) * y.square().sum(1)).sqrt()
-    constant = y.square().sum(1) / T_[:, 0] < 1e-6  # the centroid moves by less than a thousandth of a symbol
-    order = torch.where(constant | (spread == 0), 0.0, (x * y).sum(1) / spread.clamp(min=1e-12)).clamp(0, 1)
-
-    score = focus * coverage * order * (1 - backtrack).clamp(min=0)
+    order = _order(centroid, steps)
+    path = _steadied(centroid, steps)
+    backtrack = ((path[:, :-1] - path[:, 1:]).clamp(min=0) * steps[:, 1:]).sum(1) / N_
+    moved = path.where(steps, -torch.inf).amax(1) - path.where(steps, torch.inf).amin(1)
+    extent = (moved + 1 + 2 * BACKLASH) / N_  # symbols have a width
+    reading = coverage.minimum(extent) * order * (1 - backtrack).clamp(min=0)
     return {
         "diagonality": diagonality,
         "focus": focus,
         "coverage": coverage,
         "backtrack": backtrack,
         "order": order,
-        "alignment_score": score,
+        "reading": reading,
+        "alignment_score": focus * reading,
     }
 
 
-def measure_gate(logits: Tensor, step_lengths: Tensor) -> dict[str, Tensor]:
+def _order(centroid: Tensor, steps: Tensor) -> Tensor:
+    """Correlate the centroid (B, T) with time, over valid steps (B, T)."""
+    count = steps.sum(1, keepdim=True)
+    t = torch.arange(centroid.shape[1], device=centroid.device)
+    x = (t - (count - 1) / 2) * steps
+    y = (centroid - (centroid * steps).sum(1, keepdim=True) / count) * steps
+    spread = (x.square().sum(1) * y.square().sum(1)).sqrt()
+    constant = y.square().sum(1) / count[:, 0] < 1e-6  # the centroid moves by less than a thousandth of a symbol
+    return torch.where(constant | (spread == 0), 0.0, (x * y).sum(1) / spread.clamp(min=1e-12)).clamp(0, 1)
+
+
+def _steadied(centroid: Tensor, steps: Tensor) -> Tensor:
+    """Return the path (B, T) that follows the centroid c, averaged over three steps, at a distance of BACKLASH.
+
+    It rests while the centroid is nearer: path_t = clamp(path_(t-1), c_t - BACKLASH, c_t + BACKLASH). Clamps of clamps are
+    clamps, so that a scan of log2(T) rounds finds all steps.
+    """
+    sums, counts = (avg_pool1d(values, 3, stride=1, padding=1) for values in (centroid * steps, steps.float()))
+    c = sums / counts.clamp(min=1e-6)
+    low, high = c - BACKLASH, c + BACKLASH
+    shift = 1
+    while shift < c.shape[1]:
+        now = low[:, shift:], high[:, shift:]
+        low, high = (
+            torch.cat([bound[:, :shift], bound[:, :-shift].maximum(now[0]).minimum(now[1])], 1) for bound in (low, high)
+        )
+        shift *= 2
+    return c[:, :1].maximum(low).minimum(high)
+
+
+def measure_gate(logits: Tensor, step_lengths: Tensor, tolerance: int = 0) -> dict[str, Tensor]:
     """Measure the stop token's logits (B, T) with lengths (B,). Return tensors (B,) by name; NaN stands for no measurement.
 
-    gate_accuracy   mean of the recall on the steps before the end and on the end step (a single step has the end only)
+    `tolerance` is a number of decoder steps: a stop so much before the last step is a hit and no false alarm.
+
+    gate_accuracy   mean of the recalls: of the steps before the end, and of the end (a short utterance has the end only)
     stop_predicted  1 if a stop is predicted at any step, with a probability above 0.5
-    stop_hit        1 if the first predicted stop is within STOP_TOLERANCE steps of the true one
+    stop_hit        1 if the first predicted stop is a hit
     stop_error      distance of the first predicted stop from the true one, in steps; NaN without a predicted stop
     """
     logits = logits.detach().float()
-    T = logits.shape[1]
-    steps = valid_mask(step_lengths, T)
-    last = (step_lengths - 1)[:, None]
+    steps = valid_mask(step_lengths, logits.shape[1])
+    last = step_lengths - 1
     stops = (logits > 0) & steps
-    at_end = stops.gather(1, last)[:, 0].float()
-    before = steps.sum(1) - 1
-    false = stops.sum(1) - at_end
-    kept = 1 - false / before.clamp(min=1)
+    ending = valid_mask((last - tolerance).clamp(min=0), logits.shape[1]).logical_not() & steps  # (B, T)
+    at_end = (stops & ending).any(1).float()
+    before = (steps & ~ending).sum(1)
+    kept = 1 - (stops & ~ending).sum(1) / before.clamp(min=1)
     predicted = stops.any(1)
-    error = (stops.float().argmax(1) - last[:, 0]).abs().float()
+    error = (stops.float().argmax(1) - last).abs().float()
     return {
         "gate_accuracy": torch.where(before > 0, (kept + at_end) / 2, at_end),
         "stop_predicted": predicted.float(),
-        "stop_hit": (predicted & (error <= STOP_TOLERANCE)).float(),
+        "stop_hit": (predicted & (error <= tolerance)).float(),
         "stop_error": torch.where(predicted, error, torch.nan),
     }
 
@@ -104,10 +149,14 @@ def stop_f1(hit: Tensor, predicted: Tensor) -> float:
     return float(2 * hit.sum() / (predicted.sum() + len(hit)))
 
 
-def measure(outputs: Outputs) -> dict[str, Tensor]:
-    """Measure each utterance's alignment and gate: tensors (B,) by name."""
+def measure(outputs: Outputs, config: Config) -> dict[str, Tensor]:
+    """Measure each utterance's alignment between the first and the last sound of its recording, and its gate: (B,) by name."""
+    r, audio = config.network.reduction, config.audio
+    first, last = sounding(outputs.recorded, outputs.frame_lengths)
     steps = outputs.step_lengths
-    return measure_alignment(outputs.alignment, steps, outputs.symbol_lengths) | measure_gate(outputs.gate, steps)
+    tolerance = math.ceil(STOP_TOLERANCE_S * audio.rate_hz / (audio.hop_samples * r))
+    alignment = measure_alignment(outputs.alignment, steps, outputs.symbol_lengths, first // r, last // r)
+    return alignment | measure_gate(outputs.gate, steps, tolerance)
 
 
 def average(measured: list[dict[str, Tensor]], reduction: int) -> Health:
@@ -121,6 +170,7 @@ def average(measured: list[dict[str, Tensor]], reduction: int) -> Health:
         coverage=mean["coverage"],
         backtrack=mean["backtrack"],
         order=mean["order"],
+        reading=mean["reading"],
         alignment_score=mean["alignment_score"],
         gate_accuracy=mean["gate_accuracy"],
         stop_f1=stop_f1(joined["stop_hit"], joined["stop_predicted"]),

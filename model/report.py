@@ -34,17 +34,18 @@ class Gradients:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Attention and stop token (gate) under teacher forcing: means over utterances of masked measurements."""
+    """Attention and stop token (gate) under teacher forcing: means over utterances of masked measurements (model/health.py)."""
 
     diagonality: float | None
     focus: float | None
     coverage: float | None
     backtrack: float | None
     order: float | None
-    alignment_score: float | None
+    alignment_score: float | None  # focus * reading
     gate_accuracy: float | None  # balanced: mean of the recalls before and at the end
     stop_f1: float | None
     stop_error: float | None  # mean distance of the first predicted stop from the true one, frames
+    reading: float | None = None  # how much of the text is read, and in which order; not in reports of older versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Outputs:
     mel_after: Tensor  # (B, F, M)
     gate: Tensor  # (B, T) stop token: logits of "this is the last step"
     alignment: Tensor  # (B, T, N), rows sum to 1
+    recorded: Tensor  # (B, F, M), the mels of the recordings
+    frame_lengths: Tensor  # (B,) valid frames
     step_lengths: Tensor  # (B,) valid decoder steps
     symbol_lengths: Tensor  # (B,), of the text
 
@@ -156,6 +158,8 @@ class Tacotron2(nn.Module):
             mel_after=self._restore(after, mask),
             gate=self.gate(features)[:, :, 0],
             alignment=alignment.transpose(0, 1),
+            recorded=batch.mels,
+            frame_lengths=batch.frame_lengths,
             step_lengths=(batch.frame_lengths + r - 1) // r,
             symbol_lengths=batch.symbol_lengths,
         )

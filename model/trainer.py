@@ -161,7 +161,7 @@ class Trainer:
         self.window.records.append(record)
         if self._mark() <= cursor.mark:
             return None
-        measured = [measure(output) for output in outputs]
+        measured = [measure(output, self.config) for output in outputs]
         if self.group is not None:
             measured = self.group.gather([{name: value.cpu() for name, value in part.items()} for part in measured])
         return average(measured, self.config.network.reduction)
@@ -232,7 +232,7 @@ class Trainer:
                 seen, count = int(self.validation.frames[indices].sum()), int(outputs.step_lengths.sum())
                 sums += means * (seen, seen, count, count)
                 frames, steps = frames + seen, steps + count
-                measured.append(measure(outputs))
+                measured.append(measure(outputs, self.config))
         losses = Losses(*(finite_or_none(value) for value in sums / (frames, frames, steps, steps)))
         return losses, average(measured, self.config.network.reduction)
 

@@ -1,6 +1,7 @@
 """The health record: a trial's curves as one versioned JSON value.
 
-Rules read nothing else, so they work in another process, after a resume and on recorded curves. A missing value is None, not 0.
+Rules read nothing else, so they work in another process, after a resume and on recorded curves. A missing value is None, not 0;
+a signal that the record of an older version lacks was measured nowhere.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ VERSION = 1
 MAX_REPORTS = 256  # the newest quarter keeps every report, the older ones are thinned out
 
 TRAINING = ("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak")
-HEALTH = ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy", "stop_f1")
+HEALTH = ("diagonality", "focus", "coverage", "backtrack", "reading", "alignment_score", "gate_accuracy", "stop_f1")
 FREE = ("value", "errors", "floor", "failures")  # free-running, as free_errors and so on; measured at some reports only
 SIGNALS = TRAINING + HEALTH + tuple(f"free_{name}" for name in FREE)
 
@@ -38,9 +39,15 @@ def measurements(report: Report) -> dict[str, float | None]:
     }
 
 
+def values_of(record: Record, signal: str) -> list[float | None]:
+    """Return the values of a signal, one for each report."""
+    values: list[float | None] = record[signal] if signal in record else [None] * len(record["kframes"])
+    return values
+
+
 def extended(record: Record, values: dict[str, float | None]) -> Record:
     """Return the record with one more report; over MAX_REPORTS every second one of the older three quarters is left out."""
-    longer = {**record, **{name: [*record[name], values.get(name)] for name in SIGNALS}}
+    longer = {**record, **{name: [*values_of(record, name), values.get(name)] for name in SIGNALS}}
     if len(longer["kframes"]) <= MAX_REPORTS:
         return longer
     newest = MAX_REPORTS // 4
@@ -49,4 +56,4 @@ def extended(record: Record, values: dict[str, float | None]) -> Record:
 
 def excerpt(record: Record, first: int, end: int | None) -> Record:
     """Return the record as if it had only the reports from `first` up to, not including, `end`."""
-    return {**record, **{name: record[name][first:end] for name in SIGNALS}}
+    return {**record, **{name: values_of(record, name)[first:end] for name in SIGNALS}}

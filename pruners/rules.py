@@ -13,23 +13,23 @@ from typing import Any, Literal, NamedTuple
 
 from pruners.combinators import AllOf, delayed
 from pruners.decision import Decision, Rule
-from pruners.health_record import Record
+from pruners.health_record import Record, values_of
 from pruners.thresholds import Ceiling, Floor, GradNorm, NoAlignment, Nonfinite, Stagnation, Thresholds
 
-ALIGNED = 0.3  # alignment score from which there is an alignment to lose
+ALIGNED = 0.3  # reading from which there is an alignment to lose
 
 Cause = Literal["exploded", "unaligned", "never_stops", "overfitted", "too_slow"]  # the key of a remedy
 
 
 def measured(record: Record, signal: str) -> list[tuple[float, float]]:
     """Return (kframes, value) of the reports in which the signal was measured."""
-    pairs = zip(record["kframes"], record[signal], strict=True)
+    pairs = zip(record["kframes"], values_of(record, signal), strict=True)
     return [(kframes, value) for kframes, value in pairs if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """A signal is too low: diagonality, alignment_score, coverage, gate_accuracy or the median gradient norm."""
+    """A signal is too low: diagonality, reading, coverage, gate_accuracy or the median gradient norm."""
 
     signal: str
     limits: Floor
@@ -124,16 +124,16 @@ class Relapse:
     name: str = "relapse"
 
     def __call__(self, record: Record) -> Decision | None:
-        scores = measured(record, "alignment_score")
-        now = _last(record, "alignment_score")
+        readings = measured(record, "reading")
+        now = _last(record, "reading")
         if now is None:
             return None
-        when, best = max(scores, key=lambda score: score[1])
+        when, best = max(readings, key=lambda reading: reading[1])
         lost = 1 - now / best if best >= ALIGNED else 0.0
         if (crossed := self.limits.crossed(lost)) is None:
             return None
         limit, critical = crossed
-        evidence = f"alignment score {_number(now)}, {_number(best)} at {when:.4g} kframes: lost {lost:.0%} > {limit:.0%}"
+        evidence = f"reading {_number(now)}, {_number(best)} at {when:.4g} kframes: lost {lost:.0%} > {limit:.0%}"
         return Decision(critical, self.name, lost / limit - 1, evidence, critical)
 
 
@@ -154,8 +154,8 @@ class Stagnant:
         gain = (first - now) / first
         if gain >= self.limits.warn:
             return None
-        score = _last(record, "alignment_score")
-        critical = gain < self.limits.critical and (score is None or score < ALIGNED)
+        reading = _last(record, "reading")
+        critical = gain < self.limits.critical and (reading is None or reading < ALIGNED)
         limit = self.limits.critical if critical else self.limits.warn
         window = f"in the last {self.limits.window_share:.0%} of the budget"
         text = f"validation loss fell by {gain:.1%} < {limit:.1%} {window}, at {record['kframes'][-1]:.4g} kframes"
@@ -183,8 +183,8 @@ class Overfit:
 
 
 def no_alignment(limits: NoAlignment) -> Rule:
-    """Return the rule that finds attention neither on the diagonal nor in order: both scores are low."""
-    least = {"diagonality": limits.diagonality, "alignment_score": limits.alignment_score}
+    """Return the rule that finds attention that is not on the diagonal and reads nothing in order: both are low."""
+    least = {"diagonality": limits.diagonality, "reading": limits.reading}
     return AllOf("no_alignment", tuple(Below(signal, Floor(low, low)) for signal, low in least.items()))
 
 
@@ -203,7 +203,7 @@ SHIPPED_RULES: dict[str, ShippedRule] = {
     "progress": ShippedRule(Divergence, "exploded"),
     "no_alignment": ShippedRule(no_alignment, "unaligned"),
     "diagonality": ShippedRule(partial(Below, "diagonality"), "unaligned"),
-    "alignment_score": ShippedRule(partial(Below, "alignment_score"), "unaligned"),
+    "reading": ShippedRule(partial(Below, "reading"), "unaligned"),
     "coverage": ShippedRule(partial(Below, "coverage"), "unaligned"),
     "relapse": ShippedRule(Relapse, "exploded"),
     "gate_accuracy": ShippedRule(partial(Below, "gate_accuracy"), "never_stops"),
@@ -220,7 +220,8 @@ def shipped_rules(thresholds: Thresholds, cause: Cause | None = None) -> tuple[R
 
 
 def _last(record: Record, signal: str) -> float | None:
-    return record[signal][-1] if record[signal] else None
+    values = values_of(record, signal)
+    return values[-1] if values else None
 
 
 def _label(signal: str) -> str:

@@ -23,12 +23,12 @@ def _shares(**shares: float) -> None:
         _check(0 <= value < 1, f"{name} is a share, need 0 <= {name} < 1, got {value}")
 
 
-RENAMED = {"vanishing": "grad_norm_median"}  # names in the settings of older studies -> today's
+RENAMED = {"vanishing": "grad_norm_median", "alignment_score": "reading"}  # names in the settings of older studies -> today's
 
 
 def renamed(health: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the health settings that an older version stored by today's names."""
-    return {RENAMED.get(name, name): value for name, value in health.items()}
+    """Return the health settings that an older version stored by today's names, those of the groups in it included."""
+    return {RENAMED.get(name, name): renamed(value) if isinstance(value, Mapping) else value for name, value in health.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ class NoAlignment:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     diagonality: float = 0.4
-    alignment_score: float = 0.25
+    reading: float = 0.25
     warmup_share: float = 0.1
     patience_share: float = 0.04
 
     def __post_init__(self) -> None:
         _shares(
             diagonality=self.diagonality,
-            alignment_score=self.alignment_score,
+            reading=self.reading,
             warmup_share=self.warmup_share,
             patience_share=self.patience_share,
         )
@@ -184,11 +184,11 @@ class Thresholds:
     grad_norm_median: Floor = Floor(1e-6, 1e-8)  # of a window: gradients that vanish
     no_alignment: NoAlignment = NoAlignment()  # the earliest sign
     diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
-    alignment_score: Floor = Floor(0.3, 0.1, warmup_share=0.2)
+    reading: Floor = Floor(0.3, 0.1, warmup_share=0.2)
     coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # meaningless early: uniform attention covers everything
-    gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # a good stop token (gate) comes late
+    gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # prunes what never fires: that gets 0.5
     progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up
-    relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best alignment score that a trial has lost
+    relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best reading that a trial has lost
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
     stagnation: Stagnation = Stagnation()
     targets: Targets = Targets()

@@ -11,14 +11,14 @@ from objective.display.rows import with_sentence
 from objective.events.types import StudyEnded
 
 BAR = 24  # columns of the longest importance bar
-HEAD = f"{'':2}{'trial':<6}{'value':>9}  {'health':<8}{'diag':>6}{'align':>7}{'gate':>6}{'time':>13}"
+HEAD = f"{'':2}{'trial':<6}{'value':>9}  {'health':<8}{'diag':>6}{'read':>7}{'gate':>6}{'time':>13}"
 
 
 def closing(console: Console, event: StudyEnded) -> None:
     """Print the page.
 
     A row of `event.trials` has the keys `number`, `state` (COMPLETE | PRUNED | FAIL), `value` (None where there is none),
-    `healthy` (bool), `diagonality`, `alignment_score`, `gate_accuracy` (floats in [0, 1] or None), `seconds`, `params` (short
+    `healthy` (bool), `diagonality`, `reading`, `gate_accuracy` (floats in [0, 1] or None), `seconds`, `params` (short
     name -> value, those that differ between the trials) and `reason`: the sentence why the trial was pruned or failed, or what
     a sick one misses; None for a healthy one. They are sorted as in storage/outcome.py, the best first.
     """
@@ -64,7 +64,7 @@ def _row(row: dict[str, Any], ascii_only: bool) -> Text:
         (f"{row['number']:<6}", "bold"),
         f"{number(row['value']):>9}  ",
         (f"{end.word:<8}", end.style),
-        f"{share(row['diagonality']):>6}{share(row['alignment_score']):>7}{share(row['gate_accuracy']):>6}",
+        f"{share(row['diagonality']):>6}{share(row['reading']):>7}{share(row['gate_accuracy']):>6}",
         f"{duration(row['seconds']):>13}",
     )
 

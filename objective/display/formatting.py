@@ -92,5 +92,5 @@ def end_sentence(event: TrialEnded) -> str:
     if event.last is None:
         return ""
     health = event.last.health
-    measured = {"diagonality": health.diagonality, "alignment": health.alignment_score, "gate": health.gate_accuracy}
+    measured = {"diagonality": health.diagonality, "reading": health.reading, "gate": health.gate_accuracy}
     return ", ".join(f"{name} {share(value)}" for name, value in measured.items())

@@ -117,7 +117,7 @@ def _briefly(running: Running) -> list[RenderableType]:
         lines.append(Text(running.phase, style="dim"))
     elif latest is not None:
         health = latest.report.health
-        shares = {"diag": health.diagonality, "align": health.alignment_score, "gate": health.gate_accuracy}
+        shares = {"diag": health.diagonality, "read": health.reading, "gate": health.gate_accuracy}
         numbers = "  ".join([f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())])
         lines.append(Text(numbers, style="dim"))
     return lines
@@ -162,7 +162,7 @@ def _measured(event: Reported) -> RenderableType:
         grid.add_column(no_wrap=True)
     grid.add_row("loss", f"train {number(report.train.score)}", f"val {number(report.val_loss)}")
     grid.add_row("gradient", f"median {norm(report.gradients.median)}", f"p95 {norm(report.gradients.p95)}")
-    attention = (f"diagonality {share(health.diagonality)}", f"score {share(health.alignment_score)}")
+    attention = (f"diagonality {share(health.diagonality)}", f"reading {share(health.reading)}")
     grid.add_row("attention", *attention, f"coverage {share(health.coverage)}")
     grid.add_row("gate", f"accuracy {share(health.gate_accuracy)}")
     return grid

@@ -77,5 +77,5 @@ def save(study: optuna.Study, body: str, trial: optuna.Trial | FrozenTrial | Non
 
 def _figures(trial: FrozenTrial) -> str:
     formats = {"val_loss": number, "train_loss": number, "grad_norm_median": norm, "grad_norm_p95": norm}
-    formats |= dict.fromkeys(("diagonality", "alignment_score", "coverage", "gate_accuracy"), share)
+    formats |= dict.fromkeys(("diagonality", "reading", "coverage", "gate_accuracy"), share)
     return ", ".join(f"{name.replace('_', ' ')} {text(trial.user_attrs.get(name))}" for name, text in formats.items())

@@ -84,7 +84,7 @@ def resumed(event: Resumed) -> str:
 
 
 def reported(event: Reported, budget_kframes: float) -> str:
-    """Return `trial 3  120/500 kframes  loss 1.2 val 0.9  grad 1.2/3.4  diag .81 align .55 gate .97  STABLE` and the findings.
+    """Return `trial 3  120/500 kframes  loss 1.2 val 0.9  grad 1.2/3.4  diag .81 read .55 gate .97  STABLE` and the findings.
 
     The gradient norms are the median and the 95th percentile.
     """
@@ -95,7 +95,7 @@ def reported(event: Reported, budget_kframes: float) -> str:
         f"{kframes(report.kframes)}/{kframes(budget_kframes)} kframes",
         f"loss {number(report.train.score)} val {number(report.val_loss)}",
         f"grad {norm(report.gradients.median)}/{norm(report.gradients.p95)}",
-        f"diag {_short(health.diagonality)} align {_short(health.alignment_score)} gate {_short(health.gate_accuracy)}",
+        f"diag {_short(health.diagonality)} read {_short(health.reading)} gate {_short(health.gate_accuracy)}",
         event.status + "".join(f"{';' if later else ':'} {one_line(it)}" for later, it in enumerate(event.findings)),
     )
     return "  ".join(parts)

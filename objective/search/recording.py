@@ -99,7 +99,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
         with atomic_write(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
-        summary = {name: last[name] for name in ("val_loss", "diagonality", "alignment_score", "gate_accuracy")}
+        summary = {name: last[name] for name in ("val_loss", "diagonality", "reading", "gate_accuracy")}
         print(f"trial {k}: {line['seconds']:.0f} s, {json.dumps(_rounded(summary))}", flush=True)
 
 

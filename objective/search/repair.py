@@ -75,7 +75,7 @@ def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
     """Return what is wrong with a finished trial: the rule that stopped it, or the missed targets, causes before effects."""
     if "pruned_by" in trial.user_attrs:
         return (trial.user_attrs["pruned_by"],)
-    targets = ("diagonality", "alignment_score", "gate_accuracy", "free_failures")
+    targets = ("diagonality", "reading", "gate_accuracy", "free_failures")
     missed = tuple(name for name in targets if trial.constraints.get(f"health/{name}", 0.0) > 0)
     early = trial.user_attrs.get("free_premature_rate", 0.0) > trial.user_attrs.get("free_overrun_rate", 0.0)
     return tuple("free_premature" if name == "free_failures" and early else name for name in missed)

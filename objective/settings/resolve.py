@@ -19,7 +19,6 @@ from search_spaces.validate import SpaceError
 from search_spaces.yaml_reader import parse, read
 
 _FLAG_OF = {flag.key: name for name, flag in FLAGS.items()} | {"quiet": "--quiet"}
-_RENAMED = {f"health.{old}": f"health.{new}" for old, new in RENAMED.items()}
 _SECRET = re.compile(r"(?i)token|passw|secret|credential|api_?key")
 
 
@@ -183,9 +182,9 @@ def _in_group(group: str) -> list[str]:
 
 def _suggestion(key: str) -> str:
     """The nearest known setting, by its full name or the last part of it; else the names to choose from."""
-    for old, new in _RENAMED.items():
-        if f"{key}.".startswith(f"{old}."):
-            return f"did you mean {new}{key.removeprefix(old)}?"
+    today = ".".join(RENAMED.get(part, part) for part in key.split("."))
+    if today != key and today in (*_GROUPS, *_DEFAULTS):
+        return f"did you mean {today}?"
     group, _, last = key.rpartition(".")
     known = _in_group(group) if group in _GROUPS else [*_GROUPS, *_DEFAULTS]
     spellings = {name.rpartition(".")[2]: name for name in reversed(known)} | {name: name for name in known}

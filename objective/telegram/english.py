@@ -29,9 +29,7 @@ TEXTS = {
     "differs": "compared with trial {number}, the best before it ({value}): {changes}",
     "same": "same parameters as trial {number}, the best before it ({value})",
     "params": "parameters: {params}",
-    "health": (
-        "diagonality {diagonality}, alignment {alignment_score}, coverage {coverage}, stop token {gate}, gradient norm {norm}"
-    ),
+    "health": ("diagonality {diagonality}, reading {reading}, coverage {coverage}, stop token {gate}, gradient norm {norm}"),
     "act": "→ {action}",
     "dead": "🚩 {count} consecutive {count:trial|trials} pruned at the first report",
     "pictures": "trial {number}: attention and curves",

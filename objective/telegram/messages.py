@@ -96,7 +96,7 @@ def sample(trial: FrozenTrial, files: Mapping[str, Path], translate: Translator)
 
 
 def measurements(attributes: Mapping[str, Any], translate: Translator) -> str:
-    shares = {name: share(attributes.get(name)) for name in ("diagonality", "alignment_score", "coverage")}
+    shares = {name: share(attributes.get(name)) for name in ("diagonality", "reading", "coverage")}
     gate, gradient_norm = share(attributes.get("gate_accuracy")), norm(attributes.get("grad_norm_median"))
     return translate("health", gate=gate, norm=gradient_norm, **shares)
 

@@ -33,7 +33,7 @@ TEXTS = {
     "same": "те же параметры, что у испытания {number}, лучшего до него ({value})",
     "params": "параметры: {params}",
     "health": (
-        "диагональность внимания {diagonality}, выравнивание {alignment_score}, покрытие {coverage}, "
+        "диагональность внимания {diagonality}, чтение {reading}, покрытие {coverage}, "
         "стоп-токен {gate}, норма градиента {norm}"
     ),
     "act": "→ {action}",

@@ -28,7 +28,7 @@ COLOURS, BAR = 1.15, 0.2  # room for the bar of colours with its labels, and the
 # What is drawn from 0 to 1 over the training.
 SHARES = {
     "diagonality": "diagonality",
-    "alignment_score": "alignment score",
+    "reading": "reading",
     "gate_accuracy": "stop token (gate) accuracy",
 }
 
@@ -135,9 +135,9 @@ def gate(path: Path, probability: Array, recorded_end: float | None, title: str,
 def curves(
     path: Path, reports: Sequence[Report], levels: Mapping[str, tuple[float, float]], title: str, dpi: int = DPI
 ) -> Path:
-    """Draw learning curves over the frames seen: loss, gradient norm, diagonality, alignment score, stop token accuracy.
+    """Draw learning curves over the frames seen: loss, gradient norm, diagonality, reading, stop token accuracy.
 
-    levels: signal -> (warn, critical) for `grad_norm` (bad above), `diagonality`, `alignment_score` and `gate_accuracy` (bad
+    levels: signal -> (warn, critical) for `grad_norm` (bad above), `diagonality`, `reading` and `gate_accuracy` (bad
     below); a signal without levels is drawn without zones. A missing measurement is a gap in its curve.
     """
     if not reports:

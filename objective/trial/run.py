@@ -218,7 +218,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
 
 def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:
     """Return the levels that are drawn into the learning curves."""
-    drawn = ("grad_norm", "diagonality", "alignment_score", "gate_accuracy")
+    drawn = ("grad_norm", "diagonality", "reading", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
 
 

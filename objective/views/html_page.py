@@ -15,7 +15,7 @@ from storage.paths import trial_folder
 
 PICTURES = ("curves", "alignment", "mel", "gate")
 OUTCOMES = ("healthy", "sick", "pruned", "running", "failed")
-FIGURES = ("trial", "state", "value", "kframes", "diagonality", "alignment", "gate", "time")
+FIGURES = ("trial", "state", "value", "kframes", "diagonality", "reading", "gate", "time")
 LONG = ("parameters", "why")  # not in the table on a telephone: they are with the pictures, too
 
 # The policy in the first lines keeps the page from loading anything, whatever a reason or a name contains.
@@ -125,7 +125,7 @@ def _row(trial: Trial) -> str:
     end, outcome = trial.end or {}, word(trial)
     health = end.get("health") or {}
     figures = [number(end.get("value")), kframes(end["kframes"]) if end else "-"]
-    figures += [share(health.get(name)) for name in ("diagonality", "alignment_score", "gate_accuracy")]
+    figures += [share(health.get(name)) for name in ("diagonality", "reading", "gate_accuracy")]
     figures += [duration(end["seconds"]) if end else "-"]
     cells = f'<td class="n">{trial.number}</td><td class="{outcome}">{outcome}</td>'
     cells += "".join(f'<td class="n">{escape(figure)}</td>' for figure in figures)

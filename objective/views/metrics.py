@@ -16,7 +16,7 @@ def measures(report: Report) -> dict[str, float]:
         "validation.loss": validation,
         "grad.norm": report.gradients.median,
         "alignment.diagonality": report.health.diagonality,
-        "alignment.score": report.health.alignment_score,
+        "alignment.reading": report.health.reading,
         "alignment.coverage": report.health.coverage,
         "alignment.focus": report.health.focus,
         "gate.accuracy": report.health.gate_accuracy,

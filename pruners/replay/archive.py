@@ -4,7 +4,8 @@
 
 and, where they are known, `k`, `held_out`, `budget_kframes`, `end` and `kept`. Each of the points is a report. A missing
 signal, a null, NaN and an infinity are all None. A trial's value and condition (healthy, weak, sick) follow from the snapshot
-that a study would have kept and from its free-running synthesis, independently of any rule. Loads without torch and Optuna.
+that a study would have kept and from its free-running synthesis, independently of any rule. Archives of older versions hold no
+`reading`: its rules find nothing there, and its target is not missed. Loads without torch and Optuna.
 """
 
 import json
@@ -18,10 +19,11 @@ from model.errors import BadInput
 from pruners.health_record import SIGNALS, Record, empty, extended
 from pruners.thresholds import Targets
 
-# Sick: below these thresholds a network does not speak at all. At an alignment score of 0.3 no text order is left (a blurred or
-# jumping attention), a balanced gate accuracy below 0.8 misses two stops in five, and most of the free-running sentences are
-# cut short or never stop. A trial between these thresholds and the targets is weak: neither a success nor clearly sick.
-SICK_ALIGNMENT = 0.3
+# Sick: below these thresholds a network does not speak at all. At a reading of 0.3 (in archives that have none, an alignment
+# score) no order of the text is left, a balanced gate accuracy below 0.8 misses two stops in five, and most of the free-running
+# sentences are cut short or never stop. A trial between these thresholds and the targets is weak: neither a success nor clearly
+# sick.
+SICK_READING = 0.3
 SICK_GATE = 0.8
 SICK_FAILURES = 0.5
 
@@ -101,7 +103,7 @@ def _curve(number: int, index: int, line: dict[str, Any], longest: float, target
         prefixes.append(record)
     kept = _kept(number, line, targets)
     failures = _failures(number, line)
-    violations = {} if kept is None else targets.missed(kept)
+    violations = {} if kept is None else _missed(kept, points, targets)
     if kept is not None and failures is not None:
         violations["free_failures"] = failures - targets.free_failures
     k = index if line.get("k") is None else line["k"]
@@ -131,8 +133,14 @@ def _kept(number: int, line: dict[str, Any], targets: Targets) -> dict[str, Any]
         _need(bool(named), number, "kept.kframes to be those of a point with a val_loss", wanted)
         return named[0]
     # The same order as `better` in objective/trial/score.py; among equals the first.
-    best: dict[str, Any] = min(points, key=lambda point: (_misses(targets.missed(point)), point["val_loss"]))
+    best: dict[str, Any] = min(points, key=lambda point: (_misses(_missed(point, points, targets)), point["val_loss"]))
     return best
+
+
+def _missed(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]], targets: Targets) -> dict[str, float]:
+    """Return by how much a point misses each target that is known of its trial."""
+    unknown = {name for name in ("reading", "free_failures") if all(point.get(name) is None for point in points)}
+    return {name: amount for name, amount in targets.missed(point).items() if name not in unknown}
 
 
 def _misses(violations: dict[str, float]) -> bool:
@@ -150,7 +158,8 @@ def _condition(kept: Mapping[str, Any] | None, violations: dict[str, float], fai
     """Return "healthy" (meets every target), "sick" (below the thresholds above) or "weak"."""
     if kept is None:
         return "sick"
-    scores = ((kept["alignment_score"], SICK_ALIGNMENT), (kept["gate_accuracy"], SICK_GATE))
+    read = kept["alignment_score"] if kept["reading"] is None else kept["reading"]
+    scores = ((read, SICK_READING), (kept["gate_accuracy"], SICK_GATE))
     if any(score is not None and score < limit for score, limit in scores) or (failures or 0.0) > SICK_FAILURES:
         return "sick"
     return "weak" if _misses(violations) else "healthy"

@@ -13,16 +13,11 @@ from rich.table import Table
 
 from model.errors import BadInput
 from pruners.replay.archive import Curve
-from pruners.thresholds import ALIGNMENT, Targets
+from pruners.thresholds import ALIGNMENT
 
 SAMPLES = 1_000
 
 Figures = Mapping[str, float]
-
-
-def _violated(f: Figures) -> float:
-    """Return how far a trial misses the study's targets in all; 0 where it meets them."""
-    return sum(max(0.0, amount) for amount in Targets().missed(f).values())
 
 
 # Smaller is better. The losses of a study are below 100, so that the constraints decide first in the last one.
@@ -34,7 +29,7 @@ CANDIDATES: dict[str, Callable[[Figures], float]] = {
     "alignment + gate": lambda f: -f["alignment_score"] - f["gate_accuracy"],
     "loss - alignment": lambda f: f["val_loss"] - f["alignment_score"],
     "loss - alignment - gate": lambda f: f["val_loss"] - f["alignment_score"] - f["gate_accuracy"],
-    "loss, alignment and gate as constraints": lambda f: 100.0 * (_violated(f) > 0) + 100.0 * _violated(f) + f["val_loss"],
+    "loss, alignment and gate as constraints": lambda f: 100.0 * (f["missed"] > 0) + 100.0 * f["missed"] + f["val_loss"],
 }
 
 HEARD: dict[str, Callable[[Figures], float]] = {
@@ -62,7 +57,8 @@ def figures(curve: Curve) -> Figures | None:
         return None
     heard = {name: kept.get(name) for name in ("premature_rate", "overrun_rate", "mcd_db")}
     found = heard | {"free_alignment_score": kept.get("alignment_score"), "val_loss": validation["val_loss"]}
-    found |= {name: validation[name] for name in ALIGNMENT}
+    found |= {name: validation[name] for name in ("alignment_score", "diagonality", "gate_accuracy")}
+    found["missed"] = sum(max(0.0, curve.violations.get(name, 0.0)) for name in ALIGNMENT)  # 0 where it meets every target
     return None if any(value is None for value in found.values()) else found
 
 

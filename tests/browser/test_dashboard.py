@@ -113,7 +113,7 @@ def test_the_history_is_drawn(page: Chromium, address: str, study: optuna.Study,
     page.picture(pictures / "dashboard-history.png")
     attributes = page.js(f"fetch('/api/studies/{study._study_id}').then(it => it.json()).then(it => it.union_user_attrs)")
     axes = {attribute["key"] for attribute in attributes if attribute["sortable"]}
-    assert {"diagonality", "alignment_score", "gate_accuracy", "coverage", "grad_norm_p95"} <= axes
+    assert {"diagonality", "reading", "gate_accuracy", "coverage", "grad_norm_p95"} <= axes
 
 
 def test_a_trial_with_its_reason_its_picture_and_its_sound(

@@ -6,69 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from model.health import ReportWindow, measure_alignment, measure_gate, stop_f1
 from model.loss import guided_attention
-
-T, N = 500, 80
-
-
-def sharp(path: Tensor, sd: float = 0.37) -> Tensor:
-    """Return attention (T, N) around a path (T,) of positions in symbols."""
-    return torch.softmax(-((torch.arange(N) - path[:, None]) ** 2) / (2 * sd**2), 1)
-
-
-def natural() -> Tensor:
-    """Return the symbol at each step (T,), with durations that differ by a factor of several, as in speech."""
-    torch.manual_seed(0)
-    durations = torch.distributions.Gamma(4.0, 4.0).sample((N,)).clamp(min=0.3)
-    ends = (durations.cumsum(0) / durations.sum() * T).round().long()
-    return torch.searchsorted(ends, torch.arange(T), right=True).clamp(max=N - 1).float()
-
-
-def spread(path: Tensor, mass: float = 0.92) -> Tensor:
-    """Return attention (T, N) with `mass` on the symbol of the path and the rest on its neighbours."""
-    A = torch.zeros(T, N)
-    at = path.long()
-    rows = torch.arange(T)
-    A[rows, at] = mass
-    A[rows, (at + 1).clamp(max=N - 1)] += (1 - mass) / 2
-    A[rows, (at - 1).clamp(min=0)] += (1 - mass) / 2
-    return A
-
-
-def stretched(path: Tensor) -> Tensor:
-    """Stretch a path of any length to T steps."""
-    return path[(torch.arange(T) * len(path) // T)]
-
-
-def cases() -> dict[str, Tensor]:
-    good = natural()
-    half = good.clone()
-    half[T // 2 :] = half[T // 2]
-    skipping = stretched(good[(good < 30) | (good >= 45)])
-    again = (good >= 40) & (good < 60)
-    at = int(torch.nonzero(again)[-1]) + 1
-    repeating = stretched(torch.cat([good[:at], good[again], good[at:]]))
-    silent = torch.cat([stretched(good)[torch.arange(T - 80) * T // (T - 80)], torch.full((80,), N - 1.0)])
-    straight = torch.arange(T) * N / T
-    torch.manual_seed(1)
-    return {
-        "good": spread(good),
-        "silence at the end": spread(silent),
-        "skips 15 symbols": spread(skipping),
-        "goes back 20 symbols": spread(repeating),
-        "stuck from half-way": spread(half),
-        "blurred": sharp(straight, 1.5),
-        "very blurred": sharp(straight, 6.0),
-        "uniform": torch.full((T, N), 1 / N),
-        "horizontal": spread(torch.full((T,), 40.0), 0.96),
-        "random": torch.softmax(5 * torch.randn(T, N), 1),
-        "reversed": spread(good.flip(0)),
-        "permuted": spread(good)[:, torch.randperm(N)],
-    }
-
+from tests.model.attentions import N, T, cases, measured, spread
 
 # The calibration: focus, coverage, backtrack, order, alignment_score.
 TABLE = {
@@ -80,11 +21,6 @@ TABLE = {
     "blurred": (0.27, 1.0, 0.0, 0.998, 0.27),
     "very blurred": (0.07, 1.0, 0.0, 0.999, 0.07),
 }
-
-
-def measured(attention: Tensor) -> dict[str, float]:
-    got = measure_alignment(attention[None], torch.tensor([len(attention)]), torch.tensor([attention.shape[1]]))
-    return {name: float(value[0]) for name, value in got.items()}
 
 
 @pytest.mark.parametrize("case", TABLE)
@@ -167,10 +103,12 @@ def test_padding_and_order_have_no_effect_and_the_range_is_kept(t: int, n: int, 
     lengths = torch.tensor([t, max(1, t - 1)]), torch.tensor([n, max(1, n - 1)])
     padded = torch.full((2, t + more_t, n + more_n), 0.7)
     padded[:, :t, :n] = A
+    first = torch.minimum(torch.tensor([0, t // 3]), lengths[0] - 1)
+    known = (*lengths, first, torch.maximum(first, lengths[0] - 1 - t // 4))
     plain, more, turned = (
-        measure_alignment(A, *lengths),
-        measure_alignment(padded, *lengths),
-        measure_alignment(A.flip(0), *(length.flip(0) for length in lengths)),
+        measure_alignment(A, *known),
+        measure_alignment(padded, *known),
+        measure_alignment(A.flip(0), *(each.flip(0) for each in known)),
     )
     for name, values in plain.items():
         torch.testing.assert_close(more[name], values)
@@ -186,6 +124,24 @@ def test_a_gate_that_never_fires_has_a_balanced_accuracy_of_a_half() -> None:
     assert float(got["gate_accuracy"][0]) == 0.5
     assert stop_f1(got["stop_hit"], got["stop_predicted"]) == 0
     assert got["stop_error"].isnan().all()
+
+
+def test_a_stop_just_before_the_end_is_right() -> None:
+    """A recording ends with up to 0.2 s of silence: nobody can tell which of its frames is the last."""
+    logits = torch.full((3, 40), -3.0)
+    logits[0, 36:] = 3.0  # from 3 steps before the end on
+    logits[1, 34] = 3.0  # too early
+    logits[2, 12] = 3.0  # of 16
+    got = measure_gate(logits, torch.tensor([40, 40, 16]), tolerance=4)
+    assert got["gate_accuracy"].tolist() == pytest.approx([1.0, (34 / 35) / 2, 1.0])
+    assert got["stop_hit"].tolist() == [1, 0, 1]
+    strict = measure_gate(logits, torch.tensor([40, 40, 16]))["gate_accuracy"].tolist()
+    assert strict == pytest.approx([(36 / 39 + 1) / 2, (38 / 39) / 2, (14 / 15) / 2])
+
+
+def test_an_utterance_shorter_than_the_tolerance_has_only_an_end() -> None:
+    logits = torch.tensor([[-3.0, 3.0, -3.0], [-3.0, -3.0, -3.0]])
+    assert measure_gate(logits, torch.tensor([3, 3]), tolerance=18)["gate_accuracy"].tolist() == [1, 0]
 
 
 def test_a_gate_is_measured_inside_its_length() -> None:

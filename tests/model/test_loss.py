@@ -24,6 +24,8 @@ def random_outputs(batch: Batch) -> Outputs:
         mel_after=torch.randn(B, F, BANDS),
         gate=torch.randn(B, T),
         alignment=attention,
+        recorded=batch.mels,
+        frame_lengths=batch.frame_lengths,
         step_lengths=(batch.frame_lengths + 1) // 2,
         symbol_lengths=batch.symbol_lengths,
     )

@@ -135,9 +135,12 @@ def test_false_is_false(value: str) -> None:
 
 
 def test_a_step_back_counts_as_one() -> None:
-    """One path goes straight on, the other goes back by one symbol in every fourth step."""
-    for pattern, back in (([0, 1, 2, 3], 0), ([0, 1, 2, 1], 1)):
-        argmax = torch.tensor([start + place for start in range(0, 40, 4) for place in pattern])
-        attention = torch.eye(40)[argmax][None]
-        lengths = torch.tensor([40])
-        assert float(measure_alignment(attention, lengths, lengths)["backtrack"]) == pytest.approx(10 * back / 40)
+    """One path goes straight on, the other goes back by one symbol for every fourth of them; each symbol lasts four steps.
+
+    A movement of half a symbol does not count.
+    """
+    for pattern, back in (([0, 1, 2, 3], 0), ([0, 1, 2, 1], 0.5)):
+        path = torch.tensor([start + place for start in range(0, 40, 4) for place in pattern]).repeat_interleave(4)
+        attention = torch.eye(40)[path][None]
+        lengths = torch.tensor([160]), torch.tensor([40])
+        assert float(measure_alignment(attention, *lengths)["backtrack"]) == pytest.approx(10 * back / 40)

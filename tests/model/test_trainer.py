@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.config import Config, Loss, Training
 from model.data.loading import Batch, Example, collate
-from model.health import measure_alignment, measure_gate
+from model.health import measure
 from model.loss import Counts, terms
 from model.report import Report
 from model.snapshot import Snapshot
@@ -235,10 +235,8 @@ def test_train_health_is_measured_on_the_last_training_batch() -> None:
     )
     for report in watched.reports():
         batch, before = seen[-1]
-        outputs = before(batch)
-        lengths = outputs.step_lengths
-        again = measure_alignment(outputs.alignment, lengths, batch.symbol_lengths) | measure_gate(outputs.gate, lengths)
-        for name in ("diagonality", "focus", "coverage", "backtrack", "alignment_score", "gate_accuracy"):
+        again = measure(before(batch), config)
+        for name in ("diagonality", "focus", "coverage", "backtrack", "reading", "alignment_score", "gate_accuracy"):
             assert getattr(report.train_health, name) == pytest.approx(float(again[name].mean()), abs=1e-6)
 
 

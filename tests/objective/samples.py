@@ -19,6 +19,7 @@ HEALTH = Health(
     gate_accuracy=0.97,
     stop_f1=0.9,
     stop_error=3.0,
+    reading=0.89,
 )
 NOTHING = Health(**dict.fromkeys(Health.__slots__))
 REASON = "diagonality 0.21 < 0.40 in 3 of 3 validations since 180 kframes, so it will not learn to align in its budget"
@@ -62,7 +63,7 @@ def trial_ended(number: int = 3, **changes: Any) -> TrialEnded:
         value=0.9,
         reason=None,
         pruned_by=None,
-        violations={"alignment_score": -0.25, "gate_accuracy": -0.07},
+        violations={"reading": -0.25, "gate_accuracy": -0.07},
         seconds=72.0,
         kframes=500.0,
         saved_kframes=0.0,
@@ -84,11 +85,11 @@ def row(number: int, healthy: bool = True, **changes: Any) -> dict[str, Any]:
         "value": 0.9,
         "healthy": healthy,
         "diagonality": 0.93,
-        "alignment_score": 0.71,
+        "reading": 0.71,
         "gate_accuracy": 0.97,
         "seconds": 72.0,
         "params": {"learning_rate": 0.00123456, "r": 2},
-        "reason": None if healthy else "misses alignment_score by 0.25",
+        "reason": None if healthy else "misses reading by 0.25",
     }
     return values | changes
 
@@ -110,7 +111,7 @@ def study_ended(**changes: Any) -> StudyEnded:
 
 def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
     """All events of a study with a healthy, a sick, a pruned and a failed trial."""
-    findings = ("alignment_score 0.05 < 0.10 after the warm-up",)
+    findings = ("reading 0.05 < 0.10 after the warm-up",)
     return [
         study_started(folder),
         trial_started(0),
@@ -120,7 +121,7 @@ def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
         trial_ended(0, is_best=True),
         trial_started(1),
         reported(1),
-        trial_ended(1, violations={"alignment_score": 0.25, "gate_accuracy": -0.1}),
+        trial_ended(1, violations={"reading": 0.25, "gate_accuracy": -0.1}),
         trial_started(2),
         reported(2, status="CRITICAL", findings=findings),
         pruned(2),

@@ -52,7 +52,7 @@ def test_a_line_has_the_curve_and_what_synthesis_measures_at_its_end(folder: Pat
     assert [line["held_out"] for line in recorded] == [False, True], "the later half"
     for line in recorded:
         assert [point["kframes"] for point in line["points"]][-1] == 4
-        assert {"val_loss", "grad_norm_p95", "diagonality", "alignment_score", "gate_accuracy"} <= line["points"][0].keys()
+        assert {"val_loss", "grad_norm_p95", "diagonality", "reading", "gate_accuracy"} <= line["points"][0].keys()
         measured = {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
         assert line["end"] is None or set(line["end"]) == measured
         assert line["kept"] is None or set(line["kept"]) == {"kframes", *measured}

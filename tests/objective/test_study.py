@@ -35,7 +35,7 @@ def test_a_finished_trial_has_its_loss_its_constraints_and_its_diagnosis(undistu
     validations = [report["validation"] for report in reports(undisturbed / "undisturbed" / "trial-00000")]
     losses = [sum(losses[name] for name in ("mel_before", "mel_after", "gate")) for losses in validations]
     assert trial.value == pytest.approx(min(losses))
-    targets = ("diagonality", "alignment_score", "gate_accuracy", "free_failures")
+    targets = ("diagonality", "reading", "gate_accuracy", "free_failures")
     assert set(trial.constraints) == {f"health/{name}" for name in targets}
     assert any(amount > 0 for amount in trial.constraints.values())
     assert "target" in trial.user_attrs["sick_reason"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from pruners.replay.archive import Curve, read
 
-WELL = {"diagonality": 0.95, "alignment_score": 0.8, "coverage": 0.97, "gate_accuracy": 0.97, "grad_norm_p95": 1.0}
-BLURRED = {"diagonality": 0.1, "alignment_score": 0.02, "coverage": 0.3, "gate_accuracy": 0.5, "grad_norm_p95": 1.0}
+WELL = {"diagonality": 0.95, "reading": 0.8, "coverage": 0.97, "gate_accuracy": 0.97, "grad_norm_p95": 1.0}
+BLURRED = {"diagonality": 0.1, "reading": 0.02, "coverage": 0.3, "gate_accuracy": 0.5, "grad_norm_p95": 1.0}
 SPEAKS, MUTE = ({"premature_rate": 0.0, "overrun_rate": rate} for rate in (0.0, 1.0))
 REPORTS, STEP = 12, 10.0  # a budget of 120 kframes
 

@@ -102,7 +102,7 @@ def test_sick_trials_are_not_counted_as_peers() -> None:
     study = optuna.create_study(pruner=peers())
     for _ in range(3):
         assert run(study, scaled(0.3), diagonality=0.1).state.name == "PRUNED"
-        assert run(study, scaled(0.3), violations={"alignment_score": 0.5}).state.name == "COMPLETE"
+        assert run(study, scaled(0.3), violations={"reading": 0.5}).state.name == "COMPLETE"
     for factor in (1.0, 1.0, 1.0, 2.0):
         state = run(study, scaled(factor)).state.name
     assert state == "PRUNED"
@@ -180,7 +180,7 @@ def test_nothing_protects_a_trial_that_is_not_finite() -> None:
 
 
 def test_a_lost_alignment_is_seen_where_a_median_rule_compares_the_best_values_so_far() -> None:
-    lost = {"alignment_score": [0.8] * 12 + [0.2]}
+    lost = {"reading": [0.8] * 12 + [0.2]}
     rising = FALLING[:12] + [FALLING[11] * 1.2**i for i in range(12)]
     median = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
     ours = optuna.create_study(pruner=HealthPruner(RULES))

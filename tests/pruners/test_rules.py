@@ -12,19 +12,19 @@ from pruners.combinators import After, AllOf, AnyOf, Patient
 from pruners.decision import Decision, judge, status
 from pruners.health_record import MAX_REPORTS, SIGNALS, Record, empty, extended
 from pruners.rules import SHIPPED_RULES, Below, Relapse, shipped_rules
-from pruners.thresholds import Ceiling, Floor, NoAlignment, Stagnation, Thresholds
+from pruners.thresholds import Ceiling, Floor, NoAlignment, Stagnation, Thresholds, renamed
 
 BUDGET = 240.0  # kframes: a report every 10
 WELL = {
     "val_loss": 1.0, "train_loss": 1.0, "grad_norm_median": 1.0, "grad_norm_p95": 2.0, "nonfinite": 0, "streak": 0,
-    "diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "alignment_score": 0.7, "gate_accuracy": 0.95,
-    "stop_f1": 1.0,
+    "diagonality": 0.9, "focus": 0.7, "coverage": 1.0, "backtrack": 0.0, "reading": 0.7, "alignment_score": 0.5,
+    "gate_accuracy": 0.95, "stop_f1": 1.0,
 }  # fmt: skip
 # The tables' own thresholds, whatever is shipped: attention counts after 72 kframes, the gate after 144.
 THRESHOLDS = Thresholds(
     no_alignment=NoAlignment(0.15, 0.15, warmup_share=0.1, patience_share=0.04),
     diagonality=Floor(0.7, 0.4, warmup_share=0.3),
-    alignment_score=Floor(0.3, 0.1, warmup_share=0.3),
+    reading=Floor(0.3, 0.1, warmup_share=0.3),
     coverage=Floor(0.9, 0.6, warmup_share=0.3),
     gate_accuracy=Floor(0.8, 0.6, warmup_share=0.6),
     progress=Floor(0.05, -0.1, warmup_share=0.3),
@@ -64,13 +64,13 @@ TABLE = {
     "low but above critical": ({"diagonality": [0.5]}, None, None, ()),
     "comes and goes": ({"diagonality": [0.2, 0.2, 0.8] * 8}, None, None, ()),
     "neither on the diagonal nor in order": (
-        {"diagonality": [0.1], "alignment_score": [0.1]},
+        {"diagonality": [0.1], "reading": [0.1]},
         40,
         "no_alignment",
-        ("diagonality 0.10 < 0.15, and alignment score 0.10 < 0.15 in 2 of 2 validations since 30",),
+        ("diagonality 0.10 < 0.15, and reading 0.10 < 0.15 in 2 of 2 validations since 30",),
     ),
-    "in order at another pace": ({"diagonality": [0.1] * 7 + [0.9], "alignment_score": [0.3]}, None, None, ()),
-    "blurred": ({"alignment_score": [0.05]}, 100, "alignment_score", ("alignment score 0.05 < 0.10",)),
+    "in order at another pace": ({"diagonality": [0.1] * 7 + [0.9], "reading": [0.3]}, None, None, ()),
+    "blurred": ({"reading": [0.05]}, 100, "reading", ("reading 0.05 < 0.10",)),
     "skips": ({"coverage": [0.5]}, 100, "coverage", ("coverage 0.50 < 0.60",)),
     "good, then lost": ({"diagonality": [0.9] * 15 + [0.1]}, 180, "diagonality", ("since 160 kframes",)),
     "never stops": ({"gate_accuracy": [0.5]}, 170, "gate_accuracy", ("gate accuracy 0.50 < 0.60", "since 150 kframes")),
@@ -85,13 +85,13 @@ TABLE = {
     "no validation loss": ({"val_loss": [1.0, 1.0, None]}, 30, "nonfinite", ("validation loss is not finite at 30 kframes",)),
     "diverges": ({"val_loss": [1.0] * 9 + [1.5]}, 130, "progress", ("progress", "3 of 3 validations since 110")),
     "stagnates unaligned": (
-        {"val_loss": [1.0], "alignment_score": [0.2]},
+        {"val_loss": [1.0], "reading": [0.2]},
         110,
         "stagnation",
         ("0.0% < 0.5%", "in the last 40% of the budget"),
     ),
-    "loses its alignment": ({"alignment_score": [0.6] * 15 + [0.2]}, 180, "relapse", ("0.60 at 10 kframes: lost 67% > 60%",)),
-    "never had one to lose": ({"alignment_score": [0.29] * 15 + [0.11]}, None, None, ()),
+    "loses its alignment": ({"reading": [0.6] * 15 + [0.2]}, 180, "relapse", ("0.60 at 10 kframes: lost 67% > 60%",)),
+    "never had one to lose": ({"reading": [0.29] * 15 + [0.11]}, None, None, ()),
     "done": ({"val_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3]}, None, None, ()),
     "overfits": (
         {"val_loss": [1.0] * 8 + [0.8, 0.9, 1.0, 1.1], "train_loss": [1.0] * 8 + [0.5, 0.4, 0.4, 0.4]},
@@ -107,7 +107,7 @@ TABLE = {
 def test_where_a_curve_is_stopped_and_why(case: str) -> None:
     signals, kframes, rule, parts = TABLE[case]
     if rule == "progress":
-        signals = {**signals, "alignment_score": [0.7]}
+        signals = {**signals, "reading": [0.7]}
     end = stopped(curve(**signals))
     if kframes is None:
         assert end is None, end
@@ -152,6 +152,26 @@ def test_a_long_record_is_thinned_out_but_keeps_both_ends() -> None:
     assert record["kframes"][-50:] == [float(i) for i in range(1_950, 2_000)]
     assert record["kframes"] == sorted(record["kframes"])
     assert {len(record[name]) for name in SIGNALS} == {len(record["kframes"])}
+
+
+def test_thresholds_of_an_older_version_have_todays_names() -> None:
+    old = {
+        "vanishing": {"warn": 1e-6},
+        "alignment_score": {"warn": 0.2},
+        "targets": {"alignment_score": 0.5, "diagonality": 0.7},
+    }
+    assert renamed(old) == {
+        "grad_norm_median": {"warn": 1e-6},
+        "reading": {"warn": 0.2},
+        "targets": {"reading": 0.5, "diagonality": 0.7},
+    }
+
+
+def test_a_record_of_an_older_version_is_judged_by_the_signals_that_it_has() -> None:
+    old = {name: values for name, values in curve(diagonality=[0.2]).items() if name != "reading"}
+    assert [(decision.rule, decision.stop) for decision in judge(old, RULES)] == [("diagonality", True)]
+    longer = extended(old, {**WELL, "kframes": 250.0, "reading": 0.9})
+    assert longer["reading"] == [None] * 24 + [0.9]
 
 
 LOW = Below("diagonality", Floor(0.7, 0.4))
@@ -208,9 +228,9 @@ def test_any_of_is_as_grave_as_the_gravest_and_all_of_as_the_mildest() -> None:
 
 def test_relapse_is_measured_from_the_best_score() -> None:
     rule = Relapse(Ceiling(0.3, 0.6))
-    found = rule(curve(count=4, alignment_score=[0.5, 0.8, 0.5, 0.5]))
+    found = rule(curve(count=4, reading=[0.5, 0.8, 0.5, 0.5]))
     assert found is not None
-    assert (found.critical, found.evidence) == (False, "alignment score 0.50, 0.80 at 20 kframes: lost 38% > 30%")
+    assert (found.critical, found.evidence) == (False, "reading 0.50, 0.80 at 20 kframes: lost 38% > 30%")
 
 
 def test_a_rule_its_thresholds_and_its_setting_have_one_name() -> None:
@@ -220,4 +240,4 @@ def test_a_rule_its_thresholds_and_its_setting_have_one_name() -> None:
 
 def test_rules_are_chosen_by_their_cause() -> None:
     names = [rule.name for rule in shipped_rules(THRESHOLDS, cause="unaligned")]
-    assert names == ["no_alignment", "diagonality", "alignment_score", "coverage"]
+    assert names == ["no_alignment", "diagonality", "reading", "coverage"]

@@ -29,7 +29,7 @@ def test_a_study_is_shown_from_its_header_to_its_next_command(show) -> None:
         assert note in output
     assert "✓ trial 0 0.900 healthy 1 min 12 s" in output
     assert "best so far" in output
-    assert "! trial 1 0.900 sick 1 min 12 s misses alignment_score by 0.25" in output
+    assert "! trial 1 0.900 sick 1 min 12 s misses reading by 0.25" in output
     assert f"⊘ trial 2 0.900 pruned 1 min 12 s {samples.REASON}" in output
     assert "✗ trial 3 - failed 1 min 12 s OSError: no space left on device" in output
     assert "warning: rule diagonality is disarmed, it would have stopped trial 0, the best" in output
@@ -42,7 +42,7 @@ def test_the_closing_page_ranks_weighs_and_counts(show) -> None:
     text = show([samples.study_started(), samples.study_ended()])
     output = unwrapped(text)
     assert "✓ 3 0.900 healthy 0.93 0.71 0.97 1 min 12 s learning_rate 0.00123, r 2" in output
-    assert "misses alignment_score by 0.25" in output
+    assert "misses reading by 0.25" in output
     assert samples.REASON in output
     assert "No healthy trial" not in output
     bars = {name: text.split(name)[-1].split("\n")[0].count("█") for name in ("  learning_rate ", "guided_weight", "  r  ")}
@@ -56,7 +56,7 @@ def test_the_closing_page_ranks_weighs_and_counts(show) -> None:
 def test_a_study_without_a_healthy_trial_names_the_closest(show) -> None:
     ended = samples.study_ended(trials=(samples.row(7, healthy=False), samples.row(2, healthy=False, reason="misses gate")))
     output = unwrapped(show([samples.study_started(), ended]))
-    assert "No healthy trial yet. The closest is trial 7: misses alignment_score by 0.25" in output
+    assert "No healthy trial yet. The closest is trial 7: misses reading by 0.25" in output
 
 
 @pytest.mark.parametrize("show", [lines, display])

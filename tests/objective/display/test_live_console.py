@@ -16,7 +16,7 @@ from tests.objective.display.screens import Terminal, drawn, scene, unwrapped
 
 
 def test_the_live_view_shows_the_whole_trial_in_sixty_columns() -> None:
-    findings = ("alignment_score 0.05 < 0.10 in 3 of 3 validations since 180 kframes, after the warm-up of 150 kframes",)
+    findings = ("reading 0.05 < 0.10 in 3 of 3 validations since 180 kframes, after the warm-up of 150 kframes",)
     best = samples.trial_ended(0, value=0.812, is_best=True)
     text = drawn(scene(best, samples.trial_started(3), samples.reported(3, status="CRITICAL", findings=findings)))
     output = unwrapped(text)
@@ -25,7 +25,7 @@ def test_the_live_view_shows_the_whole_trial_in_sixty_columns() -> None:
         "120/500 kframes",
         "loss train 1.234 val 0.900",
         "gradient median 1.2 p95 3.4",
-        "attention diagonality 0.81 score 0.55 coverage 0.95",
+        "attention diagonality 0.81 reading 0.89 coverage 0.95",
         "gate accuracy 0.97",
         "finished 1 of 5, best 0.812 by trial 0",
         f"! {findings[0]}",

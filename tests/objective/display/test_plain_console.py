@@ -17,7 +17,7 @@ def test_one_line_a_report_and_one_a_finished_trial() -> None:
             samples.pruned(3),
         ]
     )
-    numbers = "trial 3  120/500 kframes  loss 1.234 val 0.900  grad 1.2/3.4  diag .81 align .55 gate .97"
+    numbers = "trial 3  120/500 kframes  loss 1.234 val 0.900  grad 1.2/3.4  diag .81 read .89 gate .97"
     started, stable, attention, pruned = text.splitlines()
     assert "recipe nvidia: learning_rate 0.00123, r 2" in started
     assert stable == f"{numbers}  STABLE"
@@ -52,7 +52,7 @@ def test_a_message_with_line_breaks_stays_one_line() -> None:
 def test_what_was_not_measured_is_a_dash_and_never_a_zero() -> None:
     report = samples.report(health=samples.NOTHING, gradients=Gradients(None, None, 3, 3, None))
     line = lines([samples.trial_started(), samples.reported(report=report)]).splitlines()[-1]
-    assert "grad -/-  diag - align - gate -" in line
+    assert "grad -/-  diag - read - gate -" in line
 
 
 def test_quiet_leaves_the_finished_trials_and_the_closing_page() -> None:

@@ -91,13 +91,13 @@ def test_a_constraint_that_is_no_number_is_missed(study: JsonLines) -> None:
 
 
 def test_trials_are_ranked_by_verdict_then_by_value_misses_or_severity(study: JsonLines) -> None:
-    missing = {"alignment_score": 0.25}
+    missing = {"reading": 0.25}
     ends = {
         4: samples.pruned(4, severity=0.1),
         3: samples.pruned(3, pruned_by="peers", value=3.0),
         7: samples.pruned(7, severity=0.9, value=0.1),
         0: samples.trial_ended(0, value=0.8),
-        1: samples.trial_ended(1, value=0.2, violations={"alignment_score": 0.5}),
+        1: samples.trial_ended(1, value=0.2, violations={"reading": 0.5}),
         2: samples.trial_ended(2, value=0.9, violations=missing),
         5: samples.trial_ended(5, state="FAIL", value=None),
         6: samples.trial_ended(6, value=0.7),

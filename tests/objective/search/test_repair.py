@@ -67,7 +67,7 @@ REPAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("grad_norm", {RATE: 1e-4, CLIP: 1.0}, []),
     ("no_alignment", {}, [f"{GUIDED} 1 -> 2"]),
     ("diagonality", {}, [f"{GUIDED} 1 -> 2"]),
-    ("alignment_score", {GUIDED: 4.0}, [f"{GUIDED} 4 -> 5"]),
+    ("reading", {GUIDED: 4.0}, [f"{GUIDED} 4 -> 5"]),
     ("coverage", {GUIDED: 0}, [f"{GUIDED} 0 -> 1"]),
     ("no_alignment", {GUIDED: 0.014}, [f"{GUIDED} 0.014 -> 1"]),
     ("diagonality", {GUIDED: 5.0}, [f"{R} 1 -> 2"]),

@@ -117,7 +117,7 @@ def test_the_cause_among_several_missed_targets_is_repaired_first() -> None:
     trial = study.ask()
     space.suggest(trial)
     trial.set_user_attr("k", 0)
-    for target in ("free_failures", "gate_accuracy", "alignment_score"):
+    for target in ("free_failures", "gate_accuracy", "reading"):
         trial.set_constraint(f"health/{target}", 0.3)
     trial.set_constraint("health/diagonality", -0.1)
     study.tell(trial, 1.0)

@@ -129,7 +129,7 @@ def test_flags_are_read_from_strings() -> None:
         ("training.lerning_rate=1", "training.lerning_rate: unknown: did you mean training.learning_rate?"),
         ("learning_rate=1", "learning_rate: unknown: did you mean training.learning_rate?"),
         ("studdy=1", "studdy: unknown: did you mean study?"),
-        ("health.vanishing.warn=1e-6", "health.vanishing.warn: unknown: did you mean health.grad_norm_median.warn?"),
+        ("health.targets.alignment_score=0.5", "health.targets.alignment_score: unknown: did you mean health.targets.reading?"),
         ("trails=3", "trails: unknown: did you mean study.trials?"),
         ("traning.learning_rate=1", "traning.learning_rate: unknown: did you mean training.learning_rate?"),
         ("study.quux=1", "study.quux: unknown: need one of study.name, study.trials, "),

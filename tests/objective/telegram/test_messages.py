@@ -32,7 +32,7 @@ def test_the_best_trial_so_far_has_its_rank_cost_health_and_changes(tmp_path: Pa
         "⭐ trial 2: 0.500, best so far",
         "rank 1 of 3",
         "500 of 500 kframes in 1 min 12 s",
-        "diagonality 0.81, alignment 0.55, coverage 0.95, stop token 0.97, gradient norm 1.2",
+        "diagonality 0.81, reading 0.89, coverage 0.95, stop token 0.97, gradient norm 1.2",
         "repair of trial 1: training.learning_rate 0.002 -> 0.001",
         "compared with trial 0, the best before it (0.600): learning_rate 0.002 → 0.001",
     ]

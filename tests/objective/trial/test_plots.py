@@ -18,7 +18,7 @@ from objective.trial.panels import limits, round_ticks
 from search_spaces.space import load
 from tests.objective import samples
 
-LEVELS = {"grad_norm": (10.0, 100.0), "diagonality": (0.7, 0.4), "alignment_score": (0.3, 0.1), "gate_accuracy": (0.8, 0.6)}
+LEVELS = {"grad_norm": (10.0, 100.0), "diagonality": (0.7, 0.4), "reading": (0.3, 0.1), "gate_accuracy": (0.8, 0.6)}
 SEED = np.random.default_rng(0)
 
 
@@ -46,7 +46,7 @@ def pixels_of(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("symbols", [12, 80, 150])
 def test_attention_runs_from_the_lower_left_to_the_upper_right(tmp_path: Path, symbols: int) -> None:
     text = ("Съешь $5 и [ё] _^2 " * 10)[:symbols]
-    measured = {"diagonality": 0.97, "alignment_score": None}
+    measured = {"diagonality": 0.97, "reading": None}
     path = tmp_path / "new" / "alignment.png"
     plots.alignment(path, soft_diagonal(90, symbols), text, measured, "trial 3: $5_$ is no formula")
     image = pixels_of(path)[:, :, :3].sum(2)

@@ -9,7 +9,7 @@ from model.report import Gradients, Health, Losses, Report
 from objective.trial.score import FreeRunning, better, mcd, misses, sick, value, violations
 from pruners.thresholds import Targets
 
-WELL = Health(0.9, 0.8, 1.0, 0.0, 1.0, 0.8, 0.95, 1.0, 0.0)
+WELL = Health(0.9, 0.8, 1.0, 0.0, 1.0, 0.8, 0.95, 1.0, 0.0, reading=1.0)
 EVALUATED = FreeRunning(premature_rate=0.25, overrun_rate=0.5, alignment_score=0.5, mcd_db=12.0)
 TARGETS = Targets()
 

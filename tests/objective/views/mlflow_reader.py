@@ -58,7 +58,7 @@ def expected(report: dict[str, Any]) -> dict[str, float]:
         "validation.loss": validation,
         "grad.norm": report["gradients"]["median"],
         "alignment.diagonality": health["diagonality"],
-        "alignment.score": health["alignment_score"],
+        "alignment.reading": health["reading"],
         "alignment.coverage": health["coverage"],
         "alignment.focus": health["focus"],
         "gate.accuracy": health["gate_accuracy"],

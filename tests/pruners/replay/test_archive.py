@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from model.report import Gradients, Health, Losses, Report
@@ -14,7 +14,7 @@ from pruners.health_record import SIGNALS, empty, extended, measurements
 from pruners.replay.archive import ArchiveError, Curve, half, read
 from pruners.thresholds import Targets
 
-WELL = {"diagonality": 0.95, "alignment_score": 0.8, "gate_accuracy": 0.97}
+WELL = {"diagonality": 0.95, "reading": 0.8, "alignment_score": 0.6, "gate_accuracy": 0.97}
 SPEAKS = {"premature_rate": 0.0, "overrun_rate": 0.0}
 
 
@@ -34,7 +34,7 @@ def curve(folder: Path, **line: Any) -> Curve:
 
 def report(kframes: float, loss: float | None, scores: tuple[float | None, ...]) -> Report:
     losses = Losses(mel_before=loss, mel_after=0.25, gate=0.125, guided=None)
-    names = ("diagonality", "alignment_score", "gate_accuracy")
+    names = ("diagonality", "reading", "gate_accuracy")
     health = Health(**dict.fromkeys(Health.__slots__) | dict(zip(names, scores, strict=True)))
     gradients = Gradients(median=1.0, p95=2.0, nonfinite=0, streak=0, clipped=None)
     return Report(kframes, 1, 1.0, 1e-3, 0.0, losses, losses, gradients, health, health)
@@ -52,6 +52,7 @@ def test_value_and_violations_are_those_of_a_study(
 ) -> None:
     """With `kept` and without it, the snapshot is the one that `better` keeps."""
     reports = [report(10.0 * number, *one) for number, one in enumerate(drawn, 1)]
+    assume(any(one.health.reading is not None for one in reports))  # else it counts as one of an older version
     best: Report | None = None
     for new in reports:
         if better(new, best, targets):
@@ -123,21 +124,33 @@ def test_a_loss_that_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, to
         ("healthy", {}),
         ("weak", {"diagonality": 0.79}),
         ("weak", {"diagonality": 0.0}),
-        ("weak", {"alignment_score": 0.3}),
-        ("sick", {"alignment_score": 0.29}),
+        ("weak", {"reading": 0.3}),
+        ("sick", {"reading": 0.29}),
+        ("healthy", {"alignment_score": 0.1}),
         ("weak", {"gate_accuracy": 0.8}),
         ("sick", {"gate_accuracy": 0.79}),
         ("healthy", {"premature_rate": 0.25}),
         ("weak", {"premature_rate": 0.25, "overrun_rate": 0.25}),
         ("sick", {"premature_rate": 0.25, "overrun_rate": 0.26}),
         ("sick", {"val_loss": None}),
-        ("weak", {"alignment_score": None}),
     ],
 )
 def test_the_condition_is_that_of_the_kept_snapshot(tmp_path: Path, condition: str, change: dict[str, Any]) -> None:
     one = at(10.0, 1.0, **change)
     synthesis = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
     assert curve(tmp_path, points=[one], end=synthesis).condition == condition
+
+
+@pytest.mark.parametrize(("condition", "score"), [("healthy", 0.4), ("sick", 0.29)])
+def test_a_trial_of_an_older_version_has_no_reading_and_misses_no_target_of_it(
+    tmp_path: Path, condition: str, score: float
+) -> None:
+    one = at(10.0, 1.0, alignment_score=score)
+    del one["reading"]
+    old = curve(tmp_path, points=[one], end=SPEAKS)
+    assert (old.condition, old.violations.get("reading")) == (condition, None)
+    assert old.prefixes[0]["reading"] == [None]
+    assert curve(tmp_path, points=[at(10.0, 1.0), at(20.0, 0.9, reading=None)], end=SPEAKS).condition == "healthy"
 
 
 def test_the_synthesis_of_the_kept_snapshot_counts_not_that_of_the_last(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pruners.replay.correlation import correlations, figures
 
 def trial(quality: float, k: int, **kept: Any) -> dict[str, Any]:
     """Return a trial as good as `quality` in [0, 1] in everything: a better voice has a smaller loss and larger scores."""
-    scores = dict.fromkeys(("diagonality", "alignment_score", "gate_accuracy"), quality)
+    scores = dict.fromkeys(("diagonality", "reading", "alignment_score", "gate_accuracy"), quality)
     report = {"kframes": 10.0, "val_loss": 2 - quality, **scores}
     rates = {"premature_rate": 0.0, "overrun_rate": 1 - quality}
     synthesis = {"kframes": 10.0, **rates, "alignment_score": quality, "mcd_db": 12 - quality}

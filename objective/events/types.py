@@ -107,6 +107,7 @@ class StudyEnded:
     importances: dict[str, float] = field(default_factory=dict)
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
+    advice: str = ""  # while no trial is healthy: what would bring the closest one nearer
 
 
 Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | Phase | TrialEnded | Warned | StudyEnded

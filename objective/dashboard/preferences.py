@@ -1,7 +1,7 @@
 """Compare the best trials by ear: a preferential study, NAME-listen, of their samples, and the ranks that follow from it.
 
 A person listens to the samples in optuna-dashboard and marks the one that sounds worst, then the worst of those that are left,
-and so on. Every sample is the same validation sentence of middle length (objective/trial/evaluation.py). Each choice means that
+and so on. Every sample is the same validation sentence of middle length (objective/trial/judge.py). Each choice means that
 all others are better than the marked one. A Bradley-Terry fit turns these pairs into ranks, which are in the note of
 NAME-listen and in the attribute `listened` of the study itself: {trial: rank}.
 """
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna_dashboard import register_preference_feedback_component, save_note
 from optuna_dashboard.preferential import PreferentialStudy, create_study
 
-from objective.display.formatting import number
+from objective.display.formatting import number, percent
 from storage.artifacts import artifacts, store_file
 from storage.errors import FAILURES, StorageError, database_failure
 from storage.optuna_private import ARTIFACT_PREFIX, choices, plain_study, storage_of
@@ -150,9 +150,10 @@ class Listening:
         if not order:
             return f"Samples of the best trials of {self.study.study_name}. {HOW}\n\nNobody has chosen yet."
         trials = self.study.get_trials(deepcopy=False)
-        head = ["| rank | trial | found better | value |", "|---|---|---|---|"]
+        head = ["| rank | trial | found better | value | errors |", "|---|---|---|---|---|"]
         rows = [
-            f"| {order[trial]} | {trial} | {won:.0f} of {games:.0f} times | {number(trials[trial].value)} |"
+            f"| {order[trial]} | {trial} | {won:.0f} of {games:.0f} times | {number(trials[trial].value)} "
+            f"| {percent(trials[trial].user_attrs.get('free_errors'))} |"
             for trial, won, games in zip(compared, wins.sum(1), (wins + wins.T).sum(1), strict=True)
         ]
         rows.sort(key=lambda row: int(row.split("|")[1]))

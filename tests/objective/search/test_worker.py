@@ -14,6 +14,7 @@ from objective.search.enqueue import enqueue_next
 from objective.search.worker import _run, reclaim, work
 from objective.settings.schema import Settings
 from objective.trial.context import TrainingData, WorkerContext
+from objective.trial.ears import Ears
 from search_spaces.recipes import load_recipes
 from search_spaces.space import load
 from storage.leases import Lease, Watch, owner
@@ -38,7 +39,7 @@ class Recorder:
 def context_of(tmp_path: Path, recorder: Recorder | None = None, **study: object) -> WorkerContext:
     """A context without a corpus: nothing here trains."""
     settings = Settings.model_validate({"profile": "demo", "out": tmp_path, "study": {"space": "demo", **study}})
-    data = TrainingData(load("demo", settings.config()), None, torch.device("cpu"), None)  # type: ignore[arg-type]
+    data = TrainingData(load("demo", settings.config()), None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, data, None, (), Watch(60.0), Sinks([recorder or Recorder()]), Interruption())  # type: ignore[arg-type]
 
 

@@ -44,7 +44,7 @@ def prepare(url: str, out: Path, count: int) -> None:
     fill(study, count, curves, load("record", settings.config()))
     study = optuna.load_study(storage=open_storage(url), study_name=NAME)
     for trial in finished(study):
-        save(study, note(trial, settings.budget.kframes), trial)
+        save(study, note(trial, settings.budget.total_kframes), trial)
     study.ask()
 
 

@@ -148,7 +148,7 @@ class Training:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    batch_size: int = 32  # utterances
+    batch_size: int = 64  # utterances
     batch_frames: int = 0  # mel frames, padding counted: above 0, as many utterances as fit instead of batch_size
     learning_rate: float = 1e-3
     schedule: str = "constant"  # after the warm-up: constant | cosine (to 0 at the budget's end) | noam (1 / sqrt)
@@ -207,6 +207,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "network.attention": 64,
         "network.postnet": 128,
         "network.postnet_convolutions": 3,
+        "network.drop_frame_rate": 0.5,
         "training.batch_size": 16,
         "training.learning_rate": 2e-3,
         "loss.guided_weight": 5.0,

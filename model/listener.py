@@ -60,7 +60,7 @@ class Heard:
     """A listener's impression of an utterance."""
 
     text: str  # the letters that it heard
-    surprise: float  # -log of the probability of the text that was to be said, in nats per letter; at most that of guessing
+    surprise: float  # -log of the probability of the text that was to be said, per letter; 1 is that of guessing, and the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Listener:
         likely, steps = self.network((mels - self.mel_mean) / self.mel_std * inside, lengths)
         targets = [_outputs(spelled(text, self.language), self.language) for text in texts]
         losses = _ctc(likely, steps, targets, "none", zero_infinity=False)  # infinite where there are fewer steps than letters
-        guess = math.log(likely.shape[2])  # the surprise of a listener that hears nothing, and guesses
-        surprise = (losses / torch.tensor([max(1, len(target)) for target in targets]).to(losses)).clamp(max=guess)
+        guess = math.log(likely.shape[2])  # nats
+        surprise = (losses / torch.tensor([max(1, len(target)) for target in targets]).to(losses) / guess).clamp(max=1)
         heard = [
             _letters(row[:count], self.language) for row, count in zip(likely.argmax(2).cpu(), steps.tolist(), strict=True)
         ]

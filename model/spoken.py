@@ -16,7 +16,7 @@ Fault = Literal["endless", "cut", "stuck", "repeated", "skipped", "mumbled", "la
 
 STOP_TOLERANCE_S = 0.2  # between the end of the speech and the stop
 STUCK_S = 1.0  # attention that stays on one symbol for longer: twice the longest pause inside a read sentence
-WORD = 4  # letters that are missing, or too many, in one place
+WORD = 4  # letters missing, or too many, in one place: a listener that errs in 12 % of the letters never errs so in recordings
 WORD_SYMBOLS = 6  # the same for attention, which may be a symbol or two off
 END_SYMBOLS = 3  # attention on one of the last symbols has read to the end
 
@@ -32,7 +32,7 @@ class Spoken:
     silence: float  # share of silent frames between the first and the last sound
     heard: str | None = None  # the letters that the listener heard; None without one that hears well
     errors: float | None = None  # character error rate
-    surprise: float | None = None  # nats per letter (model/listener.py)
+    surprise: float | None = None  # 1 is that of guessing (model/listener.py)
     faults: tuple[Fault, ...] = ()
 
 
@@ -53,7 +53,7 @@ class FreeRunning:
 
     @property
     def surprise(self) -> float | None:
-        """The mean surprise of the listener, in nats per letter."""
+        """The mean surprise of the listener, where 1 is that of guessing."""
         return _mean([spoken.surprise for spoken in self.sentences])
 
     @property
@@ -115,16 +115,15 @@ def stop_faults(stop_s: float | None) -> list[Fault]:
     return ["late"] if stop_s > STOP_TOLERANCE_S else []
 
 
-def misheard(text: str, heard: str) -> Fault:
-    """Return the kind of fault in what was heard of a text that was not understood, both as letters."""
-    pieces = [piece for piece in jiwer.process_characters(text, heard).alignments[0] if piece.type != "equal"]
-    missing = [piece for piece in pieces if piece.type == "delete"]
-    if missing and missing[-1].ref_end_idx == len(text) and _length(missing[-1]) >= max(WORD, len(text) // 5):
-        return "cut"
+def misheard(text: str, heard: str, understood: bool) -> list[Fault]:
+    """Return the fault in what was heard of a text, both as letters: a word missing or too many, or not `understood` at all."""
+    pieces = [piece for piece in jiwer.process_characters(text, heard).alignments[0] if piece.type in ("delete", "insert")]
     longest = max(pieces, key=_length, default=None)
-    if longest is None or _length(longest) < WORD or longest.type == "substitute":
-        return "mumbled"
-    return "skipped" if longest.type == "delete" else "repeated"
+    if longest is None or _length(longest) < WORD:
+        return [] if understood else ["mumbled"]
+    if longest.type == "insert":
+        return ["repeated"]
+    return ["cut" if longest.ref_end_idx == len(text) else "skipped"]
 
 
 def misread(positions: NDArray[np.intp], symbols: int, step_s: float) -> list[Fault]:

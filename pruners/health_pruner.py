@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import FrozenTrial
 
+from pruners.alignment import grace
 from pruners.base import ExplainedPruner
 from pruners.combinators import delayed
 from pruners.decision import Decision, Rule, judge
@@ -27,15 +28,13 @@ from storage.outcome import best_of
 
 LOG = logging.getLogger(__name__)
 DEFAULTS = Thresholds()
-UNPROVEN = 0.25  # share of the frame budget
-BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 
 
 class HealthPruner(ExplainedPruner):
     """Stop a trial at the first rule that requests it; else leave it to `peers`: a PeerPruner, or any of Optuna's.
 
-    Three safeguards keep it from being wrong about an unknown corpus. Until a trial of the study has ended healthy, a slow
-    start is no reason to stop before UNPROVEN of the budget. A rule that would have stopped the study's best trial so far is
+    Three safeguards keep it from being wrong about an unknown corpus. Until a trial of the study has ended healthy, a rule
+    waits as long as a slow start may take here (`grace`). A rule that would have stopped the study's best trial so far is
     disarmed, and `warn` is called with a sentence, once for each best trial. A trial whose value is among the best `protected`
     share of its healthy peers at equal frames continues if the same rule found one of them critical there.
     Smaller values are better: the study must minimise.
@@ -71,10 +70,10 @@ class HealthPruner(ExplainedPruner):
         """Return the first of the stops that the safeguards allow."""
         others = healthy_peers(study, trial)
         best = best_of(others)
-        young = record["kframes"][-1] < UNPROVEN * record["budget_kframes"]
+        trials = study.get_trials(deepcopy=False) if best is None else ()
         good = among_the_best(trial, others, self.protected)
         for found in stops:
-            if best is None and young and found.rule not in BROKEN:
+            if best is None and record["kframes"][-1] < grace(found.rule, trials) * record["budget_kframes"]:
                 continue
             rule = next(rule for rule in self.rules if rule.name == found.rule)
             if best is not None and self._disarmed(rule, best):

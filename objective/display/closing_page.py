@@ -33,6 +33,9 @@ def closing(console: Console, event: StudyEnded) -> None:
         )
     )
     _best(console, event)
+    if event.unaligned is not None:
+        console.print()
+        console.print(Text(one_line(event.unaligned), style="bold yellow"))
     _importances(console, event.importances)
     _saved(console, event.saved_kframes)
     _repairs(console, *event.repairs)

@@ -17,6 +17,7 @@ from rich.text import Text
 from model.report import Report
 from objective.display.closing_page import closing
 from objective.display.formatting import duration, kframes, norm, number, one_line, percent, share
+from objective.display.pace import pace
 from objective.display.plain_console import PlainLines
 from objective.display.rows import STATUS_STYLE, study_header, trial_row, with_sentence
 from objective.display.scene import STARTING, Running, Scene, after, study_left, trial_left
@@ -45,6 +46,7 @@ class LiveDisplay:
         self.clock = clock
         self.scene: Scene | None = None
         self.live: Live | None = None
+        self.pace_shown = False
 
     def emit(self, event: Event) -> None:
         if isinstance(event, StudyStarted):
@@ -62,12 +64,21 @@ class LiveDisplay:
                 numbers, sentence = trial_row(event, self.console.options.ascii_only)
                 self.console.print(with_sentence(numbers, sentence, self.console.width))
             self.scene = after(self.scene, event, self.clock())
+            if isinstance(event, Reported) and not self.pace_shown:
+                self._show_pace(self.scene, event)
 
     def close(self) -> None:
         """Give the terminal back: the live view goes, what was printed above it stays."""
         if self.live is not None:
             self.live.stop()
             self.live = None
+
+    def _show_pace(self, scene: Scene, event: Reported) -> None:
+        """Print how long a study may take, above the live view, once a trial has shown its speed."""
+        for running in scene.running:
+            if running.trial.number == event.number:
+                self.console.print(Text(pace(scene.study, running.trial.budget_kframes, event.report), style="dim"))
+                self.pace_shown = True
 
     def _start(self) -> None:
         self.live = Live(

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from objective.display.closing_page import closing
 from objective.display.formatting import kframes, norm, number, one_line, percent, settings, share
+from objective.display.pace import pace
 from objective.display.rows import study_header, trial_row
 from objective.events.types import (
     Event,
@@ -32,23 +33,27 @@ class PlainLines:
     def __init__(self, stream: TextIO, quiet: bool = False) -> None:
         self.quiet = quiet
         self.console = Console(file=stream, force_terminal=False, no_color=True, highlight=False, width=100)
-        self.wanted = 0
+        self.study: StudyStarted | None = None
         self.budget_kframes = 0.0
+        self.pace_shown = False
 
     def emit(self, event: Event) -> None:
         match event:
             case StudyStarted():
-                self.wanted = event.wanted
+                self.study = event
                 if not self.quiet:
                     self.console.print(study_header(event))
                     self.console.print()
             case TrialStarted():
                 self.budget_kframes = event.budget_kframes
-                self._detail(started(event, self.wanted))
+                self._detail(started(event, self.study.wanted if self.study else 0))
             case Resumed():
                 self._detail(resumed(event))
             case Reported():
                 self._detail(reported(event, self.budget_kframes))
+                if self.study is not None and not self.pace_shown:
+                    self._detail(pace(self.study, self.budget_kframes, event.report))
+                    self.pace_shown = True
             case Phase():
                 line = f"trial {event.number}  {one_line(event.name)}"
                 if event.stopping:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objective.display.advice import nearer
 from objective.display.heard import spoken_of
 from objective.events.types import StudyEnded, TrialEnded
-from pruners.rules import SHIPPED_RULES
+from pruners.alignment import nobody_aligned
 from pruners.thresholds import ALIGNMENT
 from storage.outcome import STOPPED, finished, healthy, is_finished, outcome, pruned, rank, reason, state
 from storage.paths import trial_folder
@@ -81,13 +81,15 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
     )
 
 
-def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str) -> StudyEnded:
-    """Return the content of the closing page of a study."""
+def ended(
+    study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str, unaligned: int = 0
+) -> StudyEnded:
+    """Return the content of the closing page of a study. `unaligned`: as the setting of the study."""
     trials = sorted(finished(study), key=rank)
     differing = {
         name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
     }
-    settings = study.user_attrs.get("settings", {})
+    settings, hopeless = study.user_attrs.get("settings", {}), nobody_aligned(study.get_trials(deepcopy=False), unaligned)
     return StudyEnded(
         why=why,
         finished=len(trials),
@@ -98,24 +100,24 @@ def ended(study: optuna.Study, why: str, wanted: int, budget_kframes: float, sec
         importances=importances(study),
         saved_kframes=saved_kframes(trials, budget_kframes),
         repairs=repairs(trials),
-        advice=advice(trials[0], settings) if trials and not healthy(trials[0]) else "",
+        unaligned=hopeless,
+        advice="" if hopeless or not trials else advice(trials[0], settings),
     )
 
 
 def advice(closest: FrozenTrial, settings: dict[str, Any]) -> str:
-    """Return what would bring a trial that is not understood, or does not read, nearer to it; empty for any other.
+    """Return what would bring a trial that is not understood, or reads badly, nearer to it; empty for any other.
 
     settings: the study's, for what the trial does not search.
     """
-    known, knob = closest.user_attrs, "network.drop_frame_rate"
     missed = {name.removeprefix("health/") for name, amount in closest.constraints.items() if amount > 0}
-    rule = SHIPPED_RULES.get(known.get("pruned_by", ""))
-    if not missed & {"understood", *ALIGNMENT} and (rule is None or rule.cause != "unaligned"):
+    if not missed & {"understood", *ALIGNMENT}:
         return ""
-    record = known.get("health", {})
+    record, knob = closest.user_attrs.get("health", {}), "network.drop_frame_rate"
     measured = zip(record.get("kframes", ()), record.get("free_errors", ()), strict=False)
     rate = closest.params.get(knob, settings.get("network", {}).get("drop_frame_rate"))
-    return nearer([(kframes, errors) for kframes, errors in measured if errors is not None], rate if rule is None else None)
+    errors = [(kframes, errors) for kframes, errors in measured if errors is not None]
+    return nearer(errors, rate if "understood" in missed else None)
 
 
 def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ class StudyStarted:
     notes: tuple[str, ...] = ()  # one sentence each: the corpus, what was left out, the device
     best: tuple[float, int] | None = None  # value and number of the best trial of earlier runs
     views: tuple[str, ...] = ()  # how to open each of them, one line each
+    workers: int = 1  # of this command, each running one trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class StudyEnded:
     importances: dict[str, float] = field(default_factory=dict)
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
+    unaligned: str | None = None  # a sentence on what to change, where no trial has aligned
     advice: str = ""  # while no trial is healthy: what would bring the closest one nearer
 
 

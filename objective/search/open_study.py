@@ -34,7 +34,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
         "profile": settings.profile,
         "score": settings.objective.score,
         "listener_kframes": settings.listener.kframes,
-        "budget_kframes": settings.budget.kframes,
+        "budget_kframes": settings.budget.total_kframes,
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),

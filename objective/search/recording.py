@@ -31,6 +31,7 @@ from model.trainer import Trainer
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
 from objective.search.worker import TRAINER, seed
+from objective.settings.budget import settled
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, SettingsError
 from objective.trial.context import TrainingData, judge_of
@@ -48,7 +49,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget = settings.budget
     trainer = Trainer(
-        settings.config(params), speech, budget.kframes, budget.reports, device, seed=seed(settings.study.seed, k, TRAINER)
+        settings.config(params), speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER)
     )
     if pretrained is not None:
         warm_start(trainer.network, speech.symbols, pretrained)
@@ -56,7 +57,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
     best, weights, judged, targets = None, {}, 0, settings.health.targets
     for report in trainer.reports():
         mark = trainer.cursor.mark
-        if report.val_loss is not None and due(mark, judged, budget.kframes, budget.reports, judge.frames):
+        if report.val_loss is not None and due(mark, judged, budget.total_kframes, budget.reports, judge.frames):
             report, judged = with_figures(report, judge(trainer.network)[1]), mark
         reports.append(report)
         if better(report, best, settings.objective.score, targets):
@@ -71,7 +72,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, An
         "k": k,
         "params": params,
         "seconds": trainer.cursor.seconds,
-        "budget_kframes": float(budget.kframes),
+        "budget_kframes": float(budget.total_kframes),
         "points": [_measurements(report) for report in reports],
         "end": end and end.summary(),
         "kept": kept,
@@ -90,6 +91,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
         torch.set_num_threads(settings.threads)
     space = load(settings.study.space, settings.config())
     data = TrainingData.of(settings, space)
+    settings = settled(settings, data.corpus)
     context = space, data.speech, judge_of(settings, data), data.device, data.pretrained
     for k in ks:
         path = file_of(folder, k)

@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +31,7 @@ from objective.search.stopping import StoppingRules, StopReason
 from objective.trial.context import WorkerContext
 from objective.trial.corpus import load_data
 from objective.trial.run import TrialResult, run_trial
+from pruners.alignment import nobody_aligned
 from pruners.health_record import measurements
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
@@ -44,6 +45,7 @@ PAUSED = f"paused: no trial starts until the study is resumed ({typed_name('stee
 POLL_S = 0.5  # between two checks of a study that is paused or whose last trials are run by other workers
 FIRST_WAIT_S, LAST_WAIT_S = 5.0, 300.0  # before a worker retries after its machine failed (study.on_failure=wait), doubling
 SAMPLER, TRAINER = 0, 1  # the two random streams of a trial
+UNALIGNED = "unaligned"  # attribute of a study in which no trial had aligned: what it said
 
 
 def work(study: optuna.Study, context: WorkerContext) -> StopReason:
@@ -155,7 +157,7 @@ def _run(
             ordinal=position,
             params=dict(trial.params),
             origin=_origin(trial.user_attrs),
-            budget_kframes=settings.budget.kframes,
+            budget_kframes=settings.budget.total_kframes,
             finished=done,
             changes=tuple(trial.user_attrs.get("changes", ())),
         )
@@ -172,11 +174,20 @@ def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, 
     best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
     context.sinks.emit(_ended(trial.number, result, trials[trial.number].value, context, is_best))
-    save(study, note(trials[trial.number], settings.budget.kframes), trial)
-    save(study, board(trials, settings.study.trials, settings.budget.kframes), version=trial.number + 1)
+    save(study, note(trials[trial.number], settings.budget.total_kframes), trial)
+    save(study, board(trials, settings.study.trials, settings.budget.total_kframes), version=trial.number + 1)
     plan = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
     if plan.note:
         context.warn_once(plan.note)
+    warn_if_nobody_aligned(study, trials, settings.study.unaligned, context.warn)
+
+
+def warn_if_nobody_aligned(study: optuna.Study, trials: Sequence[FrozenTrial], least: int, warn: Callable[[str], None]) -> None:
+    """Warn where no trial has aligned though `least` had the time to; once in a study, whichever worker does it."""
+    sentence = nobody_aligned(trials, least)
+    if sentence is not None and UNALIGNED not in study.user_attrs:
+        study.set_user_attr(UNALIGNED, sentence)
+        warn(sentence)
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_name: str) -> None:
@@ -264,7 +275,7 @@ def _cause(why: BaseException) -> str:
 
 def _ended(number: int, result: TrialResult, value: float | None, context: WorkerContext, is_best: bool) -> TrialEnded:
     """Return the event of an ended trial. value: as the study has stored it; of a pruned trial the last one reported."""
-    budget = context.settings.budget.kframes
+    budget = context.settings.budget.total_kframes
     kframes = result.last.kframes if result.last else 0.0
     return TrialEnded(
         number=number,

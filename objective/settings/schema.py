@@ -57,6 +57,7 @@ class Study(_Group):
     timeout_s: Seconds | None = None  # seconds until the study stops and releases its running trials; None: no limit
     until: float | None = None  # the study ends once a healthy trial has this value or a lower one; None: never
     dead_in_a_row: Annotated[int, Field(ge=0)] = 3  # consecutive trials stopped at their first report; one more ends the study
+    unaligned: Annotated[int, Field(ge=0)] = 3  # trials that had time to align, after which it says that none did; 0: never
     on_failure: Literal["stop", "wait"] = "stop"  # when the machine fails (disk full, database lost): stop, or wait and retry
     database_s: Seconds = 60.0  # seconds for which an operation is retried while the database does not answer
     grace_s: Seconds = 120.0  # seconds without a heartbeat after which a worker on another machine counts as dead
@@ -108,13 +109,19 @@ class Data(_Group):
 class Budget(_Group):
     """The training budget of one trial, in kframes: thousands of mel frames, padding not counted."""
 
-    kframes: Count = 20_000  # kframes that a trial trains on
+    kframes: Count | None = None  # kframes that a trial trains on; None: from the corpus (objective/settings/budget.py)
     reports: Count = 24  # validations in a trial, evenly spaced over its frames
     snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # kframes between two snapshots; None: one at each report
 
+    @property
+    def total_kframes(self) -> int:
+        """The kframes that a trial trains on, once the corpus has decided them."""
+        assert self.kframes is not None, "the budget follows from the corpus: objective.settings.budget.settled"
+        return self.kframes
+
     @model_validator(mode="after")
     def _a_frame_for_each_report(self) -> Self:
-        if self.kframes < self.reports:
+        if self.kframes is not None and self.kframes < self.reports:
             raise ValueError(f"need kframes >= reports, got kframes={self.kframes}, reports={self.reports}: report less often")
         return self
 
@@ -231,6 +238,9 @@ class Settings(_Group):
         """Return the tree as JSON values, without passwords in URLs."""
         return self.model_dump(mode="json")
 
+
+# What a trial of the profile `full` needs at least, where budget.kframes does not say it.
+FULL_UPDATES, FULL_EPOCHS = 10_000, 20
 
 # What a profile changes in the defaults. The demo's matrix products are so small that a second thread gains a fifth on an idle
 # machine, and loses a factor of ten where another process needs the core.

@@ -65,12 +65,15 @@ class Judge:
         # The stop token (gate) is judged here: nothing may make up for one that does not fire.
         most = (batch.frame_lengths * PATIENCE + PATIENCE_S / self.hop_s).long()
         output = synthesise(network, batch.ids, batch.symbol_lengths, completed_frames=None, most_frames=most)
-        if not bool(torch.isfinite(output.mel).all()):
-            return output, None
-        measured = measure_alignment(output.alignment, output.step_lengths, batch.symbol_lengths)
+        finite = bool(torch.isfinite(output.mel).all())
+        return output, self.judged(output, network.network.reduction) if finite else None
+
+    def judged(self, output: Synthesis, reduction: int) -> FreeRunning:
+        """Judge what a network of this reduction factor made of the sentences."""
+        measured = measure_alignment(output.alignment, output.step_lengths, self.recordings.symbol_lengths)
         distortions = [mcd(mel_of(output, row), sentence.mel) for row, sentence in enumerate(self.sentences)]
-        return output, FreeRunning(
-            sentences=tuple(self._spoken(output, network.network.reduction)),
+        return FreeRunning(
+            sentences=tuple(self._spoken(output, reduction)),
             alignment_score=float(measured["alignment_score"].mean()),
             mcd_db=float(np.mean(distortions)),
             recorded_errors=self.ears.errors if self.ears.hears else None,
@@ -94,7 +97,7 @@ class Judge:
             said, errors = heard[row], None
             if said is not None:
                 errors = error_rate([letters[row]], [said.text])
-                found += [misheard(letters[row], said.text)] if errors > self.limit else []
+                found += misheard(letters[row], said.text, understood=errors <= self.limit)
             else:
                 found += misread(positions[row, :steps], len(sentence.ids), reduction * self.hop_s)
             spoken.append(

@@ -91,13 +91,13 @@ def _history(
     """Return the history so far, empty for a new trial. Reports of an earlier attempt are reported to the study again."""
     found = newest([context.folder(number) for number in line], configuration, context.warn)
     if found is None:
-        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
+        return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     history, snapshot, folder = found
     copy_history(folder, context.folder(trial.number))
     history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
-    if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.kframes:
+    if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.total_kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
-        return TrialHistory(configuration, empty(context.settings.budget.kframes)), None
+        return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     trial.set_user_attr("from_kframes", snapshot.cursor.frames / 1_000)
     for report in history.reports:
         _report_value(trial, report, context.settings.objective.score)
@@ -152,8 +152,8 @@ def _train(
 def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext) -> Report:
     """Add the figures of free-running synthesis, where the trial is judged at this report."""
     budget, judge = context.settings.budget, context.judge
-    before = 0 if history.last is None else round(history.last.kframes * budget.reports / budget.kframes)
-    if report.val_loss is None or not due(trainer.cursor.mark, before, budget.kframes, budget.reports, judge.frames):
+    before = 0 if history.last is None else round(history.last.kframes * budget.reports / budget.total_kframes)
+    if report.val_loss is None or not due(trainer.cursor.mark, before, budget.total_kframes, budget.reports, judge.frames):
         return report
     return with_figures(report, judge(trainer.network)[1])
 
@@ -228,7 +228,7 @@ def _write_config(path: Path, trial: optuna.Trial, config: Config, context: Work
         "study": context.settings.study.name,
         "seed": seed,
         "language": context.corpus.language.code,
-        "budget_kframes": context.settings.budget.kframes,
+        "budget_kframes": context.settings.budget.total_kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
             if context.data.pretrained

@@ -73,7 +73,7 @@ def build_trainer(task: Task, data: TrainingData, speech: Speech, group: Group |
 
 def _build(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
     budget = task.budget
-    trainer = Trainer(task.config, speech, budget.kframes, budget.reports, data.device, task.seed, task.start, group)
+    trainer = Trainer(task.config, speech, budget.total_kframes, budget.reports, data.device, task.seed, task.start, group)
     if data.pretrained is not None and task.start is None:
         warm_start(trainer.network, speech.symbols, data.pretrained)
     return trainer

@@ -27,6 +27,7 @@ from objective.search.migrate import migrate
 from objective.search.open_study import identity_of, open_study
 from objective.search.stopping import StopReason
 from objective.search.worker import work
+from objective.settings.budget import described, settled
 from objective.settings.flags import FLAGS
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
@@ -51,6 +52,7 @@ def run(parsed: argparse.Namespace) -> int:
         data = TrainingData.of(
             settings if settings.study.ray is None else settings.model_copy(update={"device": "auto"}), space
         )
+        settings = settled(settings, data.corpus)
         with process_group(data) as group:
             if group is not None and group.rank > 0:
                 return follow(data, group)
@@ -86,8 +88,8 @@ class Session:
                 views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
                 command = self._next_command(study, end.early)
-                seconds = time.monotonic() - self.began
-                sinks.emit(ended(study, end.reason, settings.study.trials, settings.budget.kframes, seconds, command))
+                seconds, wanted, kframes = time.monotonic() - self.began, settings.study.trials, settings.budget.total_kframes
+                sinks.emit(ended(study, end.reason, wanted, kframes, seconds, command, settings.study.unaligned))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
@@ -106,7 +108,7 @@ class Session:
         settings = self.settings
         done = finished(study)
         own = [trial for trial in done if "migrated_from" not in trial.user_attrs]
-        complete(settings.folder, [as_event(trial, settings.folder, settings.budget.kframes) for trial in own])
+        complete(settings.folder, [as_event(trial, settings.folder, settings.budget.total_kframes) for trial in own])
         best = best_of(done)
         sinks.emit(
             StudyStarted(
@@ -121,9 +123,11 @@ class Session:
                     *opening,
                     *_pretrained_notes(self.data, settings),
                     self._device_note(),
+                    described(settings, self.data.corpus),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),
                 views=views,
+                workers=settings.study.workers or 1 if settings.study.ray else self.workers,
             )
         )
 
@@ -138,13 +142,12 @@ class Session:
 
     def _device_note(self) -> str:
         settings, device = self.settings, self.data.device
-        budget = f"profile {settings.profile}, {settings.budget.kframes} kframes a trial"
         if settings.study.ray is not None:
-            return f"workers placed by Ray, {budget}"
+            return f"workers placed by Ray, profile {settings.profile}"
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
         ranks = f"{self.group.size} ranks for each trial, " if self.group else ""
         workers = f"{self.workers} workers, " if self.workers > 1 else ""
-        return f"{ranks}{workers}{name}, {budget}"
+        return f"{ranks}{workers}{name}, profile {settings.profile}"
 
     def _next_command(self, study: optuna.Study, early: bool) -> str:
         """The command to type next: the same after an early stop, more trials where none is healthy, else the dashboard."""
@@ -173,7 +176,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
     """Write the dashboard's missing notes. Where the machine prevents it, the next command writes them."""
     try:
-        notes.complete(study, settings.study.trials, settings.budget.kframes, study_only=early)
+        notes.complete(study, settings.study.trials, settings.budget.total_kframes, study_only=early)
     except MACHINE as why:
         if (sentence := machine_failure(why)) is None:
             raise

@@ -128,14 +128,39 @@ def test_trials_that_report_on_other_grids_are_compared_at_the_next_step() -> No
 SLOW = {"diagonality": [0.2] * 14 + [0.9]}  # critical until 140 of 240 kframes, healthy at the end
 
 
+EARLY = shipped_rules(Thresholds(diagonality=Floor(0.7, 0.4, warmup_share=0.1)))
+
+
 def test_a_slow_start_is_no_reason_before_a_trial_has_ended_healthy() -> None:
-    early = shipped_rules(Thresholds(diagonality=Floor(0.7, 0.4, warmup_share=0.1)))
-    study = optuna.create_study(pruner=HealthPruner(early))
-    assert run(study, FALLING, diagonality=0.2).last_step == 60, "not before a quarter of the budget"
+    study = optuna.create_study(pruner=HealthPruner(EARLY))
+    assert run(study, FALLING, diagonality=0.2).last_step == 120, "half of the budget, while nobody has aligned"
+    assert run(study, FALLING, violations={"understood": 0.5}).state.name == "COMPLETE"
+    assert run(study, FALLING, diagonality=0.2).last_step == 60, "a quarter, where another one aligned at once"
     assert run(study, FALLING).state.name == "COMPLETE"
     assert run(study, FALLING, diagonality=0.2).last_step == 50
-    explosion = optuna.create_study(pruner=HealthPruner(early))
+    explosion = optuna.create_study(pruner=HealthPruner(EARLY))
     assert run(explosion, FALLING, grad_norm_p95=300.0).last_step == 30, "a slow start does not explain an explosion"
+    diverged = optuna.create_study(pruner=HealthPruner(shipped_rules(Thresholds(progress=Floor(0.05, -0.1, warmup_share=0.1)))))
+    assert run(diverged, FALLING[::-1], diagonality=0.2).last_step == 80, "nor a loss that rises"
+
+
+def test_a_trial_that_aligns_at_35_percent_survives_in_an_empty_study() -> None:
+    attention = [name for name in WELL if name in ("diagonality", "coverage", "alignment_score", "reading")]
+    late = {name: [0.05] * 8 + [WELL[name]] for name in attention}
+    study = optuna.create_study(pruner=HealthPruner(shipped_rules(Thresholds())))
+    assert run(study, FALLING, **late).state.name == "COMPLETE"
+    hopeless = run(optuna.create_study(pruner=study.pruner), FALLING, **dict.fromkeys(attention, 0.05))
+    assert (hopeless.state.name, hopeless.last_step) == ("PRUNED", 120)
+    assert hopeless.user_attrs["pruned_by"] == "no_alignment"
+
+
+def test_an_alignment_that_is_running_shows_what_is_usual_here() -> None:
+    study = optuna.create_study(pruner=HealthPruner(EARLY))
+    running = study.ask()
+    running.set_user_attr("health", curve(9, diagonality=[0.1] * 8 + [0.9]))
+    assert run(study, FALLING, diagonality=0.2).last_step == 120, "it took 38 % of the budget: others may take half"
+    running.set_user_attr("health", curve(9, diagonality=[0.1] * 3 + [0.9]))
+    assert run(study, FALLING, diagonality=0.2).last_step == 80, "twice as long as it took"
 
 
 def test_a_rule_that_would_have_stopped_the_best_is_disarmed_with_a_warning() -> None:
@@ -195,6 +220,7 @@ def test_a_lost_alignment_is_seen_where_a_median_rule_compares_the_best_values_s
 def test_first_stop_is_where_a_live_trial_ends() -> None:
     rule: Rule = next(rule for rule in RULES if rule.name == "diagonality")
     study = optuna.create_study(pruner=HealthPruner([rule]))
+    run(study, FALLING)
     ended = run(study, FALLING, **SLOW)
     found = first_stop(rule, curve(**SLOW))
     assert found is not None

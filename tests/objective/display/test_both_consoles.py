@@ -71,6 +71,13 @@ def test_a_finished_trial_says_what_was_heard_unless_a_rule_stopped_it(show) -> 
 
 
 @pytest.mark.parametrize("show", [lines, display])
+def test_a_study_in_which_nobody_aligned_says_so_on_its_last_page(show) -> None:
+    sentence = "none of 3 trials has aligned: raise budget.kframes"
+    assert sentence in unwrapped(show([samples.study_started(), samples.study_ended(unaligned=sentence)]))
+    assert "aligned" not in unwrapped(show([samples.study_started(), samples.study_ended()])).replace("misses", "")
+
+
+@pytest.mark.parametrize("show", [lines, display])
 def test_a_study_that_ended_before_its_first_trial_still_names_the_next_command(show) -> None:
     ended = samples.study_ended(why="interrupted", finished=0, trials=(), importances={}, saved_kframes={})
     text = show([samples.study_started(), ended])

@@ -101,12 +101,23 @@ def test_advice_is_for_what_is_not_understood_or_does_not_read() -> None:
     for healthy in (optuna.create_study(), study):
         tell(healthy, 0.9, samples.SPOKEN)
         assert ended(healthy, "finished", 5, 500.0, 9.0, "next").advice == ""
-    for rule, advised in (("no_alignment", True), ("grad_norm", False), ("out_of_memory", False)):
+    for rule, advised in (("diagonality", True), ("grad_norm", False), ("out_of_memory", False)):
         stopped = optuna.create_study()
         trial = stopped.ask()
         trial.set_user_attr("pruned_by", rule)
+        trial.set_constraint(f"health/{rule}", 0.5)
         stopped.tell(trial, state=TrialState.PRUNED)
         assert bool(ended(stopped, "finished", 5, 500.0, 9.0, "next").advice) is advised
+
+
+def test_where_nobody_aligned_one_sentence_says_so() -> None:
+    study = optuna.create_study()
+    record = extended(empty(500.0), {"kframes": 500.0, "diagonality": 0.3, "free_errors": 1.0})
+    for _ in range(2):
+        tell(study, 1.0, samples.MUMBLED, missed=0.9, health=record)
+    event = ended(study, "finished", 5, 500.0, 9.0, "next", unaligned=2)
+    assert event.unaligned is not None
+    assert event.advice == ""
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ OLD: dict[str, Any] = {
     "fixed": {"training.schedule": "cosine"},
     "parameters": {
         "training.learning_rate": {"float": [1e-4, 2e-3], "log": True},
-        "training.batch_size": {"categorical": [16, 32]},
+        "training.batch_size": {"categorical": [16, 64]},
         "network.reduction": {"int": [1, 3]},
         "network.prenet_dropout": {"float": [0.1, 0.7], "step": 0.2},
         "loss.guided_weight": {"float": [0.05, 5.0], "log": True, "or": 0},

@@ -115,7 +115,7 @@ def test_each_trial_that_is_not_copied_has_its_reason(storage: optuna.storages.B
     finished = [trial for trial in old if trial.state in FINISHED]
     both = next(it for it in finished if it.params["training.batch_size"] == 16 and it.params["network.reduction"] == 3)
     assert done.left[both.number] == (
-        "network.reduction 3 -> 2 (highest in the space); training.batch_size 16 -> 32 (not searched here)"
+        "network.reduction 3 -> 2 (highest in the space); training.batch_size 16 -> 64 (not searched here)"
     )
     shifted = space_of(changed(prenet_dropout={"float": [0.0, 0.8], "step": 0.1}, learning_rate={"float": [3e-4, 1e-3]}))
     _, shifting = migrate(storage, "old", "shifted", shifted, identity_of(shifted))

@@ -82,7 +82,7 @@ def test_nothing_but_the_space_may_differ(storage: optuna.storages.BaseStorage) 
     """The differences are those of opening a study. A knob that the old study did not know had its default."""
     base = Config(training=Training(batch_size=16))
     space = space_of(CHANGES["wider"], base)
-    with pytest.raises(StudyRefused, match=r"training\.batch_size was 32, it is now 16") as caught:
+    with pytest.raises(StudyRefused, match=r"training\.batch_size was 64, it is now 16") as caught:
         migrate(storage, "old", "new", space, identity_of(space, seed=1))
     assert "seed was 0, it is now 1" in str(caught.value)
     assert optuna.get_all_study_names(storage) == ["old"]

@@ -58,7 +58,7 @@ def test_every_trial_is_repaired_once_before_any_repair_is() -> None:
     """The order is that of k, which a retry keeps, and not of the trial numbers, which an interruption changes."""
     study, space = empty(), DEMO
     for number in range(3):
-        study.enqueue_trial(space.to_trial_params({GUIDED: 0.6 + number / 10})[0])
+        study.enqueue_trial(space.to_trial_params({GUIDED: 0.6 + number / 100})[0])
     for k in (2, 0, 1):
         run(study, space, "diagonality", k=k)
     order = []

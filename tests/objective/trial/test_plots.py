@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from model.data.corpus import Corpus
 from model.text.languages import find_language
 from objective.search.open_study import identity_of
-from objective.settings.schema import Pictures, Settings
+from objective.settings.schema import Budget, Pictures, Settings
 from objective.trial import plots
 from objective.trial.panels import limits, round_ticks
 from search_spaces.space import load
@@ -162,7 +162,7 @@ def test_the_resolution_changes_the_pixels_and_not_the_picture(tmp_path: Path, d
 
 
 def test_the_resolution_is_no_part_of_a_study_s_identity() -> None:
-    settings, space = Settings(), load("demo", Settings().config())
+    settings, space = Settings(budget=Budget(kframes=400)), load("demo", Settings().config())
     corpus = Corpus(find_language("en"), (), (), (), (), 0.0, 1.0)
     finer = settings.model_copy(update={"pictures": Pictures(dpi=200)})
     assert identity_of(settings, space, corpus, None) == identity_of(finer, space, corpus, None)

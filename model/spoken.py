@@ -1,4 +1,4 @@
-"""What became of a text that a voice said without its teacher: the figures of a sentence, and the faults a person would name.
+"""Figures of sentences that a voice said free-running, and the faults that a person would name.
 
 Loads without torch, so that readers of stored figures need none.
 """

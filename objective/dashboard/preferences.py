@@ -1,7 +1,7 @@
 """Compare the best trials by ear: a preferential study, NAME-listen, of their samples, and the ranks that follow from it.
 
 A person listens to the samples in optuna-dashboard and marks the one that sounds worst, then the worst of those that are left,
-and so on. Every sample is the same validation sentence of middle length (objective/trial/judge.py). Each choice means that
+and so on. Every sample is the same validation sentence of middle length (objective/trial/show.py). Each choice means that
 all others are better than the marked one. A Bradley-Terry fit turns these pairs into ranks, which are in the note of
 NAME-listen and in the attribute `listened` of the study itself: {trial: rank}.
 """

@@ -1,4 +1,4 @@
-"""The judge of all trials: what a network makes of the validation sentences when it speaks without its teacher.
+"""The judge of all trials: it listens to a network that says the validation sentences free-running.
 
 Each sentence is heard by the listener, read off its attention, and compared with its recording.
 B sentences, F mel frames, T decoder steps, N symbols.

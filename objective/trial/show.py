@@ -1,4 +1,4 @@
-"""What a person sees and hears of a trial: pictures and sounds of one free-running sentence, and its recording."""
+"""Write pictures and sounds of a trial: one free-running sentence, and its recording."""
 
 import json
 from dataclasses import asdict

@@ -16,8 +16,9 @@ from storage.outcome import finished
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
 data: {demo_utterances: 24, validation_utterances: 6}
-listener: {kframes: 10}
 budget: {kframes: 12, reports: 4}
+objective: {score: loss}
+listener: {kframes: 0}
 study: {recipes: [tacotune, nvidia, espnet]}
 network: {embedding: 16, encoder: 16, prenet: 8, attention_rnn: 24, decoder_rnn: 24, attention: 8, postnet: 12}
 pruner: {name: none}

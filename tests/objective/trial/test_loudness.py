@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from objective.trial.evaluation import _wave
 
 from model.audio import FULL_SCALE, LOUDEST
 from model.config import Audio
 from objective.trial.loudness import LOUDNESS_DB, PEAK_DB, loudness_db, normalised
+from objective.trial.show import _wave
 
 RATE = 22_050
 

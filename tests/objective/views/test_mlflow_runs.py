@@ -16,7 +16,7 @@ from objective.views.descriptions import of_study
 from objective.views.mlflow_runs import EXPERIMENT, NOTE, MlflowRuns
 from storage.paths import ARTIFACT_FILES
 from tests.objective import samples
-from tests.objective.views.mlflow_reader import assert_equal_to_the_lines, held, show, shown
+from tests.objective.views.mlflow_reader import assert_equal_to_the_lines, expected, held, show, shown
 from tests.objective.watched import growing, reports
 
 pytestmark = [
@@ -34,8 +34,8 @@ def test_every_metric_of_every_trial_is_read_back_as_the_lines_have_it(study: Pa
     assert statuses == ["FINISHED", "KILLED", "KILLED", "FINISHED"]
     assert [len(reports(study, number)) for number in (0, 2, 3)] == [4, 3, 3]
     (value,) = (metric for metric in runs["trial 0"]["metrics"] if metric[0] == "value")
-    judged = [report["free"]["value"] for report in reports(study, 0) if report["free"]["value"] is not None]
-    assert value[1:3] == (12, min(judged))
+    judged = [report for report in reports(study, 0) if report["free"]["value"] is not None]
+    assert value[1:3] == (12, min(expected(report)["validation.loss"] for report in judged))
     tags = runs["trial 2"]["tags"]
     assert (tags["tacotune.state"], tags["tacotune.pruned_by"]) == ("PRUNED", "diagonality")
     assert tags["tacotune.reason"].endswith("< 0.99 in 1 of 1 validations since 9 kframes")
@@ -61,7 +61,7 @@ def test_the_experiment_and_every_run_have_a_description(study: Path, uri: str) 
     assert notes[study.name].startswith("**finished**: 3 of 3 trials in ")
     assert "No healthy trial yet" in notes[study.name]
     assert notes["trial 0"].startswith("**sick**, value ")
-    assert notes["trial 2"].startswith("**pruned by diagonality**, after 9.0 of 12 kframes in ")
+    assert notes["trial 2"].startswith("**pruned by diagonality**, value ")
     assert "\n\n> diagonality " in notes["trial 2"]
     for note in (notes["trial 0"], notes["trial 2"]):
         assert "of 12 kframes in " in note

@@ -26,11 +26,11 @@ def _frames(errors: Sequence[tuple[float, float]]) -> str:
     course = f"{percent(before)} at {kframes(start)} kframes, {percent(now)} at {kframes(end)}"
     if now < FALLING * before:
         return f"Its errors were still falling when it ended ({course}): raise --budget-kframes."
-    return f"Its errors were no longer falling ({course}): a larger budget alone will not help, more recordings may."
+    return f"Its errors were no longer falling ({course}): a larger budget alone will not help."
 
 
 def _knobs(drop_frame_rate: float | None) -> str:
     if drop_frame_rate is not None and drop_frame_rate < ENOUGH_DROPPED:
         reason = "fewer frames to copy make the decoder read its text"
         return f"Raise network.drop_frame_rate, which is {drop_frame_rate:.2g}: {reason}."
-    return "Raise loss.guided_weight, or network.reduction at its bound."
+    return "Raise loss.guided_weight, or network.reduction if that is at its bound; or add recordings."

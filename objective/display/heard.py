@@ -29,7 +29,7 @@ class Sentence(NamedTuple):
 
     @property
     def transcript(self) -> str:
-        """What was heard, or why there is nothing to read: a dash without a listener."""
+        """The letters that were heard; a dash without a listener."""
         return "-" if self.heard is None else one_line(self.heard) or NOTHING
 
 

@@ -1,30 +1,39 @@
-"""The built-in corpus: espeak-ng reads a language's sentences into an LJSpeech folder, the same bytes for the same seed."""
+"""The built-in corpora: espeak-ng reads sentences of a language into an LJSpeech folder, the same bytes for the same seed.
 
+`general` sentences are ordinary: a few minutes of them are too little for words that are in no recording. `matrix` sentences
+are a limited domain: one word from each column of a table, as in the matrix sentence tests of audiology (Hagerman 1982,
+Scandinavian Audiology 11). A small voice that has learnt it says sentences that nobody recorded, of words that somebody did.
+"""
+
+import math
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from model.data import espeak
 from model.errors import SpeakingError
 from model.text.languages import Language
 
-VERSION = 1  # part of a corpus's name: raise it when the sentences or the way they are synthesised change
+Kind = Literal["matrix", "general"]
+VERSION = 2  # part of a corpus's name: raise it when the sentences or the way they are synthesised change
 
 
 def speak_corpus(
-    folder: Path, language: Language, seed: int, utterances: int = 288, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Return the folder `demo-{code}-{seed}-{utterances}-v1`: metadata.csv (id|text|text) and mono PCM16 wavs/ID.wav.
+    folder: Path, language: Language, seed: int, utterances: int, kind: Kind = "matrix",
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:  # fmt: skip
+    """Return the folder `demo-{code}-{kind}-{seed}-{utterances}-v2`: metadata.csv (id|text|text) and mono PCM16 wavs/ID.wav.
 
     The seed chooses and orders the sentences. A complete folder is returned as it is. Otherwise it is written under a temporary
     name and renamed into place, so that several workers may call this at once. `progress` is called with (done, utterances)
     after each utterance. Raises ValueError for more utterances than sentences, SpeakingError where espeak-ng cannot be run.
     """
-    sentences = _choose(language, seed, utterances)
-    corpus = folder / f"demo-{language.code}-{seed}-{utterances}-v{VERSION}"
+    sentences = choose(language, seed, utterances, kind)
+    corpus = folder / f"demo-{language.code}-{kind}-{seed}-{utterances}-v{VERSION}"
     if _complete(corpus, utterances):
         return corpus
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,13 +53,24 @@ def speak_corpus(
     return corpus
 
 
-def _choose(language: Language, seed: int, utterances: int) -> list[str]:
-    sentences = language.sentences.read_text(encoding="utf-8").splitlines()
-    if not 1 <= utterances <= len(sentences):
-        rule = f"need 1 to {len(sentences)} utterances of {language.code!r}, got {utterances}"
-        raise ValueError(f"{rule}: choose a number in this range")
+def choose(language: Language, seed: int, utterances: int, kind: Kind) -> list[str]:
+    """Draw different sentences. Raises ValueError for more than there are."""
     draw = random.Random(seed)
-    return sorted(sentences, key=lambda _: draw.random())[:utterances]
+    general = language.sentences.read_text(encoding="utf-8").splitlines()
+    columns = [row.split() for row in language.matrix.read_text(encoding="utf-8").splitlines()]
+    most = len(general) if kind == "general" else math.prod(map(len, columns)) // 10  # so that drawing finds new ones
+    if not 1 <= utterances <= most:
+        rule = f"need 1 to {most} {kind} utterances of {language.code!r}, got {utterances}"
+        raise ValueError(f"{rule}: choose a number in this range")
+    if kind == "general":
+        return sorted(general, key=lambda _: draw.random())[:utterances]
+    chosen: dict[str, None] = {}
+    decks: list[list[str]] = [[] for _ in columns]
+    while len(chosen) < utterances:
+        for deck, words in zip(decks, columns, strict=True):  # each word once before any comes again
+            deck += [] if deck else draw.sample(words, len(words))
+        chosen[f"{' '.join(deck.pop() for deck in decks)}."] = None
+    return list(chosen)
 
 
 def _complete(corpus: Path, utterances: int) -> bool:

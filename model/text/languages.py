@@ -22,8 +22,8 @@ class Language:
     symbols: tuple[str, ...]  # in the order of their ids; id 0 is the padding
     clean: Callable[[str], str]  # text -> text as a reader pronounces it, in characters that have a symbol
     voice: str  # espeak-ng's, for the built-in corpus
-    sentences: Path  # of the built-in corpus, one a line
-    repeated: str  # a sentence with a repeated word: attention that follows content instead of position jumps among its copies
+    sentences: Path  # of the built-in general corpus, one a line
+    matrix: Path  # of the built-in limited domain: the words that may stand in a place of the sentence, one place a line
 
     @cached_property
     def letters(self) -> str:
@@ -45,7 +45,7 @@ LANGUAGES = {
             clean=english.clean,
             voice="en-us",
             sentences=_SENTENCES / "en.txt",
-            repeated="no, no, no, it is not so.",
+            matrix=_SENTENCES / "en.matrix",
         ),
         Language(
             code="ru",
@@ -53,7 +53,7 @@ LANGUAGES = {
             clean=russian.clean,
             voice="ru",
             sentences=_SENTENCES / "ru.txt",
-            repeated="нет, нет, нет, это не так.",
+            matrix=_SENTENCES / "ru.matrix",
         ),
     )
 }

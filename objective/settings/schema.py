@@ -95,7 +95,8 @@ class Data(_Group):
     path: Path | None = None  # folder or list of recordings; None: the built-in corpus
     language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
-    demo_utterances: Count = 288  # utterances of the built-in corpus, those for validation included
+    demo: Literal["matrix", "general"] = "matrix"  # the built-in corpus: a limited domain that can be learnt, or any sentences
+    demo_utterances: Count = 360  # utterances of the built-in corpus, those for validation included
     trim: bool = True  # cut the silence at the ends of the recordings
     trim_margin_s: Annotated[float, Field(ge=0)] = 0.1  # seconds of silence that are left at either end
     limits: Limits = Limits()  # which recordings are left out
@@ -246,7 +247,14 @@ FULL_UPDATES, FULL_EPOCHS = 10_000, 20
 # machine, and loses a factor of ten where another process needs the core.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
-    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "listener.kframes": 1_500, "study.space": "demo", "threads": 1},
+    "demo": {
+        **MODEL_PROFILES["demo"],
+        "budget.kframes": 1_000,
+        "listener.kframes": 1_000,
+        "study.space": "demo",
+        "study.recipes": ("tacotune",),  # the published ones do not speak within this budget
+        "threads": 1,
+    },
 }
 
 

@@ -11,7 +11,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from pruners.health_record import Record, extended, measurements
 from storage import checkpoints
-from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST
+from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST, SENTENCES
 
 EARLIER = "resuming from an earlier one"
 
@@ -106,5 +106,5 @@ def newest(
 
 def forget(folder: Path) -> None:
     """Remove the files that an earlier study of this name left of a trial of this number."""
-    for name in (LAST, BEFORE, BEST, ALIGNMENTS, "reports.jsonl", *ARTIFACT_FILES):
+    for name in (LAST, BEFORE, BEST, ALIGNMENTS, SENTENCES, "reports.jsonl", *ARTIFACT_FILES):
         (folder / name).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -48,7 +49,7 @@ def load_data(settings: Settings) -> Corpus:
         if path is None:
             try:
                 corpora, progress = settings.out / "corpora", bar("synthesising the built-in corpus")
-                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, progress)
+                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, data.demo, progress)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(
@@ -83,6 +84,7 @@ def load_listener(settings: Settings, corpus: Corpus, speech: Speech, device: "t
             settings.out / "cache" / "listeners",
             device,
             Bar(bars, "training the listener"),
+            lambda sentence: None if not bars.disable or settings.quiet else print(sentence, file=sys.stderr, flush=True),
         )
 
 

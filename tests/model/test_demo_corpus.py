@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import wave
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from model.data import espeak
-from model.data.demo import speak_corpus
+from model.data.demo import choose, speak_corpus
+from model.data.split import split
 from model.errors import SpeakingError
 from model.text.frontend import encode
 from model.text.languages import LANGUAGES, Language, find_language
@@ -34,7 +36,7 @@ def contents(corpus: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Language], Path]:
     folder = tmp_path_factory.mktemp("corpora")
-    return lambda language: speak_corpus(folder, language, seed=7, utterances=6)
+    return lambda language: speak_corpus(folder, language, seed=7, utterances=6, kind="general")
 
 
 @every_language
@@ -46,6 +48,24 @@ def test_every_sentence_is_short_and_readable(language: Language) -> None:
         assert sentence[-1] in ".?!"
         encoded = encode(sentence, language)
         assert (encoded.text, encoded.dropped) == (sentence.lower(), "")
+
+
+@every_language
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [100, 360])
+def test_matrix_sentences_are_new_and_made_of_known_words(language: Language, seed: int, count: int) -> None:
+    """What is held out is in no recording, and every word of it is in some."""
+    sentences = choose(language, seed, count, "matrix")
+    assert len(set(sentences)) == count
+    places = [Counter(words) for words in zip(*(sentence.removesuffix(".").split() for sentence in sentences), strict=True)]
+    assert len(places) == len(language.matrix.read_text(encoding="utf-8").splitlines())
+    for words in places:
+        assert max(words.values()) - min(words.values()) <= 1, "all words of a place are equally frequent"
+    ids = [f"demo-{language.code}-{number:04d}" for number in range(1, count + 1)]
+    held_out, _ = split(ids, 32, 0)
+    trained = {word for place, sentence in enumerate(sentences) if place not in held_out for word in sentence.split()}
+    assert all(word in trained for place in held_out for word in sentences[place].split())
+    assert all(encode(sentence, language).dropped == "" for sentence in sentences)
 
 
 @every_language
@@ -79,22 +99,22 @@ def test_utterances_are_loud_between_short_margins(spoken: Callable[[Language], 
 @pytest.mark.slow
 @every_language
 def test_all_sentences_are_loud_between_short_margins(tmp_path: Path, language: Language) -> None:
-    check_sounds(speak_corpus(tmp_path, language, 0, len(sentences_of(language))))
+    check_sounds(speak_corpus(tmp_path, language, 0, len(sentences_of(language)), "general"))
 
 
 def test_two_processes_at_once_make_the_same_bytes(spoken: Callable[[Language], Path], tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\nfrom model.data.demo import speak_corpus\nfrom model.text.languages import find_language\n"
-        "speak_corpus(pathlib.Path(sys.argv[1]), find_language('en'), 7, 6)"
+        "speak_corpus(pathlib.Path(sys.argv[1]), find_language('en'), 7, 6, 'general')"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ["demo-en-7-6-v1"]
-    assert contents(tmp_path / "demo-en-7-6-v1") == contents(spoken(EN))
+    assert [path.name for path in tmp_path.iterdir()] == ["demo-en-general-7-6-v2"]
+    assert contents(tmp_path / "demo-en-general-7-6-v2") == contents(spoken(EN))
 
 
 def test_another_seed_chooses_other_sentences(spoken: Callable[[Language], Path], tmp_path: Path) -> None:
-    other = speak_corpus(tmp_path, EN, seed=8, utterances=6)
+    other = speak_corpus(tmp_path, EN, seed=8, utterances=6, kind="general")
     assert (other / "metadata.csv").read_bytes() != (spoken(EN) / "metadata.csv").read_bytes()
 
 
@@ -113,16 +133,16 @@ def test_an_interrupted_corpus_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        speak_corpus(tmp_path, EN, 7, 6, progress=interrupt)
+        speak_corpus(tmp_path, EN, 7, 6, "general", progress=interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("lost", ["metadata.csv", "wavs/demo-en-0004.wav"])
 def test_an_incomplete_corpus_is_made_again(spoken: Callable[[Language], Path], tmp_path: Path, lost: str) -> None:
-    (tmp_path / ".demo-en-7-6-v1-killed" / "corpus").mkdir(parents=True)
-    corpus = speak_corpus(tmp_path, EN, 7, 6)
+    (tmp_path / ".demo-en-general-7-6-v2-killed" / "corpus").mkdir(parents=True)
+    corpus = speak_corpus(tmp_path, EN, 7, 6, "general")
     (corpus / lost).unlink()
-    assert contents(speak_corpus(tmp_path, EN, 7, 6)) == contents(spoken(EN))
+    assert contents(speak_corpus(tmp_path, EN, 7, 6, "general")) == contents(spoken(EN))
 
 
 def test_a_long_path_to_the_data_is_no_hindrance(
@@ -132,7 +152,7 @@ def test_a_long_path_to_the_data_is_no_hindrance(
     data.parent.mkdir(parents=True)
     data.symlink_to(espeakng_loader.get_data_path())
     monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(data))
-    assert contents(speak_corpus(tmp_path / "corpora", EN, 7, 6)) == contents(spoken(EN))
+    assert contents(speak_corpus(tmp_path / "corpora", EN, 7, 6, "general")) == contents(spoken(EN))
 
 
 def test_a_broken_library_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +174,7 @@ def test_more_or_fewer_utterances_than_sentences_are_refused(
     tmp_path: Path, language: Language, utterances: int, rule: str
 ) -> None:
     with pytest.raises(ValueError, match=rule):
-        speak_corpus(tmp_path, language, 0, utterances)
+        speak_corpus(tmp_path, language, 0, utterances, "general")
 
 
 def test_the_child_process_needs_the_standard_library_only() -> None:

@@ -31,7 +31,7 @@ from storage.outcome import finished
 from storage.studies import open_storage
 from tests.objective.small_study import QUICK, ROOT, study, study_arguments
 
-CORPUS = "corpora/demo-en-0-24-v1"
+CORPUS = "corpora/demo-en-matrix-0-24-v2"
 TWO_RECIPES = [*QUICK, "--set", "study.recipes=[tacotune, nvidia]"]
 
 
@@ -65,7 +65,10 @@ CARELESS = {
         ["--trials: ", "data.path: need a folder", "did you mean default?", "out: need a folder that can be written to"],
     ),
     "brackets without end": (["--set", "study.recipes=" + "[" * 3_000], ["brackets nested too deeply"]),
-    "more sentences than there are": (["--set", "data.demo_utterances=5000"], ["data.demo_utterances: need 1 to", "got 5000"]),
+    "more sentences than there are": (
+        ["--set", "data.demo_utterances=500000"],
+        ["data.demo_utterances: need 1 to", "got 500000"],
+    ),
     "no band that hears anything": (["--set", "audio.window_samples=1"], ["need mels that differ", "check fmin_hz, fmax_hz"]),
     "no file for a database": (["--storage", "sqlite://"], ["need a file that keeps the study"]),
     "a folder for a database": (["--storage", "sqlite:////tmp"], ["unable to open database file", "check that"]),

@@ -124,7 +124,11 @@ def test_where_nobody_aligned_one_sentence_says_so() -> None:
     ("errors", "rate", "parts"),
     [
         ([(100.0, 0.9), (200.0, 0.5)], 0.0, ("still falling", "raise --budget-kframes", "drop_frame_rate, which is 0:")),
-        ([(100.0, 0.5), (200.0, 0.49)], 0.5, ("no longer falling", "alone will not help", "loss.guided_weight", "add recordings")),
+        (
+            [(100.0, 0.5), (200.0, 0.49)],
+            0.5,
+            ("no longer falling", "alone will not help", "loss.guided_weight", "add recordings"),
+        ),
         ([(100.0, 0.5), (190.0, 0.2), (200.0, 0.5)], 0.5, ("no longer falling (50% at 100 kframes, 50% at 200)",)),
         ([(200.0, 0.5)], None, ("may help (--budget-kframes)", "loss.guided_weight")),
         ([], 0.2, ("may help (--budget-kframes)", "drop_frame_rate, which is 0.2:")),

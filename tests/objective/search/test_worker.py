@@ -40,7 +40,8 @@ def context_of(tmp_path: Path, recorder: Recorder | None = None, **study: object
     """A context without a corpus: nothing here trains."""
     given = {"profile": "demo", "out": tmp_path, "study": {"space": "demo", **study}, "budget": {"kframes": 400}}
     settings = Settings.model_validate(given)
-    data = TrainingData(load("demo", settings.config()), None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
+    space = load("demo", settings.config())
+    data = TrainingData(space, None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, data, None, (), Watch(60.0), Sinks([recorder or Recorder()]), Interruption())  # type: ignore[arg-type]
 
 

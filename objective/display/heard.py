@@ -47,13 +47,15 @@ def errors(spoken: Mapping[str, Any]) -> str:
 
 
 def faults(spoken: Mapping[str, Any]) -> str:
-    """Return `faults in 9% of 32 sentences: 2 skipped, 1 mumbled`; empty where nothing was judged."""
+    """Return `faults in 9% of 32 sentences: 2 skipped, 1 mumbled` or `no faults in 32 sentences`; empty where unknown."""
     if spoken.get("failures") is None:
         return ""
     kinds = sorted(spoken.get("faults", {}).items(), key=lambda kind: -kind[1])
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds)
     count = spoken["sentences"]
     noun = "sentence" if count == 1 else "sentences"
+    if not spoken["failures"]:
+        return f"no faults in {count} {noun}"
     return f"faults in {percent(spoken['failures'])} of {count} {noun}" + (listed and f": {listed}")
 
 

@@ -56,6 +56,12 @@ def test_without_a_listener_only_what_was_said_is_known() -> None:
     assert faults(UNHEARD).startswith("faults in 6.2% of 32 sentences")
 
 
+def test_a_voice_without_faults_has_none_and_one_sentence_is_no_plural() -> None:
+    flawless = SPOKEN | {"failures": 0.0, "faults": {}}
+    assert faults(flawless) == "no faults in 32 sentences"
+    assert faults(flawless | {"sentences": 1}) == "no faults in 1 sentence"
+
+
 def test_a_trial_that_was_not_judged_says_nothing() -> None:
     assert described({}) == errors({}) == faults({}) == heard({}) == distance({}, {}) == ""
     assert sentences({}) == []

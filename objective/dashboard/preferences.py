@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna_dashboard import register_preference_feedback_component, save_note
 from optuna_dashboard.preferential import PreferentialStudy, create_study
 
-from objective.display.formatting import number
+from objective.display.formatting import number, percent
 from storage.artifacts import artifacts, store_file
 from storage.errors import FAILURES, StorageError, database_failure
 from storage.optuna_private import ARTIFACT_PREFIX, choices, plain_study, storage_of
@@ -150,9 +150,10 @@ class Listening:
         if not order:
             return f"Samples of the best trials of {self.study.study_name}. {HOW}\n\nNobody has chosen yet."
         trials = self.study.get_trials(deepcopy=False)
-        head = ["| rank | trial | found better | value |", "|---|---|---|---|"]
+        head = ["| rank | trial | found better | value | errors |", "|---|---|---|---|---|"]
         rows = [
-            f"| {order[trial]} | {trial} | {won:.0f} of {games:.0f} times | {number(trials[trial].value)} |"
+            f"| {order[trial]} | {trial} | {won:.0f} of {games:.0f} times | {number(trials[trial].value)} "
+            f"| {percent(trials[trial].user_attrs.get('free_errors'))} |"
             for trial, won, games in zip(compared, wins.sum(1), (wins + wins.T).sum(1), strict=True)
         ]
         rows.sort(key=lambda row: int(row.split("|")[1]))

@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from objective.events.types import TrialEnded
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -60,6 +58,13 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def percent(value: float | None) -> str:
+    """Return a share as a percentage with two digits: `12%`, `4.1%`, `0.2%`. A missing value is a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.0%}" if value == 0 or value >= 0.0995 else f"{100 * value:.2g}%"
+
+
 def norm(value: float | None) -> str:
     """Return the norm of a gradient."""
     if value is None:
@@ -80,17 +85,3 @@ def settings(params: dict[str, Any]) -> str:
 def one_line(sentence: str) -> str:
     """Return a message without line breaks, which messages of exceptions may have."""
     return " ".join(sentence.split())
-
-
-def end_sentence(event: TrialEnded) -> str:
-    """Return why a trial stopped, what it misses, or its measurements where it is healthy."""
-    if event.reason:
-        return one_line(event.reason)
-    missed = [f"{name} by {share(amount)}" for name, amount in event.violations.items() if amount > 0]
-    if missed:
-        return f"misses {', '.join(missed)}"
-    if event.last is None:
-        return ""
-    health = event.last.health
-    measured = {"diagonality": health.diagonality, "reading": health.reading, "gate": health.gate_accuracy}
-    return ", ".join(f"{name} {share(value)}" for name, value in measured.items())

@@ -14,8 +14,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from model.report import Report
 from objective.display.closing_page import closing
-from objective.display.formatting import duration, kframes, norm, number, one_line, share
+from objective.display.formatting import duration, kframes, norm, number, one_line, percent, share
 from objective.display.pace import pace
 from objective.display.plain_console import PlainLines
 from objective.display.rows import STATUS_STYLE, study_header, trial_row, with_sentence
@@ -108,7 +109,7 @@ def view(scene: Scene, now: float, ascii_only: bool) -> RenderableType:
     latest = running.latest
     lines = [rule, _title(running), _bar(running), _times(scene, running, now)]
     if latest is not None:
-        lines.append(_measured(latest))
+        lines.append(_measured(latest, running.judged))
     lines.append(_progress(scene))
     if latest is not None:
         lines += [_finding(one_line(sentence), STATUS_STYLE[latest.status]) for sentence in latest.findings]
@@ -129,8 +130,10 @@ def _briefly(running: Running) -> list[RenderableType]:
     elif latest is not None:
         health = latest.report.health
         shares = {"diag": health.diagonality, "read": health.reading, "gate": health.gate_accuracy}
-        numbers = "  ".join([f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())])
-        lines.append(Text(numbers, style="dim"))
+        numbers = [f"val {number(latest.report.val_loss)}", *(f"{name} {share(it)}" for name, it in shares.items())]
+        free = None if running.judged is None else running.judged.free
+        numbers += [] if free is None or free.errors is None else [f"errors {percent(free.errors)}"]
+        lines.append(Text("  ".join(numbers), style="dim"))
     return lines
 
 
@@ -165,7 +168,7 @@ def _times(scene: Scene, running: Running, now: float) -> Text:
     return Text(", ".join(parts), style="bold yellow" if running.stopping else "dim")
 
 
-def _measured(event: Reported) -> RenderableType:
+def _measured(event: Reported, judged: Report | None) -> RenderableType:
     report, health = event.report, event.report.health
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
@@ -176,6 +179,9 @@ def _measured(event: Reported) -> RenderableType:
     attention = (f"diagonality {share(health.diagonality)}", f"reading {share(health.reading)}")
     grid.add_row("attention", *attention, f"coverage {share(health.coverage)}")
     grid.add_row("gate", f"accuracy {share(health.gate_accuracy)}")
+    if judged is not None:
+        errors, faults = f"errors {percent(judged.free.errors)}", f"faults {percent(judged.free.failures)}"
+        grid.add_row("spoken", errors, faults, f"at {kframes(judged.kframes)} kframes")
     return grid
 
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from objective.display import heard
 from objective.display.formatting import duration, kframes, norm, number, settings, share
 from objective.display.summary import described, outcomes, reached, saved_kframes, seconds_left
 from storage.optuna_private import storage_of, study_id, trial_id
-from storage.outcome import best_of, failure_reason, is_finished, outcome, pruned, reason
+from storage.outcome import best_of, failure_reason, is_finished, outcome, pruned, rank, reason
 
 PIECE = 2_045  # characters of a note in one attribute
 
@@ -22,6 +23,8 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
     parts = [f"**{end}{by}**: value {number(trial.value)} after {spent}"]
     if sentence := reason(trial) or failure_reason(trial):
         parts.append(f"> {sentence}")
+    if spoken := heard.described(heard.spoken_of(attributes)):
+        parts.append(spoken)
     parts += [_figures(trial), f"{attributes.get('origin', 'sampled')}: {settings(described(trial.params))}"]
     if "repair_of" in attributes:
         parts.append("\n".join(f"- {change}" for change in attributes["changes"]))
@@ -30,7 +33,7 @@ def note(trial: FrozenTrial, budget_kframes: float) -> str:
 
 
 def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idle: int = 1) -> str:
-    """Return the note of a study as Markdown: how many trials ended how, the best, frames saved by pruning, time left.
+    """Return the note of a study as Markdown: how many trials ended how, the best, frames saved, time left.
 
     idle: workers between two trials, such as the one that writes this; 0 at the end.
     """
@@ -38,13 +41,11 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idl
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     counted = ", ".join(f"{count} {word}" for word, count in outcomes(done).most_common())
     parts = [f"**{len(done)} of {wanted} trials finished**: {counted or 'none'}; {running} running"]
-    best = best_of(done)
-    if best is not None:
-        parts.append(f"best: trial {best.number}, value {number(best.value)}\n\n> {settings(described(best.params))}")
+    parts += _best(done)
     saved = sum(saved_kframes(done, budget_kframes).values())
     if saved:
         part = saved / (len(done) * budget_kframes)
-        parts.append(f"{kframes(saved)} kframes saved by pruning, {part:.0%} of the budget of these trials")
+        parts.append(f"{kframes(saved)} kframes saved by stopping early, {part:.0%} of the budget of these trials")
     if left := seconds_left(trials, wanted, budget_kframes, idle):
         parts.append(f"about {duration(left)} left")
     return "\n\n".join(parts)[:PIECE]  # always one piece, so that none remains from a longer note
@@ -73,6 +74,21 @@ def save(study: optuna.Study, body: str, trial: optuna.Trial | FrozenTrial | Non
     entries = {"note_ver": version} | {f"note_str:{number}": piece for number, piece in enumerate(pieces)}
     for name, value in entries.items():
         storage_of(study).set_study_system_attr(study_id(study), f"dashboard:{place}{name}", value)
+
+
+def _best(done: Sequence[FrozenTrial]) -> list[str]:
+    """Return the best of finished trials with its errors; while none is healthy, the closest and how far it is."""
+    best = best_of(done)
+    if best is not None:
+        spoken = heard.errors(heard.spoken_of(best.user_attrs))
+        figures = [f"best: trial {best.number}", f"value {number(best.value)}", *filter(None, [spoken])]
+        return [f"{', '.join(figures)}\n\n> {settings(described(best.params))}"]
+    closest = min(done, key=rank, default=None)
+    if closest is None:
+        return []
+    missed = {name.removeprefix("health/"): amount for name, amount in closest.constraints.items()}
+    far = heard.distance(heard.spoken_of(closest.user_attrs), missed) or reason(closest) or "stopped"
+    return [f"no healthy trial yet; the closest is trial {closest.number}: {far}"]
 
 
 def _figures(trial: FrozenTrial) -> str:

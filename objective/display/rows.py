@@ -5,7 +5,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from objective.display.formatting import FAILED, duration, end_sentence, number, one_line, verdict
+from objective.display.formatting import FAILED, duration, number, one_line, percent, share, verdict
+from objective.display.heard import heard
 from objective.events.types import StudyStarted, TrialEnded
 
 STATUS_STYLE = {"STABLE": "green", "ATTENTION": "yellow", "CRITICAL": "bold red"}
@@ -42,6 +43,25 @@ def trial_row(event: TrialEnded, ascii_only: bool) -> tuple[Text, Text]:
     if event.is_best:
         sentence.append(f"{', ' if sentence else ''}best so far", style="bold green")
     return numbers, sentence
+
+
+def end_sentence(event: TrialEnded) -> str:
+    """Return why a trial stopped or what it misses, what was heard of a complete one, and the figures of a healthy one."""
+    missed = [f"{name} by {share(amount)}" for name, amount in event.violations.items() if amount > 0]
+    why = one_line(event.reason) if event.reason else f"misses {', '.join(missed)}" if missed else ""
+    if event.state != "COMPLETE":
+        return why
+    said = [heard(event.spoken), *(_figures(event) if event.healthy else ())]
+    return "; ".join(filter(None, (why, ", ".join(filter(None, said)))))
+
+
+def _figures(event: TrialEnded) -> list[str]:
+    """Return errors and faults; without a listener that hears well enough, how well it reads."""
+    errors, failures = event.spoken.get("errors"), event.spoken.get("failures")
+    health = event.last.health if event.last is not None and errors is None else None
+    reads = {} if health is None else {"diagonality": share(health.diagonality), "reading": share(health.reading)}
+    spoken = {name: percent(value) for name, value in (("errors", errors), ("faults", failures)) if value is not None}
+    return [f"{name} {value}" for name, value in (reads | spoken).items()]
 
 
 def with_sentence(numbers: Text, sentence: Text, width: int) -> RenderableType:

@@ -1,9 +1,11 @@
 """The scene of the live console: what runs, what has finished, and how long it will take, as values and pure functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from model.report import Report
 from objective.events.types import Event, Phase, Progressed, Reported, Resumed, StudyStarted, TrialEnded, TrialStarted
 
 STARTING = "starting"
@@ -18,6 +20,7 @@ class Running:
     first: tuple[float, float] | None = None  # clock and kframes of its first progress, from which its pace is counted
     kframes: float = 0.0
     latest: Reported | None = None
+    judged: Report | None = None  # the newest one with figures of free-running synthesis
     phase: str = STARTING  # what it does apart from training; empty while it trains
     stopping: bool = False
 
@@ -44,11 +47,13 @@ def after(scene: Scene, event: Event, now: float) -> Scene:
         case TrialStarted():
             return replace(scene, running=(*_others(scene, event.number), Running(event, now)))
         case Resumed():
-            return _changed(scene, event.number, kframes=event.kframes)
+            return _changed(scene, event.number, kframes=event.kframes, judged=_judged(event.reports))
         case Progressed():
             return _trained(scene, event.number, now, kframes=event.kframes)
         case Reported():
-            return _trained(scene, event.number, now, kframes=event.report.kframes, latest=event)
+            found = _judged([event.report])
+            news = {"latest": event} | ({} if found is None else {"judged": found})
+            return _trained(scene, event.number, now, kframes=event.report.kframes, **news)
         case Phase():
             return _changed(scene, event.number, phase=event.name, stopping=event.stopping)
         case TrialEnded():
@@ -78,6 +83,11 @@ def study_left(scene: Scene, now: float) -> float | None:
         return None
     each = median(scene.seconds) if scene.seconds else median(now - running.began + rest for running, rest in rests)
     return max((rest for _, rest in rests), default=0.0) + each * to_come / len(scene.running)
+
+
+def _judged(reports: Sequence[Report]) -> Report | None:
+    """Return the newest of the reports at which the trial was judged free-running."""
+    return next((report for report in reversed(reports) if report.free.failures is not None), None)
 
 
 def _others(scene: Scene, number: int) -> tuple[Running, ...]:

@@ -10,8 +10,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from objective.display.advice import nearer
+from objective.display.heard import spoken_of
 from objective.events.types import StudyEnded, TrialEnded
 from pruners.alignment import nobody_aligned
+from pruners.thresholds import ALIGNMENT
 from storage.outcome import STOPPED, finished, healthy, is_finished, outcome, pruned, rank, reason, state
 from storage.paths import trial_folder
 
@@ -74,7 +77,7 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
         folder=trial_folder(folder, trial.number),
         last=None,
         severity=attributes.get("pruned_severity", 1.0 if pruned(trial) else 0.0),
-        spoken={name.removeprefix("free_"): known for name, known in attributes.items() if name.startswith("free_")},
+        spoken=spoken_of(attributes),
     )
 
 
@@ -82,22 +85,39 @@ def ended(
     study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str, unaligned: int = 0
 ) -> StudyEnded:
     """Return the content of the closing page of a study. `unaligned`: as the setting of the study."""
-    trials = finished(study)
+    trials = sorted(finished(study), key=rank)
     differing = {
         name for trial in trials for name in trial.params if len({str(other.params.get(name)) for other in trials}) > 1
     }
+    settings, hopeless = study.user_attrs.get("settings", {}), nobody_aligned(study.get_trials(deepcopy=False), unaligned)
     return StudyEnded(
         why=why,
         finished=len(trials),
         wanted=wanted,
         seconds=seconds,
         next_command=command,
-        trials=tuple(_row(trial, differing) for trial in sorted(trials, key=rank)[:ROWS]),
+        trials=tuple(_row(trial, differing) for trial in trials[:ROWS]),
         importances=importances(study),
         saved_kframes=saved_kframes(trials, budget_kframes),
         repairs=repairs(trials),
-        unaligned=nobody_aligned(study.get_trials(deepcopy=False), unaligned),
+        unaligned=hopeless,
+        advice="" if hopeless or not trials else advice(trials[0], settings),
     )
+
+
+def advice(closest: FrozenTrial, settings: dict[str, Any]) -> str:
+    """Return what would bring a trial that is not understood, or reads badly, nearer to it; empty for any other.
+
+    settings: the study's, for what the trial does not search.
+    """
+    missed = {name.removeprefix("health/") for name, amount in closest.constraints.items() if amount > 0}
+    if not missed & {"understood", *ALIGNMENT}:
+        return ""
+    record, knob = closest.user_attrs.get("health", {}), "network.drop_frame_rate"
+    measured = zip(record.get("kframes", ()), record.get("free_errors", ()), strict=False)
+    rate = closest.params.get(knob, settings.get("network", {}).get("drop_frame_rate"))
+    errors = [(kframes, errors) for kframes, errors in measured if errors is not None]
+    return nearer(errors, rate if "understood" in missed else None)
 
 
 def repairs(trials: list[FrozenTrial]) -> tuple[int, int]:
@@ -142,9 +162,8 @@ def _row(trial: FrozenTrial, differing: set[str]) -> dict[str, Any]:
         "state": state(trial),
         "value": trial.value,
         "healthy": healthy(trial),
-        **{name: attributes.get(name) for name in ("free_errors", "free_failures", "diagonality", "reading")},
-        "text": attributes.get("free_worst_text"),
-        "heard": attributes.get("free_worst_heard"),
+        **{name: attributes.get(name) for name in ("diagonality", "reading")},
+        "spoken": spoken_of(attributes),
         "seconds": attributes.get("seconds", 0.0),
         "params": {} if pruned(trial) else described({name: trial.params[name] for name in trial.params if name in differing}),
         "reason": reason(trial),

@@ -83,6 +83,11 @@ class Trial:
         return self.end is not None and outcome_of(self.state, self.end["violations"].values()) is Outcome.HEALTHY
 
     @property
+    def spoken(self) -> dict[str, Any]:
+        """Its free-running figures and what was heard (model/spoken.py: summary); empty where it was not judged."""
+        return dict((self.end or {}).get("spoken") or {})
+
+    @property
     def rank(self) -> tuple[int, float, float, int]:
         """The key that sorts trials the best first; one that runs comes before those that failed."""
         if self.state == "RUNNING":

@@ -109,6 +109,7 @@ class StudyEnded:
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned
     repairs: tuple[int, int] = (0, 0)  # those better than their parents, and all
     unaligned: str | None = None  # a sentence on what to change, where no trial has aligned
+    advice: str = ""  # while no trial is healthy: what would bring the closest one nearer
 
 
 Event = StudyStarted | TrialStarted | Resumed | Progressed | Reported | Phase | TrialEnded | Warned | StudyEnded

@@ -34,7 +34,7 @@ MAX_REASONS = 12  # lines in the summary
 SAME = 1e-12  # relative tolerance: a value computed from steps again may differ in its last bit
 # Attributes that stay valid in another study. Owners, heartbeats and rungs do not.
 KEPT = {"health", "k", "origin", "changes", "repair_depth", "repair_why", "sick_reason", "seconds", *SIGNALS, *Health.__slots__}
-KEPT_FAMILIES = ("pruned_", "free_")
+KEPT_FAMILIES = ("pruned_", "ended_", "free_")
 
 
 class StudyRefused(BadInput):

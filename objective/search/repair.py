@@ -21,6 +21,7 @@ from storage.outcome import is_finished
 
 LEAST = 0.05  # relative change of a knob below which a trial would show nothing
 DROPOUT = 0.5  # the highest published value
+TARGETS = ("diagonality", "reading", "understood", "free_failures")  # causes before effects
 
 Point = Mapping[str, Any]
 Moves = Iterator[dict[str, Any]]
@@ -37,7 +38,8 @@ class Repair:
 def neighbour(rule: str, settings: Mapping[str, Value], space: Space) -> Repair | None:
     """Return the configuration to try instead of `settings`, inside the bounds of `space`.
 
-    rule: the health rule that stopped the trial, or the target that it misses. settings: the trial's values by dotted name.
+    rule: the health rule that stopped the trial, the target that it misses, or the fault of its sentences. settings: the
+    trial's values by dotted name.
     None where no knob helps (behind its peers, out of memory), or where every knob that would is at its bound or not searched.
     """
     start = values(space.base) | space.fixed
@@ -72,13 +74,16 @@ def next_repair(trials: Sequence[FrozenTrial], space: Space, max_depth: int) -> 
 
 
 def diagnoses(trial: FrozenTrial) -> tuple[str, ...]:
-    """Return what is wrong with a finished trial: the rule that stopped it, or the missed targets, causes before effects."""
+    """Return what is wrong with a finished trial: the rule that stopped it, or the missed targets, causes before effects.
+
+    In place of the target for faults stands the fault that most sentences have (model/spoken.py).
+    """
     if "pruned_by" in trial.user_attrs:
         return (trial.user_attrs["pruned_by"],)
-    targets = ("diagonality", "reading", "gate_accuracy", "free_failures")
-    missed = tuple(name for name in targets if trial.constraints.get(f"health/{name}", 0.0) > 0)
-    early = trial.user_attrs.get("free_premature_rate", 0.0) > trial.user_attrs.get("free_overrun_rate", 0.0)
-    return tuple("free_premature" if name == "free_failures" and early else name for name in missed)
+    faults: dict[str, int] = trial.user_attrs.get("free_faults", {})
+    most = max(faults, key=lambda kind: faults[kind], default="free_failures")
+    missed = (name for name in TARGETS if trial.constraints.get(f"health/{name}", 0.0) > 0)
+    return tuple(dict.fromkeys(most if name == "free_failures" else name for name in missed))
 
 
 def depth(trial: FrozenTrial) -> int:
@@ -96,6 +101,11 @@ def _unaligned(now: Point) -> Moves:
     yield {"loss.guided_weight": max(2 * weight, Loss().guided_weight)}  # published ones are a hundredth of it
     yield {"network.reduction": now["network.reduction"] + 1}
     yield {"network.prenet_dropout": _more_dropout(now["network.prenet_dropout"])}
+
+
+def _not_understood(now: Point) -> Moves:
+    yield {"network.drop_frame_rate": min(1.0, now["network.drop_frame_rate"] + 0.2)}
+    yield from _unaligned(now)
 
 
 def _never_stops(now: Point) -> Moves:
@@ -131,10 +141,14 @@ REMEDY_OF_CAUSE: dict[Cause, Remedy] = {
     "overfitted": Remedy("overfitted", _overfitted),
     "too_slow": Remedy("too_slow", _too_slow),
 }
-REMEDIES: dict[str, Remedy] = {  # by the name of a rule or of a missed target
+NOT_UNDERSTOOD = Remedy("not_understood", _not_understood)
+REMEDIES: dict[str, Remedy] = {  # by the name of a rule, of a missed target, or of a fault
     **{name: REMEDY_OF_CAUSE[rule.cause] for name, rule in SHIPPED_RULES.items()},
-    "free_failures": REMEDY_OF_CAUSE["never_stops"],
-    "free_premature": Remedy("stops_too_early", _stops_too_early),
+    "understood": NOT_UNDERSTOOD,
+    "mumbled": NOT_UNDERSTOOD,
+    **dict.fromkeys(("stuck", "repeated", "skipped"), REMEDY_OF_CAUSE["unaligned"]),
+    **dict.fromkeys(("endless", "late"), REMEDY_OF_CAUSE["never_stops"]),
+    "cut": Remedy("stops_too_early", _stops_too_early),
     "out_of_memory": Remedy("out_of_memory"),
     "peers": Remedy("peers"),
 }
@@ -142,7 +156,7 @@ UNKNOWN = Remedy("unknown")
 
 
 def remedy(rule: str) -> Remedy:
-    """Return the remedy of a rule or a missed target; a rule without an entry gets general advice and no repair."""
+    """Return the remedy of a rule, a missed target or a fault; a rule without an entry gets general advice and no repair."""
     return REMEDIES.get(rule, UNKNOWN)
 
 

@@ -119,9 +119,8 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
         except MACHINE as failure:  # it may be the database that failed
             if machine_failure(failure) is None:
                 raise
-        context.sinks.emit(
-            _ended(trial.number, TrialResult("FAIL", reason=_cause(why), seconds=time.monotonic() - began), context, False)
-        )
+        failed = TrialResult("FAIL", reason=_cause(why), seconds=time.monotonic() - began)
+        context.sinks.emit(_ended(trial.number, failed, None, context, False))
         raise
     _conclude(study, trial, context, result)
 
@@ -174,7 +173,7 @@ def _conclude(study: optuna.Study, trial: optuna.Trial, context: WorkerContext, 
     trials = study.get_trials(deepcopy=False)
     best = best_of(trial for trial in trials if is_finished(trial))
     is_best = best is not None and best.number == trial.number
-    context.sinks.emit(_ended(trial.number, result, context, is_best))
+    context.sinks.emit(_ended(trial.number, result, trials[trial.number].value, context, is_best))
     save(study, note(trials[trial.number], settings.budget.total_kframes), trial)
     save(study, board(trials, settings.study.trials, settings.budget.total_kframes), version=trial.number + 1)
     plan = tidy(trials, settings.folder, Keep.of(settings.disk.top_k, settings.disk.quota_gb, settings.disk.keep_pruned))
@@ -274,13 +273,14 @@ def _cause(why: BaseException) -> str:
     return f"{type(why).__name__}: {text.splitlines()[0]}" if text else type(why).__name__
 
 
-def _ended(number: int, result: TrialResult, context: WorkerContext, is_best: bool) -> TrialEnded:
+def _ended(number: int, result: TrialResult, value: float | None, context: WorkerContext, is_best: bool) -> TrialEnded:
+    """Return the event of an ended trial. value: as the study has stored it; of a pruned trial the last one reported."""
     budget = context.settings.budget.total_kframes
     kframes = result.last.kframes if result.last else 0.0
     return TrialEnded(
         number=number,
         state=result.state,
-        value=result.value if result.state == "COMPLETE" else (result.last.val_loss if result.last else None),
+        value=value,
         reason=result.reason,
         pruned_by=result.pruned_by,
         violations=result.violations,

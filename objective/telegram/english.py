@@ -17,19 +17,25 @@ TEXTS = {
     "stop_idle": "no worker has been active for a while; run the study's command again to resume",
     "best": "best: <b>trial {number}</b>, {value}",
     "no_best": "no healthy trial yet",
+    "closest": "no healthy trial yet; the closest is <b>trial {number}</b>",
     "use": "checkpoint and configuration: {folder}\nto start a new study from it:",
     # a finished trial
     "healthy": "✅ <b>trial {number}: {value}</b>, healthy",
     "new_best": "⭐ <b>trial {number}: {value}</b>, best so far",
     "sick": "⚠️ <b>trial {number}: {value}</b>, sick",
-    "pruned": "✂️ <b>trial {number}</b> pruned by {by}, validation loss {value}",
+    "pruned": "✂️ <b>trial {number}</b> pruned by {by}, last value {value}",
     "rank": "rank {rank} of {count}",
     "no_rank": "not ranked; healthy trials: {healthy} of {count}",
     "spent": "{kframes} of {budget} kframes in {time}",
     "differs": "compared with trial {number}, the best before it ({value}): {changes}",
     "same": "same parameters as trial {number}, the best before it ({value})",
     "params": "parameters: {params}",
-    "health": ("diagonality {diagonality}, reading {reading}, coverage {coverage}, stop token {gate}, gradient norm {norm}"),
+    "said": "said: “{text}”",
+    "heard": "heard: “{heard}”",
+    "heard_nothing": "heard: nothing",
+    "errors": "{errors} of letters heard wrong, recordings {floor}",
+    "faults": "faults in {share} of {count} {count:sentence|sentences}",
+    "health": "diagonality {diagonality}, reading {reading}, coverage {coverage}, stop token {gate}, gradient norm {norm}",
     "act": "→ {action}",
     "dead": "🚩 {count} consecutive {count:trial|trials} pruned at the first report",
     "pictures": "trial {number}: attention and curves",
@@ -45,7 +51,7 @@ TEXTS = {
     "board": "<b>{study}</b>: {finished} of {wanted} {wanted:trial|trials} finished",
     "paused": "⏸ paused: no new trials start",
     "counts": "{healthy} healthy, {sick} sick, {pruned} pruned",
-    "saved": "pruning saved {kframes} kframes ({share})",
+    "saved": "stopping early saved {kframes} kframes ({share})",
     "eta": "about {time} left",
     "phase_stopped": "stopped",
     "phase_done": "complete",
@@ -55,12 +61,13 @@ TEXTS = {
     "status_CRITICAL": "CRITICAL",
     "progress": "{bar} {share}, validation loss {loss}",
     "measured": "diagonality {diagonality}, coverage {coverage}, stop token {gate}",
+    "spoken": "heard wrong {errors}, faults {faults} at {kframes} kframes",
     "gradients": "gradient norm {norm} {trend}",
     "more": "and {count} more",
     # commands and their answers
     "help": (
         "<b>{study}</b>\n{commands}\n\n"
-        "healthy: the trial finished and meets every target\nsick: it finished but misses one\n"
+        "healthy: what it says is understood, and it meets every other target\nsick: it finished but misses one\n"
         "pruned: a rule stopped it early\nkframes: thousand mel frames of training"
     ),
     "about_status": "progress of the study",
@@ -98,6 +105,9 @@ TEXTS = {
     # what to do about a diagnosis (Remedy.advice in objective/search/repair.py)
     "advice_exploded": "halve learning_rate, set clip_norm to 1 or less",
     "advice_unaligned": "double guided_weight; if it is at its bound, raise reduction or prenet_dropout",
+    "advice_not_understood": (
+        "raise drop_frame_rate by 0.2; if it is at its bound, double guided_weight or raise reduction; or train on more frames"
+    ),
     "advice_never_stops": "double gate_positive_weight",
     "advice_stops_too_early": "halve gate_positive_weight",
     "advice_overfitted": "raise dropout, multiply weight_decay by 10",

@@ -9,14 +9,15 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from objective.display.formatting import kframes, norm, number, share
+from objective.display.formatting import kframes, norm, number, percent, share
+from objective.display.heard import spoken_of
 from objective.display.summary import described
 from objective.runtime.cli import typed_name
 from objective.search.repair import diagnoses
 from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import DEAD_IN_A_ROW, Event, Position, StudyState, dead_in_a_row, reported_trials
 from objective.telegram.translations import Translator
-from storage.outcome import best_of, folder_of, healthy, outcome, reason, value
+from storage.outcome import best_of, folder_of, healthy, outcome, rank, reason, value
 
 PICTURES = ("alignment.png", "curves.png")
 SAMPLE = "sample.ogg"
@@ -50,7 +51,8 @@ def summary(trial: FrozenTrial, before: Sequence[FrozenTrial], state: StudyState
     if why := reason(trial):
         lines.append(f"<i>{escape(why, quote=False)}</i>")
     lines += [translate("act", action=translate.advice(rule)) for rule in diagnoses(trial)[:1]]
-    lines += [_rank(trial, before, translate), _spent(trial, state, translate), measurements(trial.user_attrs, translate)]
+    lines += [*_heard(trial, translate), _rank(trial, before, translate), _spent(trial, state, translate)]
+    lines.append(measurements(trial.user_attrs, translate))
     if origin := trial.user_attrs.get("origin"):
         changes = f": {', '.join(trial.user_attrs['changes'])}" if "repair_of" in trial.user_attrs else ""
         lines.append(escape(origin + changes, quote=False))
@@ -61,19 +63,40 @@ def best_trial(state: StudyState, translate: Translator, folder: Path) -> str:
     """Return the best trial, its configuration and the command that starts a new study from it, as HTML."""
     best = best_of(state.finished)
     if best is None:
-        return translate("no_best")
+        return no_best(state.finished, translate)
     trial_folder = folder_of(best, folder)
     where = ["--out", str(folder.parent), "--study", f"{state.name}-next", *state.flags]
     command = f"{typed_name('study')} {shlex.join([*where, '--warm-start', str(trial_folder / 'best.pt')])}"
     configuration = "\n".join(f"{name} {_shown(setting)}" for name, setting in best.params.items())
     return "\n".join(
         [
-            translate("best", number=best.number, value=number(best.value)),
+            best_so_far(best, translate),
             f"<pre>{escape(configuration, quote=False)}</pre>",
             translate("use", folder=trial_folder),
             f"<pre>{escape(command, quote=False)}</pre>",
         ]
     )
+
+
+def best_so_far(best: FrozenTrial, translate: Translator) -> str:
+    """Return the best trial with its value and its errors."""
+    return ", ".join([translate("best", number=best.number, value=number(best.value)), *errors(best, translate)])
+
+
+def no_best(finished: Sequence[FrozenTrial], translate: Translator) -> str:
+    """Return that no trial is healthy, and which one is the closest."""
+    closest = min(finished, key=rank, default=None)
+    if closest is None:
+        return translate("no_best")
+    return ": ".join([translate("closest", number=closest.number), *errors(closest, translate)])
+
+
+def errors(trial: FrozenTrial, translate: Translator) -> list[str]:
+    """Return how many letters of a trial are heard wrong; nothing where no listener hears well enough."""
+    spoken = spoken_of(trial.user_attrs)
+    if spoken.get("errors") is None:
+        return []
+    return [translate("errors", errors=percent(spoken["errors"]), floor=percent(spoken.get("recorded_errors")))]
 
 
 def failure(trial: FrozenTrial, translate: Translator) -> str:
@@ -92,7 +115,9 @@ def pictures(trial: FrozenTrial, files: Mapping[str, Path], translate: Translato
 def sample(trial: FrozenTrial, files: Mapping[str, Path], translate: Translator) -> Message | None:
     """Return the synthesized sample of a trial as a voice message; None if it has none."""
     found = _read(files, (SAMPLE,))
-    return Message(translate("sample", number=trial.number), files=found, name="sample") if found else None
+    text = trial.user_attrs.get("free_text")
+    lines = [translate("sample", number=trial.number), *([] if text is None else [translate("said", text=text)])]
+    return Message("\n".join(lines), files=found, name="sample") if found else None
 
 
 def measurements(attributes: Mapping[str, Any], translate: Translator) -> str:
@@ -144,6 +169,18 @@ def _end_messages(
     attachments = (pictures(trial, files, translate), sample(trial, files, translate))
     first = Message(text, loud, buttons=file_buttons(trial, translate))
     return [first, *(message for message in attachments if message is not None)]
+
+
+def _heard(trial: FrozenTrial, translate: Translator) -> list[str]:
+    """Return what a trial said and what was heard of it, its errors and its faults, as far as that is known."""
+    spoken = spoken_of(trial.user_attrs)
+    if "text" not in spoken:
+        return []
+    lines = [translate("said", text=spoken["text"])]
+    if (heard := spoken.get("heard")) is not None:
+        lines.append(translate("heard", heard=heard) if heard else translate("heard_nothing"))
+    faults = translate("faults", share=percent(spoken["failures"]), count=spoken["sentences"])
+    return [*lines, "; ".join([*errors(trial, translate), faults])]
 
 
 def _rank(trial: FrozenTrial, before: Sequence[FrozenTrial], translate: Translator) -> str:

@@ -4,14 +4,15 @@ from html import escape
 
 from optuna.trial import FrozenTrial
 
-from objective.display.formatting import kframes, norm, number, share
+from objective.display.formatting import kframes, norm, number, percent, share
 from objective.display.summary import outcomes, reached, saved_kframes, seconds_left
 from objective.telegram.bot_api import Message
 from objective.telegram.event_queue import Position, StudyState
 from objective.telegram.markup import bar, sparkline
+from objective.telegram.messages import best_so_far, no_best
 from objective.telegram.translations import Translator
 from pruners.decision import status
-from pruners.health_record import SIGNALS
+from pruners.health_record import SIGNALS, Record
 from storage.outcome import best_of
 
 MARKS = {"STABLE": "🟢", "ATTENTION": "🟡", "CRITICAL": "🔴"}
@@ -32,7 +33,7 @@ def board(state: StudyState, position: Position, translate: Translator) -> Messa
         lines.append(translate(f"phase_{position.phase}"))
     if state.paused:
         lines.append(translate("paused"))
-    lines.append(translate("no_best") if best is None else translate("best", number=best.number, value=number(best.value)))
+    lines.append(no_best(finished, translate) if best is None else best_so_far(best, translate))
     if finished:
         ends = outcomes(finished)
         lines.append(translate("counts", healthy=ends["healthy"], sick=ends["sick"], pruned=ends["pruned"]))
@@ -66,7 +67,19 @@ def running_trial(trial: FrozenTrial, state: StudyState, translate: Translator) 
         f"{MARKS[health]} {translate('running', number=trial.number, status=translate(f'status_{health}'))}",
         translate("progress", bar=bar(part), share=f"{min(1.0, part):.0%}", loss=number(last["val_loss"])),
         translate("measured", diagonality=diagonality, coverage=coverage, gate=gate),
+        *_judged(record, translate),
         translate("gradients", norm=norm(last["grad_norm_median"]), trend=trend),
         *(f"<i>{escape(decision.evidence, quote=False)}</i>" for decision in decisions[:1]),
     ]
     return "\n".join(lines)
+
+
+def _judged(record: Record, translate: Translator) -> list[str]:
+    """Return the newest figures of free-running synthesis, which not every report has."""
+    names = ("kframes", "free_errors", "free_failures")
+    reports = zip(*(record.get(name, ()) for name in names), strict=False)
+    judged = [report for report in reports if report[2] is not None]
+    if not judged:
+        return []
+    at, errors, faults = judged[-1]
+    return [translate("spoken", errors=percent(errors), faults=percent(faults), kframes=kframes(at))]

@@ -20,18 +20,24 @@ TEXTS = {
     "stop_idle": "давно нет активных воркеров; чтобы продолжить, запустите команду исследования снова",
     "best": "лучшее: <b>испытание {number}</b>, {value}",
     "no_best": "успешных испытаний пока нет",
+    "closest": "успешных испытаний пока нет; ближе всех <b>испытание {number}</b>",
     "use": "контрольная точка и конфигурация: {folder}\nначать с неё новое исследование:",
     # a finished trial
     "healthy": "✅ <b>испытание {number}: {value}</b>, успешное",
     "new_best": "⭐ <b>испытание {number}: {value}</b>, лучшее на данный момент",
     "sick": "⚠️ <b>испытание {number}: {value}</b>, проблемное",
-    "pruned": "✂️ <b>испытание {number}</b> обрезано правилом {by}, ошибка на валидации {value}",
+    "pruned": "✂️ <b>испытание {number}</b> обрезано правилом {by}, последнее значение {value}",
     "rank": "место {rank} из {count}",
     "no_rank": "без места; успешных испытаний: {healthy} из {count}",
     "spent": "{kframes} из {budget} тыс. кадров за {time}",
     "differs": "отличия от испытания {number}, лучшего до него ({value}): {changes}",
     "same": "те же параметры, что у испытания {number}, лучшего до него ({value})",
     "params": "параметры: {params}",
+    "said": "сказано: «{text}»",
+    "heard": "услышано: «{heard}»",
+    "heard_nothing": "не услышано ничего",
+    "errors": "неверно услышано букв: {errors}, в записях {floor}",
+    "faults": "дефекты в {share} из {count} {count:предложения|предложений|предложений}",
     "health": (
         "диагональность внимания {diagonality}, чтение {reading}, покрытие {coverage}, "
         "стоп-токен {gate}, норма градиента {norm}"
@@ -52,7 +58,7 @@ TEXTS = {
     "paused": "⏸ пауза: новые испытания не запускаются",
     "counts": "{healthy} {healthy:успешное|успешных|успешных}, {sick} {sick:проблемное|проблемных|проблемных}, "
     "{pruned} {pruned:обрезанное|обрезанных|обрезанных}",
-    "saved": "обрезка (pruning) сэкономила {kframes} тыс. кадров ({share})",
+    "saved": "ранняя остановка сэкономила {kframes} тыс. кадров ({share})",
     "eta": "осталось около {time}",
     "phase_stopped": "остановлено",
     "phase_done": "завершено",
@@ -62,12 +68,13 @@ TEXTS = {
     "status_CRITICAL": "критично",
     "progress": "{bar} {share}, ошибка на валидации {loss}",
     "measured": "диагональность внимания {diagonality}, покрытие {coverage}, стоп-токен {gate}",
+    "spoken": "услышано неверно {errors}, дефекты {faults} на {kframes} тыс. кадров",
     "gradients": "норма градиента {norm} {trend}",
     "more": "и ещё {count}",
     # commands and their answers
     "help": (
         "<b>{study}</b>\n{commands}\n\n"
-        "успешное: испытание завершено, все целевые показатели достигнуты\n"
+        "успешное: речь понятна, остальные целевые показатели тоже достигнуты\n"
         "проблемное: завершено, но какой-то показатель не достигнут\n"
         "обрезанное: досрочно остановлено правилом (pruning)\nтыс. кадров: тысячи мел-кадров обучения"
     ),
@@ -106,6 +113,10 @@ TEXTS = {
     # what to do about a diagnosis (Remedy.advice in objective/search/repair.py)
     "advice_exploded": "уменьшить learning_rate вдвое, clip_norm не больше 1",
     "advice_unaligned": "увеличить guided_weight вдвое; если он уже на границе, увеличить reduction или prenet_dropout",
+    "advice_not_understood": (
+        "увеличить drop_frame_rate на 0.2; если он уже на границе, увеличить guided_weight вдвое или reduction; "
+        "или обучать на большем числе кадров"
+    ),
     "advice_never_stops": "увеличить gate_positive_weight вдвое",
     "advice_stops_too_early": "уменьшить gate_positive_weight вдвое",
     "advice_overfitted": "увеличить dropout, weight_decay увеличить в 10 раз",

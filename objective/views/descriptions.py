@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from objective.display import heard
 from objective.display.formatting import duration, kframes, number, verdict
 from objective.display.summary import described
 from objective.events.log_reader import StudyLog, Trial
@@ -9,9 +10,9 @@ from objective.events.log_reader import StudyLog, Trial
 EXPERIMENT = """\
 Hyperparameter searches for Tacotron 2 voices, by tacotune. Each study is a run, and below it lies one for each configuration.
 
-A trial is **healthy** if it ran to its end and meets every target, **sick** if it ran to its end but misses one, **pruned** if
-it was stopped early. Only a healthy trial can be the best. Metrics are drawn over kframes, thousands of
-mel frames seen in training.
+A trial is **healthy** if it meets every target: what it says without its teacher is understood, and few sentences have a fault.
+It is **sick** if it misses one, **pruned** if it was stopped before it met them. Only a healthy trial can be the best. Metrics
+are drawn over kframes, thousands of mel frames seen in training.
 """
 
 
@@ -21,7 +22,7 @@ def word(trial: Trial) -> str:
 
 
 def of_trial(trial: Trial) -> str:
-    """Describe how a trial ended, why, where it comes from, and its parameters."""
+    """Describe how a trial ended, why, what it said, where it comes from, and its parameters."""
     budget, end = f"{kframes(trial.budget_kframes)} kframes", trial.end
     if end is None:
         head = f"**{word(trial)}**, with a budget of {budget}"
@@ -29,7 +30,8 @@ def of_trial(trial: Trial) -> str:
         by = f" by {end['pruned_by']}" if end["pruned_by"] else ""
         value = f", value {number(end['value'])}" if end["value"] is not None else ""
         head = f"**{word(trial)}{by}**{value}, after {kframes(end['kframes'])} of {budget} in {duration(end['seconds'])}"
-    parts = [head, *_quoted((end or {}).get("reason")), f"Origin: {trial.origin}", _table(described(trial.params))]
+    said, params = heard.described(trial.spoken), _table(described(trial.params))
+    parts = [head, *_quoted((end or {}).get("reason")), said, f"Origin: {trial.origin}", params]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -46,10 +48,17 @@ def of_study(study_log: StudyLog, why: str | None = None) -> str:
 
 
 def _best(study_log: StudyLog) -> list[str]:
-    best = min((trial for trial in study_log.trials.values() if trial.healthy), key=lambda trial: trial.rank, default=None)
-    if best is None or best.end is None:
+    """Return the best trial with what it says; while none is healthy, the closest and how far it is."""
+    ended = [trial for trial in study_log.trials.values() if trial.state in ("COMPLETE", "PRUNED")]
+    first = min(ended, key=lambda trial: trial.rank, default=None)
+    if first is None or first.end is None:
         return ["No healthy trial yet"]
-    return [f"Best: trial {best.number}, value {number(best.end['value'])}", _table(described(best.params))]
+    if first.healthy:
+        head = f"Best: trial {first.number}, value {number(first.end['value'])}"
+    else:
+        far = heard.distance(first.spoken, first.end["violations"]) or first.end["reason"] or "stopped"
+        head = f"No healthy trial yet. The closest is trial {first.number}: {far}"
+    return [head, *filter(None, [heard.described(first.spoken)]), _table(described(first.params))]
 
 
 def _quoted(sentence: str | None) -> list[str]:

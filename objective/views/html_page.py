@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from objective.display.formatting import HEALTHY, duration, kframes, number, settings, share
+from objective.display import heard
+from objective.display.formatting import HEALTHY, duration, kframes, number, percent, settings, share
 from objective.display.summary import described
 from objective.events.log_reader import StudyLog, Trial
 from objective.views.descriptions import word
@@ -15,7 +16,7 @@ from storage.paths import trial_folder
 
 PICTURES = ("curves", "alignment", "mel", "gate")
 OUTCOMES = ("healthy", "sick", "pruned", "running", "failed")
-FIGURES = ("trial", "state", "value", "kframes", "diagonality", "reading", "gate", "time")
+FIGURES = ("trial", "state", "value", "errors", "faults", "diagonality", "reading", "kframes", "time")
 LONG = ("parameters", "why")  # not in the table on a telephone: they are with the pictures, too
 
 # The policy in the first lines keeps the page from loading anything, whatever a reason or a name contains.
@@ -44,16 +45,19 @@ dt, .quiet {{ opacity: .7; }} dd {{ margin: 0; }}
 img {{ max-width: 100%; height: auto; display: block; margin: .5rem 0; border-radius: .3rem; background: #fff; }}
 .listen {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .5rem 1rem; }}
 figure {{ margin: 0; }} audio {{ width: 100%; display: block; margin-top: .2rem; }}
+figcaption q {{ display: block; font-size: .85rem; opacity: .7; }}
 .healthy {{ color: #2a9d4a; }} .sick {{ color: #b7791f; }} .pruned {{ color: #1f8a99; }} .failed {{ color: #d1495b; }}
 @media (max-width: 40rem) {{ .long {{ display: none; }} th, td {{ padding: .3rem; }} }}
 </style>
 """
 
-TERMS = """<p class="quiet">A healthy trial ran to its end and meets every target, a sick one ran to its end but misses one, a
-pruned one was stopped early. A kframe is a thousand mel frames seen in training.</p>
+TERMS = """<p class="quiet">A healthy trial meets every target: what it says is understood, and few of its sentences have a
+fault. A sick one misses a target, a pruned one was stopped before it met them. Errors: share of the letters that a recogniser,
+trained on the recordings, hears wrong. Faults: share of the sentences that never stop, are cut, skip, repeat, or are not
+understood. A kframe is a thousand mel frames seen in training.</p>
 """
-ABOUT_SOUNDS = """<p class="quiet">The same sentence by each trial, the best first. The recording went through the same mel
-spectrogram and vocoder, so the network alone makes the difference.</p>
+ABOUT_SOUNDS = """<p class="quiet">The same sentence by each trial, the best first, and what was heard of it. The recording went
+through the same mel spectrogram and vocoder, so the network alone makes the difference.</p>
 """
 
 
@@ -85,14 +89,19 @@ def _board(study_log: StudyLog, trials: list[Trial]) -> str:
     finished = sum(trial.state in ("COMPLETE", "PRUNED") for trial in trials)
     saved = sum(trial.end["saved_kframes"] for trial in trials if trial.end is not None)
     best = trials[0] if trials and word(trials[0]) == HEALTHY.word else None
+    closest = next((trial for trial in trials if trial.spoken.get("errors") is not None), None)
     wanted = study_log.started.get("wanted", finished)
     tiles = [(f"{finished} of {wanted}", "trials finished")]
     tiles += [(str(count), outcome) for outcome, count in counts.items() if count]
     tiles += [(f"{kframes(saved)} kframes", "saved by stopping early")] if saved else []
-    first = ("-", "no healthy trial yet")
+    first = [("-", "no healthy trial yet")]
     if best is not None and best.end is not None:
-        first = (number(best.end["value"]), f"best: trial {best.number}")
-    items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in [first, *tiles])
+        first = [(number(best.end["value"]), f"best: trial {best.number}")]
+    if closest is not None:
+        whose = "" if closest is best else f" of trial {closest.number}"
+        floor = percent(closest.spoken.get("recorded_errors"))
+        first.append((percent(closest.spoken["errors"]), f"letters{whose} heard wrong (recordings {floor})"))
+    items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in [*first, *tiles])
     why = study_log.end["why"] if study_log.end else "not ended"
     notes = "".join(f"<li>{escape(note)}</li>" for note in study_log.started.get("notes", ()))
     about = f'<p class="quiet">began {escape(_when(study_log.began))}: {escape(why)}</p>'
@@ -107,13 +116,15 @@ def _players(study: Path, trials: list[Trial]) -> Iterator[str]:
         recording = _data(folder / "reference.wav") or _sound(folder, "reference")  # two Ogg files of one sound differ
         if recording and recording not in recorded:
             recorded.add(recording)
-            yield _player("<b>recorded</b>", _sound(folder, "reference"))
+            yield _player("<b>recorded</b>", _sound(folder, "reference"), trial.spoken.get("text"))
         if sample := _sound(folder, "sample"):
-            yield _player(_title(trial), sample)
+            yield _player(_title(trial), sample, trial.spoken.get("heard"))
 
 
-def _player(title: str, data: str) -> str:
-    return f'<figure><figcaption>{title}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
+def _player(title: str, data: str, words: str | None) -> str:
+    """Render a player; `words` are what was said or heard, None where that is not known."""
+    said = "" if words is None else f"<q>{escape(words or heard.NOTHING)}</q>"
+    return f'<figure><figcaption>{title}{said}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
 
 
 def _title(trial: Trial) -> str:
@@ -124,9 +135,9 @@ def _title(trial: Trial) -> str:
 def _row(trial: Trial) -> str:
     end, outcome = trial.end or {}, word(trial)
     health = end.get("health") or {}
-    figures = [number(end.get("value")), kframes(end["kframes"]) if end else "-"]
-    figures += [share(health.get(name)) for name in ("diagonality", "reading", "gate_accuracy")]
-    figures += [duration(end["seconds"]) if end else "-"]
+    figures = [number(end.get("value")), *(percent(trial.spoken.get(name)) for name in ("errors", "failures"))]
+    figures += [share(health.get(name)) for name in ("diagonality", "reading")]
+    figures += [kframes(end["kframes"]), duration(end["seconds"])] if end else ["-", "-"]
     cells = f'<td class="n">{trial.number}</td><td class="{outcome}">{outcome}</td>'
     cells += "".join(f'<td class="n">{escape(figure)}</td>' for figure in figures)
     long = (settings(described(trial.params)), end.get("reason") or "")
@@ -134,16 +145,30 @@ def _row(trial: Trial) -> str:
 
 
 def _details(trial: Trial, folder: Path, open_: bool) -> Iterator[str]:
-    """Yield the pictures and parameters of one trial, folded up."""
+    """Yield what one trial said, its pictures and parameters, folded up."""
     yield f"<details{' open' if open_ else ''}><summary>{_title(trial)}</summary>\n"
     if reason := (trial.end or {}).get("reason"):
         yield f"<p>{escape(reason)}</p>\n"
+    yield _spoken(trial)
     for name in PICTURES:
         if data := _data(folder / f"{name}.png"):
             yield f'<img alt="{name} of trial {trial.number}" src="{data}">\n'
     facts: dict[str, Any] = {"origin": trial.origin, "began": _when(trial.began)} | described(trial.params)
     yield "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()) + "</dl>\n"
     yield "</details>\n"
+
+
+def _spoken(trial: Trial) -> str:
+    """Render what was said and heard, the errors and the faults; empty for a trial that was not judged."""
+    said = heard.sentences(trial.spoken)
+    if not said:
+        return ""
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in (one.title, one.text, one.transcript))}</tr>" for one in said
+    )
+    figures = "; ".join(filter(None, (heard.errors(trial.spoken), heard.faults(trial.spoken))))
+    head = "<tr><th>sentence</th><th>said</th><th>heard</th></tr>"
+    return f'<div class="wide"><table>{head}{rows}</table></div><p class="quiet">{escape(figures)}</p>\n'
 
 
 def _when(at: str) -> str:

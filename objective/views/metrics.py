@@ -1,8 +1,9 @@
-"""The ten numbers that every view draws of a report, by the same names everywhere, over kframes rounded to whole ones.
+"""The numbers that every view draws of a report, by the same names everywhere, over kframes rounded to whole ones.
 
 A kframe is a thousand mel frames seen in training.
 """
 
+from dataclasses import asdict
 from datetime import datetime
 
 from model.report import Report
@@ -22,6 +23,7 @@ def measures(report: Report) -> dict[str, float]:
         "gate.accuracy": report.health.gate_accuracy,
         "overfitting.gap": (validation - train) / train if validation is not None and train else None,
         "learning_rate": report.learning_rate,
+        **{f"free.{name}": value for name, value in asdict(report.free).items()},  # where it was judged free-running
     }
     return {name: value for name, value in values.items() if value is not None}
 

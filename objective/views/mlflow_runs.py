@@ -235,4 +235,5 @@ def _tags(trial: Trial) -> dict[str, str]:
     end: dict[str, Any] = trial.end or {}
     tags = {"trial": str(trial.number), "origin": trial.origin, "state": trial.state}
     tags |= {name: str(end.get(name) or "") for name in ("reason", "pruned_by")}
+    tags["heard"] = trial.spoken.get("heard") or ""
     return {f"tacotune.{name}": value for name, value in tags.items()} | {NOTE: descriptions.of_trial(trial)}

@@ -20,6 +20,7 @@ from objective.views.html_page import page
 from storage.retention import format_bytes
 
 Row = dict[str, Any]
+SPOKEN: dict[str, type] = {"heard": str, "worst_heard": str}  # of a trial at its end (model/spoken.py: summary)
 
 
 def columns(study_log: StudyLog) -> dict[str, type]:
@@ -29,7 +30,7 @@ def columns(study_log: StudyLog) -> dict[str, type]:
         for name, value in trial.params.items():
             params.setdefault(f"param.{name}", set()).add(type(value))
     kinds = {name: _common(found) for name, found in params.items()}
-    return {"trial": int, **_fields(Report), "state": str, "value": float, "reason": str, **kinds}
+    return {"trial": int, **_fields(Report), "state": str, "value": float, "reason": str, **SPOKEN, **kinds}
 
 
 def rows(study_log: StudyLog) -> Iterator[Row]:
@@ -38,6 +39,7 @@ def rows(study_log: StudyLog) -> Iterator[Row]:
     for number, trial in sorted(study_log.trials.items()):
         end = trial.end or {}
         ended = {"trial": number, "state": trial.state, "value": end.get("value"), "reason": end.get("reason")}
+        ended |= {name: trial.spoken.get(name) for name in SPOKEN}
         params = {f"param.{name}": value for name, value in trial.params.items()}
         for report in study_log.reports(number):
             row = ended | params | _flat(report.as_dict())

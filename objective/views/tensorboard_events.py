@@ -18,10 +18,15 @@ from matplotlib import colormaps
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from model.report import Report
+from objective.display import heard
 from objective.events.log_reader import StudyLog, Trial
 from objective.settings.views import VIEWS
 from objective.trial.alignment_history import Attention, attention_at, read
@@ -80,7 +85,10 @@ class TensorBoard:
 
 
 def events(trial: Trial, reports: list[Report], folder: Path) -> Iterator[bytes]:
-    """Yield all of a trial as encoded events: its parameters, its reports, the pictures and sounds of its `folder`, its end."""
+    """Yield all of a trial as encoded events: its parameters, its reports, the pictures and sounds of its `folder`, its end.
+
+    Before the end stands what was said and heard, as text.
+    """
     began, attention = clock(trial.began), read(folder)
     yield _event(began, version="brain.Event:2")
     yield _event(began, values=[_session(trial)])
@@ -98,6 +106,8 @@ def events(trial: Trial, reports: list[Report], folder: Path) -> Iterator[bytes]
         for name in SOUNDS:
             if (file := folder / f"{name}.wav").exists():
                 yield _event(at, last, [{"tag": name, "audio": _sound(file)}])
+        if spoken := heard.described(trial.spoken):
+            yield _event(at, last, [_text("heard", spoken)])
         yield end(trial)
 
 
@@ -145,6 +155,11 @@ def _plugin(tag: str, data: Any) -> dict[str, Any]:
     data.version = metadata.PLUGIN_DATA_VERSION
     about.plugin_data.content = data.SerializeToString(deterministic=True)  # its map has no order of its own
     return {"tag": tag, "metadata": about, "tensor": metadata.NULL_TENSOR}
+
+
+def _text(tag: str, markdown: str) -> dict[str, Any]:
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=TensorShapeProto(), string_val=[markdown.encode()])
+    return {"tag": tag, "metadata": text_metadata.create_summary_metadata(tag, ""), "tensor": tensor}
 
 
 def _event(at: float, step: int = 0, values: list[dict[str, Any]] | None = None, version: str | None = None) -> bytes:

@@ -139,8 +139,8 @@ def _kept(number: int, line: dict[str, Any], targets: Targets) -> dict[str, Any]
 
 def _missed(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]], targets: Targets) -> dict[str, float]:
     """Return by how much a point misses each target that is known of its trial."""
-    older = all(point["reading"] is None for point in points)
-    return {name: amount for name, amount in targets.missed(point).items() if not (older and name == "reading")}
+    unknown = {name for name in ("reading", "free_failures") if all(point.get(name) is None for point in points)}
+    return {name: amount for name, amount in targets.missed(point).items() if name not in unknown}
 
 
 def _misses(violations: dict[str, float]) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.report import Gradients, Health, Losses, Report
+from model.report import Free, Gradients, Health, Losses, Report
 from objective.events.types import Phase, Progressed, Reported, StudyEnded, StudyStarted, TrialEnded, TrialStarted, Warned
 
 LOSSES = Losses(mel_before=0.41, mel_after=0.39, gate=0.1, guided=0.02)
@@ -21,6 +21,37 @@ HEALTH = Health(
     stop_error=3.0,
     reading=0.89,
 )
+FREE = Free(
+    value=0.048,
+    errors=0.0413,
+    floor=0.002,
+    failures=0.0625,
+    length=1.02,
+    silence=0.06,
+    alignment_score=0.52,
+    mcd_db=6.1,
+)
+SPOKEN = {  # of a trial, as model/spoken.py sums it up
+    "errors": 0.0413,
+    "recorded_errors": 0.002,
+    "surprise": 0.21,
+    "failures": 0.0625,
+    "faults": {"mumbled": 1, "skipped": 2},
+    "sentences": 32,
+    "length": 1.02,
+    "silence": 0.06,
+    "recorded_silence": 0.05,
+    "alignment_score": 0.52,
+    "mcd_db": 6.1,
+    "text": "tom buys six blue houses on monday.",
+    "heard": "tom buys six blue houses on monday",
+    "worst_text": "nine old men see four red boats.",
+    "worst_heard": "nine men see four red bots",
+    "worst_errors": 0.25,
+}
+MUMBLED = SPOKEN | {"errors": 0.73, "failures": 0.9, "faults": {"mumbled": 29}, "heard": "tn bs ss"}
+MUMBLED |= {"worst_heard": "", "worst_errors": 1.0}
+MISHEARD = "not understood: 73% of the letters are heard wrong, in recordings 0%; target at most 10%"
 NOTHING = Health(**dict.fromkeys(Health.__slots__))
 REASON = "diagonality 0.21 < 0.40 in 3 of 3 validations since 180 kframes, so it will not learn to align in its budget"
 
@@ -68,13 +99,20 @@ def trial_ended(number: int = 3, **changes: Any) -> TrialEnded:
         kframes=500.0,
         saved_kframes=0.0,
         folder=Path("runs/tacotron2") / f"trial-{number:05d}",
-        last=report(500.0),
+        last=report(500.0, free=FREE),
+        spoken=SPOKEN,
     )
     return replace(event, **changes)
 
 
 def pruned(number: int = 4, **changes: Any) -> TrialEnded:
     event = trial_ended(number, state="PRUNED", reason=REASON, pruned_by="diagonality", kframes=180.0, saved_kframes=320.0)
+    return replace(event, **{"spoken": MUMBLED, **changes})
+
+
+def misheard(number: int = 5, **changes: Any) -> TrialEnded:
+    """A trial that ran to its end and is not understood."""
+    event = trial_ended(number, reason=MISHEARD, violations={"understood": 0.628, "free_failures": 0.8}, spoken=MUMBLED)
     return replace(event, **changes)
 
 
@@ -86,7 +124,7 @@ def row(number: int, healthy: bool = True, **changes: Any) -> dict[str, Any]:
         "healthy": healthy,
         "diagonality": 0.93,
         "reading": 0.71,
-        "gate_accuracy": 0.97,
+        "spoken": SPOKEN if healthy else MUMBLED,
         "seconds": 72.0,
         "params": {"learning_rate": 0.00123456, "r": 2},
         "reason": None if healthy else "misses reading by 0.25",
@@ -127,6 +165,6 @@ def events(folder: Path = Path("runs/tacotron2")) -> list[Any]:
         pruned(2),
         Warned("rule diagonality is disarmed, it would have stopped trial 0, the best"),
         trial_started(3),
-        trial_ended(3, state="FAIL", value=None, reason="OSError: no space left on device", last=None),
+        trial_ended(3, state="FAIL", value=None, reason="OSError: no space left on device", last=None, spoken={}),
         study_ended(),
     ]

@@ -104,10 +104,10 @@ def test_choosing_the_worst_again_and_again_ranks_all_and_can_be_undone(study: o
         assert study.user_attrs["listened"] == {"0": 1, "4": 2, "5": 3, "1": 4}
         rows = [line.split("|")[1:-1] for line in notes(study).splitlines() if line.startswith("| ") and "rank" not in line]
         assert [[cell.strip() for cell in row] for row in rows] == [
-            ["1", "0", "3 of 3 times", "0.500"],
-            ["2", "4", "2 of 3 times", "0.400"],
-            ["3", "5", "1 of 3 times", "0.300"],
-            ["4", "1", "0 of 3 times", "0.200"],
+            ["1", "0", "3 of 3 times", "0.500", "-"],
+            ["2", "4", "2 of 3 times", "0.400", "-"],
+            ["3", "5", "1 of 3 times", "0.300", "-"],
+            ["4", "1", "0 of 3 times", "0.200", "-"],
         ]
         history = json.loads(ask(port, path=path.removesuffix("/preference"))[2])["preference_history"]
         for choice in history:

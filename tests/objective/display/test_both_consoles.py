@@ -27,8 +27,9 @@ def test_a_study_is_shown_from_its_header_to_its_next_command(show) -> None:
     started, ended = samples.study_started(), samples.study_ended()
     for note in (started.name, started.storage, str(started.folder), *started.notes):
         assert note in output
-    assert "✓ trial 0 0.900 healthy 1 min 12 s" in output
-    assert "best so far" in output
+    assert (
+        f'✓ trial 0 0.900 healthy 1 min 12 s heard "{samples.SPOKEN["heard"]}", errors 4.1%, faults 6.2%, best so far' in output
+    )
     assert "! trial 1 0.900 sick 1 min 12 s misses reading by 0.25" in output
     assert f"⊘ trial 2 0.900 pruned 1 min 12 s {samples.REASON}" in output
     assert "✗ trial 3 - failed 1 min 12 s OSError: no space left on device" in output
@@ -41,7 +42,7 @@ def test_a_study_is_shown_from_its_header_to_its_next_command(show) -> None:
 def test_the_closing_page_ranks_weighs_and_counts(show) -> None:
     text = show([samples.study_started(), samples.study_ended()])
     output = unwrapped(text)
-    assert "✓ 3 0.900 healthy 0.93 0.71 0.97 1 min 12 s learning_rate 0.00123, r 2" in output
+    assert "✓ 3 0.900 healthy 4.1% 6.2% 1 min 12 s learning_rate 0.00123, r 2" in output
     assert "misses reading by 0.25" in output
     assert samples.REASON in output
     assert "No healthy trial" not in output
@@ -57,6 +58,16 @@ def test_a_study_without_a_healthy_trial_names_the_closest(show) -> None:
     ended = samples.study_ended(trials=(samples.row(7, healthy=False), samples.row(2, healthy=False, reason="misses gate")))
     output = unwrapped(show([samples.study_started(), ended]))
     assert "No healthy trial yet. The closest is trial 7: misses reading by 0.25" in output
+
+
+@pytest.mark.parametrize("show", [lines, display])
+def test_a_finished_trial_says_what_was_heard_unless_a_rule_stopped_it(show) -> None:
+    output = unwrapped(show([samples.study_started(), samples.misheard(1), samples.pruned(2)]))
+    assert f'! trial 1 0.900 sick 1 min 12 s {samples.MISHEARD}; heard "{samples.MUMBLED["heard"]}"' in output
+    assert f"⊘ trial 2 0.900 pruned 1 min 12 s {samples.REASON}" in output
+    assert output.count("heard") == 2, "once in the reason and once in the quotation of trial 1"
+    unheard = samples.trial_ended(3, spoken={"failures": 0.03})
+    assert "1 min 12 s diagonality 0.81, reading 0.89, faults 3%" in unwrapped(show([samples.study_started(), unheard]))
 
 
 @pytest.mark.parametrize("show", [lines, display])

@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from model.report import Gradients, Losses, Report
+from model.report import Free, Gradients, Losses, Report
 from objective.display.live_console import LiveDisplay, console, view
 from objective.display.scene import Scene, after, study_left, trial_left
 from objective.events.fanout import Sinks
@@ -34,6 +34,16 @@ def test_the_live_view_shows_the_whole_trial_in_sixty_columns() -> None:
     assert max(map(len, text.splitlines())) <= 60
 
 
+def test_the_newest_free_running_figures_stay_until_there_are_newer_ones() -> None:
+    judged, later = samples.reported(report=samples.report(free=samples.FREE)), samples.reported(kframes=140.0)
+    text = unwrapped(drawn(scene(samples.trial_started(), judged, later)))
+    assert "spoken errors 4.1% faults 6.2% at 120 kframes" in text
+    assert "errors 4.1%" in drawn(scene(samples.trial_started(3), judged, later, samples.trial_started(4))), "briefly"
+    resumed = Resumed(3, 1, 130.0, (judged.report, samples.report(130.0)))
+    assert "at 120 kframes" in unwrapped(drawn(scene(samples.trial_started(), resumed, later))), "those of its earlier trial"
+    assert "spoken" not in drawn(scene(samples.trial_started(), later))
+
+
 @pytest.mark.parametrize(
     "report",
     [
@@ -47,6 +57,7 @@ def test_the_live_view_shows_the_whole_trial_in_sixty_columns() -> None:
             train=Losses(1e30, 1e30, 1e30, 1e30),
             validation=Losses(float("nan"), 0.0, 0.0, 0.0),
             gradients=Gradients(123_456.0, float("inf"), 9, 9, 1.0),
+            free=Free(failures=1.0),
         ),
     ],
 )

@@ -17,6 +17,7 @@ from objective.display.summary import ended
 from objective.events.log_reader import StudyLog
 from storage.lineage import release
 from storage.studies import open_storage
+from tests.objective import samples
 from tests.objective.search.knobs import GUIDED, LEVELS
 from tests.objective.small_study import SMALL, command, events, study
 
@@ -60,6 +61,9 @@ def test_a_note_holds_the_parameters_the_end_and_the_changes(spoken: Path) -> No
     assert "after 6.0 of 12 kframes" in first
     assert "recipe tacotune: learning_rate 0.002" in first
     assert f"diagonality {ill.trials[0].user_attrs['diagonality']:.2f}, " in first
+    for trial, body in zip(ill.trials, (first, repair, sampled), strict=True):
+        assert f"| middle | {trial.user_attrs['free_text']} | - |" in body, "its listener was trained on too little"
+        assert f"faults in {trial.user_attrs['free_failures']:.0%} of {trial.user_attrs['free_sentences']} sentence" in body
     assert "repair of trial 0: learning_rate 0.002" in repair
     assert f"- {GUIDED} 1 -> 2\n\nchanged from trial 0" in repair
     assert ill.trials[0].user_attrs["pruned_reason"] in repair
@@ -102,7 +106,22 @@ def test_the_study_s_note_counts_trials_and_saved_frames(spoken: Path) -> None:
     body = str(get_note(study(spoken, "ill")))
     assert body.startswith("**3 of 3 trials finished**: 2 pruned, 1 sick; 0 running")
     saved = sum(12.0 - trial.user_attrs["kframes"] for trial in study(spoken, "ill").trials[:2])
-    assert f"{saved:.0f} kframes saved by pruning, {saved / 36:.0%} of the budget of these trials" in body
+    assert f"{saved:.0f} kframes saved by stopping early, {saved / 36:.0%} of the budget of these trials" in body
+
+
+def test_the_study_s_note_says_how_well_the_best_is_understood_or_how_badly_the_closest() -> None:
+    new = optuna.create_study()
+    bodies = []
+    for spoken, missed in ((samples.MUMBLED, 0.628), (samples.SPOKEN, -0.06)):
+        trial = new.ask()
+        for name, known in spoken.items():
+            trial.set_user_attr(f"free_{name}", known)
+        trial.set_constraint("health/understood", missed)
+        new.tell(trial, spoken["errors"])
+        bodies.append(board(new.trials, 10, 400.0))
+    distance = "73% of letters heard wrong (recordings 0.2%), target at most 10%"
+    assert f"no healthy trial yet; the closest is trial 0: {distance}" in bodies[0]
+    assert "best: trial 1, value 0.041, 4.1% of letters heard wrong (recordings 0.2%)" in bodies[1]
 
 
 def test_the_study_s_note_names_the_best_and_the_time_left() -> None:

@@ -25,6 +25,11 @@ def test_one_line_a_report_and_one_a_finished_trial() -> None:
     assert pruned.endswith(samples.REASON)
 
 
+def test_a_report_with_free_running_figures_shows_them_before_its_status() -> None:
+    line = lines([samples.trial_started(), samples.reported(report=samples.report(free=samples.FREE))]).splitlines()[-1]
+    assert line.endswith("gate .97  errors 4.1% faults 6.2%  STABLE")
+
+
 def test_a_trial_has_one_number_and_the_study_a_count_of_finished_ones() -> None:
     text = lines([samples.study_started(wanted=24), samples.trial_started(0), samples.trial_started(7, finished=3)])
     first, second = text.splitlines()[-2:]

@@ -2,6 +2,7 @@
 
 RATE, CLIP, WARMUP, DECAY = (f"training.{name}" for name in ("learning_rate", "clip_norm", "warmup_share", "weight_decay"))
 GUIDED, GATE, R = "loss.guided_weight", "loss.gate_positive_weight", "network.reduction"
+DROP = "network.drop_frame_rate"
 PRENET, ATTENTION, DECODER = (f"network.{name}_dropout" for name in ("prenet", "attention", "decoder"))
 
 # Levels that no young network meets: every trial is pruned by the rule `diagonality` at its second report.

@@ -1,19 +1,21 @@
 """Repairs: which knobs each diagnosis changes, and within which bounds."""
 
 import random
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from objective.search.repair import REMEDIES, neighbour
+from model.spoken import Fault
+from objective.search.repair import REMEDIES, TARGETS, neighbour
 from pruners.rules import SHIPPED_RULES, shipped_rules
-from pruners.thresholds import Thresholds
+from pruners.thresholds import ALIGNMENT, Thresholds
 from search_spaces.parameters import Choice
 from search_spaces.space import SHIPPED, Space, load
-from tests.objective.search.knobs import ATTENTION, CLIP, DECAY, DECODER, GATE, GUIDED, PRENET, RATE, WARMUP, R
+from tests.objective.search.knobs import ATTENTION, CLIP, DECAY, DECODER, DROP, GATE, GUIDED, PRENET, RATE, WARMUP, R
 
 KNOBS = {  # that the repair of a cause changes
     "exploded": {RATE, CLIP},
@@ -22,7 +24,12 @@ KNOBS = {  # that the repair of a cause changes
     "overfitted": {PRENET, ATTENTION, DECODER, DECAY},
     "too_slow": {RATE, WARMUP},
 }
-NAMES = {name: KNOBS[rule.cause] for name, rule in SHIPPED_RULES.items()} | {"free_failures": {GATE}, "free_premature": {GATE}}
+NAMES = {
+    **{name: KNOBS[rule.cause] for name, rule in SHIPPED_RULES.items()},
+    **{name: {DROP, *KNOBS["unaligned"]} for name in ("understood", "mumbled")},
+    **dict.fromkeys(("stuck", "repeated", "skipped"), KNOBS["unaligned"]),
+    **{name: {GATE} for name in ("endless", "late", "cut")},
+}
 SPACES = {name: load(name) for name in SHIPPED}
 
 
@@ -49,7 +56,7 @@ def test_a_repair_lies_inside_the_space_and_changes_only_the_knobs_of_its_diagno
     changed = {knob for knob in new if new[knob] != old.get(knob)}
     assert changed - switched_on <= NAMES[rule]
     assert changed
-    if NAMES[rule] == {GUIDED, R, PRENET}:
+    if {GUIDED, R, PRENET} <= NAMES[rule]:
         assert len(changed - switched_on) == 1, "one change at a time"
     assert {change.split()[0] for change in repair.changes} == changed - switched_on
 
@@ -76,8 +83,10 @@ REPAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("diagonality", AT_BOUND | {PRENET: 0.45}, [f"{PRENET} 0.45 -> 0.5"]),
     ("diagonality", AT_BOUND | {PRENET: 0.5}, []),
     ("gate_accuracy", {}, [f"{GATE} 4 -> 8"]),
-    ("free_failures", {GATE: 15.0}, [f"{GATE} 15 -> 20"]),
-    ("free_premature", {GATE: 15.0}, [f"{GATE} 15 -> 7.5"]),
+    ("endless", {GATE: 15.0}, [f"{GATE} 15 -> 20"]),
+    ("late", {}, [f"{GATE} 4 -> 8"]),
+    ("cut", {GATE: 15.0}, [f"{GATE} 15 -> 7.5"]),
+    *((fault, {}, [f"{GUIDED} 1 -> 2"]) for fault in ("stuck", "repeated", "skipped")),
     ("gate_accuracy", {GATE: 20.0}, []),
     (
         "overfit_gap",
@@ -98,6 +107,26 @@ def test_each_diagnosis_has_its_repair(rule: str, settings: dict[str, Any], chan
     start = space.suggest(FixedTrial(space.to_trial_params(MIDDLE | settings)[0]))
     repair = neighbour(rule, start, space)
     assert (list(repair.changes) if repair else []) == changes
+
+
+@pytest.mark.parametrize("rule", ["understood", "mumbled"])
+@pytest.mark.parametrize(
+    ("rate", "changes"),
+    [(0.0, [f"{DROP} 0 -> 0.2"]), (0.5, [f"{DROP} 0.5 -> 0.6"]), (0.6, [f"{GUIDED} 1 -> 2"])],
+)
+def test_a_voice_that_is_not_understood_hears_its_teacher_less(
+    rule: str, rate: float, changes: list[str], tmp_path: Path
+) -> None:
+    """It drops more frames, and at the bound attention is guided more."""
+    file = tmp_path / "drops.yaml"
+    file.write_text(f"name: drops\nabout: two\nparameters:\n  {DROP}: {{float: [0, 0.6]}}\n  {GUIDED}: {{float: [0.1, 5]}}\n")
+    repair = neighbour(rule, {DROP: rate, GUIDED: 1.0}, load(str(file)))
+    assert (list(repair.changes) if repair else []) == changes
+
+
+def test_every_target_and_every_fault_has_a_remedy() -> None:
+    assert {"understood", *ALIGNMENT, *get_args(Fault)} <= REMEDIES.keys()
+    assert set(TARGETS) == {*ALIGNMENT, "understood", "free_failures"}
 
 
 def test_every_shipped_rule_has_a_cure() -> None:

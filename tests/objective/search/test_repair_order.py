@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from objective.display.summary import ended
 from objective.search.enqueue import enqueue_next
-from objective.search.repair import next_repair
+from objective.search.repair import diagnoses, next_repair
 from search_spaces.space import Space, load
 from storage.lineage import is_duplicate, parameters_of
 from tests.objective.search.knobs import GATE, GUIDED, RATE
@@ -107,7 +107,7 @@ def test_healthy_failed_and_merely_slow_trials_have_no_repair() -> None:
     run(study, space, "diagonality", TrialState.FAIL)
     run(study, space, "peers")
     assert enqueue_repair(study, space, 2) is None
-    run(study, space, "gate_accuracy", TrialState.COMPLETE)
+    run(study, space, "understood", TrialState.COMPLETE)
     assert enqueue_repair(study, space, 2) == 3
 
 
@@ -117,7 +117,8 @@ def test_the_cause_among_several_missed_targets_is_repaired_first() -> None:
     trial = study.ask()
     space.suggest(trial)
     trial.set_user_attr("k", 0)
-    for target in ("free_failures", "gate_accuracy", "reading"):
+    trial.set_user_attr("free_faults", {"endless": 9, "skipped": 4})
+    for target in ("free_failures", "understood", "reading"):
         trial.set_constraint(f"health/{target}", 0.3)
     trial.set_constraint("health/diagonality", -0.1)
     study.tell(trial, 1.0)
@@ -129,19 +130,38 @@ def test_the_cause_among_several_missed_targets_is_repaired_first() -> None:
     assert enqueue_repair(study, space, 1) is None, "one repair for each trial, though its gate still misses its target"
 
 
-@pytest.mark.parametrize(("early", "never", "weight"), [(0.6, 0.2, 2.0), (0.2, 0.6, 8.0)])
-def test_the_gate_weight_is_lowered_for_a_voice_that_stops_too_early(early: float, never: float, weight: float) -> None:
+@pytest.mark.parametrize(
+    ("faults", "changes"),
+    [
+        ({"cut": 6, "endless": 2}, f"{GATE} 4 -> 2"),
+        ({"cut": 2, "endless": 6}, f"{GATE} 4 -> 8"),
+        ({"late": 3, "mumbled": 1}, f"{GATE} 4 -> 8"),
+        ({"mumbled": 1, "stuck": 3}, f"{GUIDED} 1 -> 2"),
+    ],
+)
+def test_what_is_repaired_is_the_fault_that_most_sentences_have(faults: dict[str, int], changes: str) -> None:
     study, space = empty(), DEMO
-    study.enqueue_trial(space.to_trial_params({GATE: 4.0})[0])
+    study.enqueue_trial(space.to_trial_params({GATE: 4.0, GUIDED: 1.0})[0])
     trial = study.ask()
     space.suggest(trial)
-    for name, amount in (("k", 0), ("free_premature_rate", early), ("free_overrun_rate", never)):
-        trial.set_user_attr(name, amount)
+    trial.set_user_attr("k", 0)
+    trial.set_user_attr("free_faults", faults)
     trial.set_constraint("health/free_failures", 0.5)
+    trial.set_constraint("health/understood", -0.05)
     study.tell(trial, 1.0)
     due = next_repair(study.trials, space, 1)
     assert due is not None
-    assert due[1].changes == (f"{GATE} 4 -> {weight:g}",)
+    assert due[1].changes == (changes,)
+
+
+def test_causes_come_before_effects_and_a_fault_stands_for_its_target() -> None:
+    study = empty()
+    trial = study.ask()
+    trial.set_user_attr("free_faults", {"mumbled": 2, "endless": 9})
+    for target in ("free_failures", "understood", "reading", "diagonality"):
+        trial.set_constraint(f"health/{target}", 0.3)
+    study.tell(trial, 1.0)
+    assert diagnoses(study.trials[0]) == ("diagonality", "reading", "understood", "endless")
 
 
 def test_the_closing_page_counts_repairs_that_rank_before_their_parents() -> None:

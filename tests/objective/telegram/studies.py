@@ -8,6 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from model.report import Report
+from model.spoken import Fault, FreeRunning, Spoken
 from objective.search.worker import tell
 from objective.settings.schema import Settings
 from objective.telegram.event_queue import StudyState
@@ -59,13 +60,14 @@ class StudyBuilder:
             trial.report(new.val_loss or 9.0, round(new.kframes))
         trial.set_user_attr("health", record)
 
-    def complete(self, trial: optuna.Trial, value: float, missed: float = -0.1) -> None:
-        """`missed`: by how much it misses its diagonality; healthy if negative."""
+    def complete(self, trial: optuna.Trial, value: float, missed: float = -0.1, spoken: FreeRunning | None = None) -> None:
+        """`missed`: by how much it misses its diagonality; healthy if negative. `spoken`: what it said, where it was judged."""
         last = report(float(BUDGET))
         self.reports(trial, last)
         publish(self.study, trial, self.files, self.out)
         why = f"misses diagonality by {missed:.2f}" if missed > 0 else None
         ending = TrialResult(value=value, reason=why, violations={"diagonality": missed}, last=last, best=last, seconds=72.0)
+        ending.spoken = spoken
         tell(self.study, trial, ending, "tpe")
 
     def prune(self, trial: optuna.Trial, by: str = "diagonality", *reports: Report, why: str = REASON) -> None:
@@ -93,6 +95,14 @@ class StudyBuilder:
         return self.study.get_trials(deepcopy=False)
 
 
+def voice(heard: str | None, errors: float | None = None, *faults: Fault) -> FreeRunning:
+    """Return two sentences, the longer one as it was heard; None without a listener."""
+    floor = None if heard is None else 0.002
+    said = [Spoken("yes.", 0.5, 0.5, 0.0, 0.0, heard and "yes", 0.0 if heard is not None else None)]
+    said.append(Spoken("we share <one> kitchen.", 1.5, 1.4, 0.0, 0.1, heard, errors, faults=faults))
+    return FreeRunning(tuple(said), alignment_score=0.5, mcd_db=6.0, recorded_errors=floor)
+
+
 def sick(kframes: float, norm: float = 400.0) -> Report:
     """Return a report whose gradient norm has this 95th percentile."""
     return replace(report(kframes), gradients=replace(report().gradients, p95=norm, median=norm / 3))
@@ -104,7 +114,7 @@ REPORTED = [
     "⭐ trial 0: 0.600, best so far",
     "trial 0: attention and curves",
     "trial 0: synthesized sample",
-    "✂️ trial 1 pruned by diagonality, validation loss 0.900",
+    "✂️ trial 1 pruned by diagonality, last value 0.900",
     "trial 1: attention and curves",
     "🔧 trial 2 repairs trial 1: training.learning_rate 0.002 -> 0.001",
     "⭐ trial 2: 0.500, best so far",

@@ -8,14 +8,14 @@ import pytest
 from objective.display.summary import seconds_left
 from objective.telegram.event_queue import Event, Position, StudyState
 from objective.telegram.markup import plain, units
-from objective.telegram.messages import messages
+from objective.telegram.messages import messages, sample
 from objective.telegram.observer import Observer
 from objective.telegram.pinned_board import TREND, board
 from objective.telegram.translations import LANGUAGES, Translator
 from objective.views.launcher import StudyCommand
-from tests.objective.samples import REASON, report
+from tests.objective.samples import FREE, REASON, report
 from tests.objective.telegram.server import BotApi
-from tests.objective.telegram.studies import NAME, PARAMS, StudyBuilder, eventful_study, sick
+from tests.objective.telegram.studies import NAME, PARAMS, StudyBuilder, eventful_study, sick, voice
 
 FOLDER = Path("runs/anna")
 
@@ -36,6 +36,47 @@ def test_the_best_trial_so_far_has_its_rank_cost_health_and_changes(tmp_path: Pa
         "repair of trial 1: training.learning_rate 0.002 -> 0.001",
         "compared with trial 0, the best before it (0.600): learning_rate 0.002 → 0.001",
     ]
+
+
+def test_a_judged_trial_says_what_was_heard_and_how_well(tmp_path: Path) -> None:
+    builder = StudyBuilder(tmp_path)
+    builder.complete(builder.begin(), 0.5, spoken=voice("we share", 0.5, "cut"))
+    builder.complete(builder.begin(), 0.6, spoken=voice("", 1.0, "cut"))
+    builder.complete(builder.begin(), 0.7, spoken=voice(None))
+    heard, unheard, without = (
+        text_of(Event("ended", number), builder.state(), Position("started")).splitlines()[1:4] for number in range(3)
+    )
+    said = "said: “we share <one> kitchen.”"
+    errors = "25% of letters heard wrong, recordings 0.2%; faults in 50% of 2 sentences"
+    assert heard == [said, "heard: “we share”", errors]
+    assert unheard == [said, "heard: nothing", errors.replace("25", "50")]
+    assert without[:2] == [said, "faults in 0% of 2 sentences"]
+    russian = text_of(Event("ended", 0), builder.state(), Position("started"), "ru")
+    assert "неверно услышано букв: 25%, в записях 0.2%; дефекты в 50% из 2 предложений" in russian
+    sound = tmp_path / "sample.ogg"
+    sound.write_bytes(b"a voice")
+    message = sample(builder.trials[0], {sound.name: sound}, Translator("en"))
+    assert message is not None
+    assert plain(message.text) == f"trial 0: synthesized sample\n{said}", "a telephone shows it below the sound"
+
+
+def test_the_board_says_how_well_the_best_is_understood_or_how_badly_the_closest(tmp_path: Path) -> None:
+    builder = StudyBuilder(tmp_path)
+    lines = []
+    for value, missed in ((0.9, 0.4), (0.5, -0.1)):
+        builder.complete(builder.begin(), value, missed, voice("we share", value))
+        lines.append(plain(board(builder.state(), Position("started"), Translator("en")).text).splitlines()[2])
+    assert lines == [
+        "no healthy trial yet; the closest is trial 0: 45% of letters heard wrong, recordings 0.2%",
+        "best: trial 1, 0.500, 25% of letters heard wrong, recordings 0.2%",
+    ]
+
+
+def test_the_board_shows_the_newest_free_running_figures_of_a_running_trial(tmp_path: Path) -> None:
+    builder = StudyBuilder(tmp_path)
+    builder.reports(builder.begin(), report(60.0, free=FREE), report(120.0))
+    text = plain(board(builder.state(), Position("started"), Translator("en")).text)
+    assert "\nheard wrong 4.1%, faults 6.2% at 60 kframes\n" in text
 
 
 def test_a_pruned_trial_has_the_reason_and_advice(tmp_path: Path) -> None:
@@ -120,7 +161,7 @@ def test_the_board_shows_the_running_trials_and_their_health(tmp_path: Path) -> 
         "▰▰▰▰▰▰▰▱▱▱ 67%",
         "best: trial 2, 0.500",
         "2 healthy, 1 sick, 1 pruned",
-        "pruning saved 380 kframes (19%)",
+        "stopping early saved 380 kframes (19%)",
         f"about {Translator('en').duration(left)} left",
     ]
     running = text[text.index("trial 7") - 2 :].splitlines()
@@ -156,7 +197,8 @@ def test_every_message_is_html_that_telegram_parses(tmp_path: Path, telegram: Bo
     nasty = "<b & c> " * 9
     builder.prune(builder.begin(), why=nasty)
     builder.lose(builder.begin(PARAMS, origin=nasty), nasty)
-    builder.complete(builder.begin(PARAMS, repair_of=0, repair_why=nasty, changes=[nasty], origin=nasty), 0.5)
+    repair = builder.begin(PARAMS, repair_of=0, repair_why=nasty, changes=[nasty], origin=nasty)
+    builder.complete(repair, 0.5, spoken=voice(nasty, 1.0))
     builder.begin(PARAMS, again_of=1)
     builder.reports(builder.begin(), sick(60.0))
     state, translate = builder.state(stopped=nasty, name="a<b"), Translator(language)

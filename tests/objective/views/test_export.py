@@ -54,7 +54,10 @@ def test_the_table_has_a_row_for_each_report_with_all_that_it_says(copied: Path,
     assert absent
     assert all(row[f"param.{name}"] is None for row in rows for name in absent if row["trial"] == 1)
     terms = [f"validation.{name}" for name in ("mel_before", "mel_after", "gate")]
-    assert rows[0]["value"] == min(sum(row[name] for name in terms) for row in rows[:4])
+    judged = [row for row in rows[:4] if row["free.value"] is not None]
+    assert rows[0]["value"] == min(sum(row[name] for name in terms) for row in judged)
+    ends = {event["number"]: event["spoken"] for event in lines(copied / "events.jsonl") if event["event"] == "TrialEnded"}
+    assert all(row["heard"] == ends[row["trial"]].get("heard") for row in rows)
 
 
 def test_both_tables_hold_the_same(copied: Path, tmp_path: Path) -> None:
@@ -77,6 +80,17 @@ def test_a_parameter_of_several_kinds_is_text_in_both(tmp_path: Path) -> None:
         ("0.5", 1.0, True),
     ]
     assert exported(sink.folder, "csv", tmp_path).read_text().count("auto") == 1
+
+
+def test_free_running_figures_and_what_was_heard_are_columns(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "some")
+    free = samples.report(240.0, free=samples.FREE)
+    for event in (samples.trial_started(0), samples.reported(0), samples.reported(0, report=free), samples.trial_ended(0)):
+        sink.emit(event)
+    rows = parquet.read_table(exported(sink.folder, "parquet", tmp_path)).to_pylist()
+    assert [row["free.errors"] for row in rows] == [None, samples.FREE.errors]
+    assert {name.removeprefix("free.") for name in rows[0] if name.startswith("free.")} == set(samples.FREE.__slots__)
+    assert {(row["heard"], row["worst_heard"]) for row in rows} == {(samples.SPOKEN["heard"], samples.SPOKEN["worst_heard"])}
 
 
 def test_torn_lines_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,10 +138,10 @@ def test_the_page_shows_every_trial_and_loads_nothing(copied: Path, tmp_path: Pa
         assert f"trial {number}" in page.text
     assert (trial_folder(copied, 0) / "reference.ogg").read_bytes() in held
     sounds = [page.text.index(f"trial {number} ") for number in (0, 2, 3)]
-    assert page.text.index("recorded") < min(sounds), "the recording is first, and once"
+    assert page.text.index("recorded", page.text.index("Listen")) < min(sounds), "the recording is first, and once"
     assert len(page.sources("audio")) == 1 + 3
-    places = [tag for tag, _ in page.tags if tag in ("audio", "img", "table")]
-    assert places == sorted(places, key=["audio", "img", "table"].index)
+    places = [tag for tag, _ in page.tags if tag in ("audio", "img", "thead")]
+    assert places == sorted(places, key=["audio", "img", "thead"].index), "the table with a head of its own is last"
     assert "3 of 3" in page.text
     assert "no healthy trial yet" in page.text
     assert "< 0.99 in 1 of 1 validations since 9 kframes" in page.text
@@ -147,8 +161,19 @@ def test_the_page_ranks_and_counts(tmp_path: Path) -> None:
     assert rows == [("4", "healthy"), ("0", "healthy"), ("1", "sick"), ("2", "pruned"), ("3", "failed")]
     assert re.findall(r"trial (\d+) ", pictures) == [number for number, _ in rows]
     tiles = ("0.500best: trial 4", "4 of 5trials finished", "2healthy", "1sick", "320 kframessaved")
-    for text in (*tiles, "no space left on device"):
+    for text in (*tiles, "no space left on device", "4.1%letters heard wrong (recordings 0.2%)"):
         assert text in page.text
+    assert "0.5004.1%6.2%0.810.89500" in table, "value, errors, faults, diagonality, reading, kframes"
+    assert pictures.count(f"middle{samples.SPOKEN['text']}{samples.SPOKEN['heard']}") == 3
+    assert pictures.count("faults in 6.2% of 32 sentences: 2 skipped, 1 mumbled") == 3
+
+
+def test_the_page_without_a_healthy_trial_says_how_far_the_closest_is(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "some")
+    for event in (samples.study_started(), samples.trial_started(5), samples.misheard(5)):
+        sink.emit(event)
+    text = Page(exported(sink.folder, "html", tmp_path).read_text(encoding="utf-8")).text
+    assert "-no healthy trial yet73%letters of trial 5 heard wrong (recordings 0.2%)" in text
 
 
 def test_what_stands_in_a_name_or_a_reason_is_text(tmp_path: Path) -> None:
@@ -156,12 +181,13 @@ def test_what_stands_in_a_name_or_a_reason_is_text(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "some")
     sink.emit(samples.study_started(notes=(nasty,)))
     sink.emit(samples.trial_started(0, params={"a.b": nasty}, origin=nasty))
-    sink.emit(samples.trial_ended(0, state="FAIL", value=None, reason=nasty, last=None))
+    said = samples.SPOKEN | dict.fromkeys(("text", "heard", "worst_heard"), nasty)
+    sink.emit(samples.trial_ended(0, state="FAIL", value=None, reason=nasty, last=None, spoken=said))
     sink.emit(samples.study_ended(why=nasty))
     page = Page(exported(sink.folder, "html", tmp_path).read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in page.tags}
     assert not any("onerror" in values for _, values in page.tags)
-    assert page.text.count(nasty.replace("\udcff", "?")) == 7
+    assert page.text.count(nasty.replace("\udcff", "?")) == 10
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "html"])

@@ -12,6 +12,7 @@ from objective.events.log_reader import StudyLog
 from objective.events.log_writer import JsonLines
 from objective.events.types import Resumed
 from objective.mlflow import main
+from objective.views.descriptions import of_study
 from objective.views.mlflow_runs import EXPERIMENT, NOTE, MlflowRuns
 from storage.paths import ARTIFACT_FILES
 from tests.objective import samples
@@ -33,7 +34,8 @@ def test_every_metric_of_every_trial_is_read_back_as_the_lines_have_it(study: Pa
     assert statuses == ["FINISHED", "KILLED", "KILLED", "FINISHED"]
     assert [len(reports(study, number)) for number in (0, 2, 3)] == [4, 3, 3]
     (value,) = (metric for metric in runs["trial 0"]["metrics"] if metric[0] == "value")
-    assert value[1:3] == (12, min(expected(report)["validation.loss"] for report in reports(study, 0)))
+    judged = [report for report in reports(study, 0) if report["free"]["value"] is not None]
+    assert value[1:3] == (12, min(expected(report)["validation.loss"] for report in judged))
     tags = runs["trial 2"]["tags"]
     assert (tags["tacotune.state"], tags["tacotune.pruned_by"]) == ("PRUNED", "diagonality")
     assert tags["tacotune.reason"].endswith("< 0.99 in 1 of 1 validations since 9 kframes")
@@ -64,6 +66,33 @@ def test_the_experiment_and_every_run_have_a_description(study: Path, uri: str) 
     for note in (notes["trial 0"], notes["trial 2"]):
         assert "of 12 kframes in " in note
         assert "| learning_rate | 0.00" in note
+
+
+def test_what_was_said_and_heard_is_in_descriptions_and_tags(tmp_path: Path, uri: str) -> None:
+    sink = JsonLines(tmp_path / "some")
+    for event in (samples.study_started(), samples.trial_started(5), samples.reported(5), samples.misheard(5)):
+        sink.emit(event)
+    closest = of_study(read_log(sink.folder), "killed")
+    assert (
+        "No healthy trial yet. The closest is trial 5: 73% of letters heard wrong (recordings 0.2%), target at most 10%"
+        in closest
+    )
+    sink.emit(samples.trial_started(6))
+    sink.emit(samples.trial_ended(6))
+    sink.emit(samples.study_ended())
+    shown(sink.folder, uri)
+    runs = held(uri)
+    assert runs["trial 6"]["tags"]["tacotune.heard"] == samples.SPOKEN["heard"]
+    for note in (runs["trial 6"]["tags"][NOTE], runs["some"]["tags"][NOTE]):
+        assert f"| middle | {samples.SPOKEN['text']} | {samples.SPOKEN['heard']} |" in note
+        assert "4.1% of letters heard wrong (recordings 0.2%)" in note
+    assert f"> {samples.MISHEARD}\n\n| sentence | said | heard |" in runs["trial 5"]["tags"][NOTE]
+
+
+def read_log(folder: Path) -> StudyLog:
+    study_log = StudyLog(folder)
+    study_log.look()
+    return study_log
 
 
 def test_an_experiment_of_an_older_version_gets_what_it_lacks_and_keeps_what_a_person_wrote(tmp_path: Path, uri: str) -> None:

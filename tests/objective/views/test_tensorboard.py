@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from objective.display.heard import described
 from objective.events.log_reader import StudyLog
+from objective.events.log_writer import JsonLines
 from objective.tensorboard import main
 from objective.trial.alignment_history import read as recorded
 from objective.views.launcher import FROM_STUDY
 from objective.views.metrics import measures
 from objective.views.tensorboard_events import FILE, HISTORY, TensorBoard
 from storage.paths import trial_folder
+from tests.objective import samples
 from tests.objective.small_study import ROOT
 from tests.objective.watched import growing
 from tests.objective.watchers import in_the_way
@@ -58,15 +61,31 @@ def test_its_own_reader_finds_every_number_of_the_lines_once(number: int, study:
     study_log.look()
     reports, events = study_log.reports(number), read(complete, number)
     assert len(reports) >= 2
-    for name in measures(reports[0]):
+    for name in {name for report in reports for name in measures(report)}:
         logged = [(event.step, event.value) for event in events.Scalars(name)]
-        assert logged == [(round(report.kframes), float(np.float32(measures(report)[name]))) for report in reports]
+        measured = [(round(report.kframes), measures(report).get(name)) for report in reports]
+        assert logged == [(step, float(np.float32(value))) for step, value in measured if value is not None]
     at = [event.wall_time for event in events.Scalars("validation.loss")]
     assert at == sorted(set(at))
     tags = events.Tags()
     assert "_hparams_/session_start_info" in tags["tensors"]
     ended_well = study_log.trials[number].state == "COMPLETE"
     assert ("value" in tags["scalars"]) == ended_well
+
+
+def test_what_was_said_and_heard_is_a_text(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "some")
+    for event in (
+        samples.trial_started(0),
+        samples.reported(0, report=samples.report(free=samples.FREE)),
+        samples.trial_ended(0),
+    ):
+        sink.emit(event)
+    events = read(shown(sink.folder, tmp_path), 0)
+    (text,) = events.Tensors("heard")
+    assert text.tensor_proto.string_val == [described(samples.SPOKEN).encode()]
+    assert events.SummaryMetadata("heard").plugin_data.plugin_name == "text"
+    assert events.Scalars("free.errors")[0].value == pytest.approx(samples.FREE.errors)
 
 
 @pytest.mark.parametrize("number", [0, 3])

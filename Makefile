@@ -2,14 +2,15 @@
 # Each creates .venv first. Any flag can be added: make study ARGS="--data my/voice", make test ARGS="-k storage".
 PYTHON ?= python3
 TRIALS ?= 5
+WORKERS ?= 2
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help study test test-all faults lint setup lock bench clean
 
-study: setup ## search with 5 trials on the built-in corpus (or TRIALS=50)
-	$(BIN)/python -m objective.study --trials $(TRIALS) $(ARGS)
+study: setup ## search with 5 trials on the built-in corpus (or TRIALS=50 WORKERS=1)
+	$(BIN)/python -m objective.study --trials $(TRIALS) --workers $(WORKERS) $(ARGS)
 
 test: setup ## everything but what is slow by nature (5 minutes on two cores)
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -193,8 +193,8 @@ class Config:
 
 SEARCHABLE = ("network", "loss", "training")
 
-# The changes of each profile to the defaults above. `full` is NVIDIA's network; `demo` learns to align in a minute on two CPU
-# cores, as needed for a first look, the tests and the recorded curves.
+# The changes of each profile to the defaults above. `full` is NVIDIA's network; `demo` learns to say the built-in sentences in
+# some minutes on a CPU core, as needed for a first look, the tests and the recorded curves.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {},
     "demo": {
@@ -208,7 +208,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "network.postnet": 128,
         "network.postnet_convolutions": 3,
         "network.drop_frame_rate": 0.5,
-        "training.batch_size": 16,
+        "training.batch_size": 4,
         "training.learning_rate": 2e-3,
         "loss.guided_weight": 5.0,
         "loss.guided_sigma": 0.2,

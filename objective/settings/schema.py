@@ -247,7 +247,14 @@ FULL_UPDATES, FULL_EPOCHS = 10_000, 20
 # machine, and loses a factor of ten where another process needs the core.
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
-    "demo": {**MODEL_PROFILES["demo"], "budget.kframes": 400, "listener.kframes": 1_500, "study.space": "demo", "threads": 1},
+    "demo": {
+        **MODEL_PROFILES["demo"],
+        "budget.kframes": 1_000,
+        "listener.kframes": 1_000,
+        "study.space": "demo",
+        "study.recipes": ("tacotune",),  # the published ones do not speak within this budget
+        "threads": 1,
+    },
 }
 
 

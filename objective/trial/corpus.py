@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -83,6 +84,7 @@ def load_listener(settings: Settings, corpus: Corpus, speech: Speech, device: "t
             settings.out / "cache" / "listeners",
             device,
             Bar(bars, "training the listener"),
+            lambda sentence: None if not bars.disable or settings.quiet else print(sentence, file=sys.stderr, flush=True),
         )
 
 

@@ -40,11 +40,11 @@ class Ears:
 
 def load_ears(
     corpus: Corpus, fingerprint: str, speech: Speech, kframes: int, cache: Path, device: torch.device,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, announce: Callable[[str], None] = lambda sentence: None,
 ) -> Ears:  # fmt: skip
     """Return the listener of a corpus from the `cache` folder, trained first if there is none; 0 `kframes`: no listener.
 
-    Of several processes on a machine one trains, and the others wait for it. Raises OSError for an unusable folder.
+    Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence. Raises OSError for an unusable folder.
     """
     if kframes == 0:
         return Ears(None)
@@ -53,6 +53,7 @@ def load_ears(
     if (found := _read(path, corpus, device)) is not None:
         return found
     cache.mkdir(parents=True, exist_ok=True)
+    announce("training the listener, once for this corpus, or waiting for another process that does")
     with (cache / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system gives it back when its holder dies
         if (found := _read(path, corpus, device)) is not None:

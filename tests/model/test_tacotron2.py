@@ -13,7 +13,8 @@ from model.decoder import Decoder
 from model.layers import BidirectionalLSTM, MaskedBatchNorm, valid_mask
 from model.loss import terms, total
 from model.tacotron2 import Outputs, Tacotron2
-from tests.conftest import BANDS, SYMBOLS, tiny_network, toy_examples, without_dropout
+from model.trainer import Trainer
+from tests.conftest import BANDS, SYMBOLS, tiny_config, tiny_network, toy_examples, toy_speech, without_dropout
 
 LOSS = Loss(guided_weight=1.0)
 
@@ -172,3 +173,34 @@ def test_each_dropout_is_on_in_training_and_off_in_evaluation(name: str) -> None
     batch = batch_of(2)
     assert not torch.equal(network.train()(batch).mel_after, network(batch).mel_after)
     assert torch.equal(network.eval()(batch).mel_after, network(batch).mel_after)
+
+
+def test_dropped_frames_are_the_mean_and_only_in_training() -> None:
+    """With all of the teacher's frames dropped, the decoder cannot tell one recording from another, except by its length."""
+    network = build(without_dropout(drop_frame_rate=1.0))
+    batch = batch_of(4)
+    other = replace(batch, mels=batch.mels.flip(2))
+    network.eval()
+    assert not torch.allclose(network(batch).alignment, network(other).alignment), "validation and synthesis drop nothing"
+    network.train()
+    torch.testing.assert_close(network(batch).alignment, network(other).alignment)
+    mean = replace(batch, mels=torch.full_like(batch.mels, float(network.mel_mean)))
+    torch.testing.assert_close(network(batch).alignment, build(without_dropout()).train()(mean).alignment)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.7])
+def test_the_share_of_dropped_frames_is_the_rate(rate: float) -> None:
+    network = build(without_dropout(drop_frame_rate=rate)).train()
+    network.mean_frame = 5.0
+    frames = torch.zeros(400, 20, BANDS)
+    dropped = network._drop_frames(frames) == 5.0
+    assert (dropped.all(2) == dropped.any(2)).all(), "a frame is dropped whole"
+    assert float(dropped[:, :, 0].double().mean()) == pytest.approx(rate, abs=0.03)
+
+
+def test_a_network_of_raw_mels_drops_frames_to_the_mean_of_its_corpus() -> None:
+    speech = replace(toy_speech(), mel_mean=-4.0, mel_std=2.0)
+    for standardise, mean in ((True, 0.0), (False, -4.0)):
+        config = tiny_config(drop_frame_rate=0.5, standardise=standardise)
+        trainer = Trainer(config, speech, 1.0, 1, torch.device("cpu"), seed=0)
+        assert trainer.network.mean_frame == mean

@@ -42,14 +42,6 @@ def test_a_table_has_each_symbol_once_and_the_padding_first(language: Language) 
     assert LANGUAGES[language.code] is language
 
 
-@every_language
-def test_the_repeated_sentence_is_clean_and_repeats_a_word(language: Language) -> None:
-    encoded = encode(language.repeated, language)
-    assert (encoded.text, encoded.dropped) == (language.repeated, "")
-    words = language.repeated.replace(",", " ").split()
-    assert len(set(words)) < len(words) - 1
-
-
 def test_an_unknown_language_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=f"one of {', '.join(LANGUAGES)}, got 'xx': choose"):
         find_language("xx")

@@ -1,4 +1,4 @@
-"""Whether and when the trials of a study aligned: how slow a start is usual here, and the sentence where nobody aligned."""
+"""Alignment in a study as a whole: how slow a start is usual here, and the sentence where no trial has aligned."""
 
 from collections.abc import Sequence
 

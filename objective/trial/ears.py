@@ -34,7 +34,7 @@ class Ears:
 
     @property
     def hears(self) -> bool:
-        """Whether it hears well enough to judge a voice."""
+        """Return True if it hears well enough to judge a voice."""
         return self.listener is not None and self.errors <= POOR
 
 
@@ -44,7 +44,8 @@ def load_ears(
 ) -> Ears:  # fmt: skip
     """Return the listener of a corpus from the `cache` folder, trained first if there is none; 0 `kframes`: no listener.
 
-    Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence. Raises OSError for an unusable folder.
+    Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence then. Raises OSError for
+    an unusable folder.
     """
     if kframes == 0:
         return Ears(None)

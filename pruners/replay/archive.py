@@ -75,7 +75,7 @@ class Curve:
 
     @property
     def violations(self) -> dict[str, float]:
-        """By how much the kept snapshot misses each target."""
+        """Return by how much the kept snapshot misses each target."""
         return {} if self.kept is None else self.kept.violations
 
     @property

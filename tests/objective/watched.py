@@ -21,7 +21,7 @@ def run_watched(out: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert "interrupted" in process.communicate()[0]
     levels = [argument for knob, value in STRICT.items() for argument in ("--set", f"health.diagonality.{knob}={value}")]
-    for first in ("no_alignment", "reading", "gate_accuracy"):
+    for first in ("no_alignment", "reading", "coverage", "gate_accuracy"):
         levels += ["--set", f"health.{first}.warmup_share=0.9"]
     assert command(out, "--study", NAME, "--trials", "3", "--seed", "7", "--pruner", "health", *levels) == 0
 

@@ -44,7 +44,7 @@ def mistake(*args: Any, **kwargs: Any) -> str:
 
 def test_the_demo_is_the_default() -> None:
     settings = settled()
-    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 400, "demo")
+    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 1_000, "demo")
     assert settings.network.encoder == 128
     assert settings.data.path is None
 
@@ -69,7 +69,7 @@ def test_a_named_profile_overrides_the_default(tmp_path: Path) -> None:
 
 def test_flags_override_set_which_overrides_the_file_and_the_profile(tmp_path: Path) -> None:
     file = "budget: {kframes: 100}"
-    assert settled().budget.kframes == 400
+    assert settled().budget.kframes == 1_000
     assert settled(file, folder=tmp_path).budget.kframes == 100
     assert settled(file, "budget.kframes=200", folder=tmp_path).budget.kframes == 200
     assert settled(file, "budget.kframes=200", folder=tmp_path, budget__kframes=300).budget.kframes == 300
@@ -162,16 +162,8 @@ def test_a_mistake_is_reported_with_place_rule_and_way_out(assignment: str, sent
     assert sentence in reported
 
 
-def test_gp_accepts_no_other_score_than_the_loss(tmp_path: Path) -> None:
-    reported = mistake("objective: {score: mcd}", folder=tmp_path, study__sampler="gp")
-    assert reported.startswith(f"{tmp_path / 'settings.yaml'}, --sampler: objective.score, study.sampler: ")
-    assert "needs objective.score loss, got mcd" in reported
-    assert settled(study__sampler="gp").study.sampler == "gp"
-    assert settled(None, "objective.score=mcd").objective.score == "mcd"
-
-
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
-    file = "study: {sampler: gp, trials: many}\nobjective.score: mcd\nnetwork: {encoder: 3, reductoin: 2}\ndata.token: x\n"
+    file = "study: {sampler: gp, trials: many}\nnetwork: {encoder: 3, reductoin: 2}\ndata.token: x\n"
     reported = mistakes(
         file,
         "training.schedule=warm",
@@ -186,7 +178,6 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("settings.yaml", "data.token: secrets come from the environment only"),
         ("settings.yaml", "study.trials: need a valid integer"),
         ("settings.yaml", "network.encoder: encoder is shared by two directions"),
-        ("settings.yaml", "study.sampler gp needs objective.score loss"),
         ("--set", "training.schedule: schedule is one of"),
         ("--set", "training.clip_norm: need a valid number"),
         ("--set", "budget.kframes, budget.reports: need kframes >= reports"),

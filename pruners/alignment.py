@@ -63,7 +63,7 @@ def nobody_aligned(trials: Sequence[FrozenTrial], least: int) -> str | None:
 
 
 def _rising(record: Record) -> bool:
-    """Whether the diagonality ended at its highest, and clearly above what it was halfway."""
+    """Return True if the diagonality ended at its highest, and clearly above what it was halfway."""
     values = [value for _, value in measured(record, "diagonality")]
     return bool(values) and values[-1] == max(values) and values[-1] - values[len(values) // 2] > RISE
 

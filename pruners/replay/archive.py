@@ -46,7 +46,7 @@ class Snapshot:
 
     @property
     def healthy(self) -> bool:
-        """Whether it meets every target."""
+        """Return True if it meets every target."""
         return all(amount <= 0 for amount in self.violations.values())
 
 

@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     archive = Path("runs/curves.jsonl")
     parser.add_argument("--archive", type=Path, default=archive, metavar="FILE", help=f"the file to write (default {archive})")
     parser.add_argument("--held-out-from", type=int, metavar="K", help="first trial that is held out (default: the later half)")
+    parser.add_argument("--keep-weights", action="store_true", help="keep the best snapshot of each trial next to its curve")
     add_out(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # the share of one process

@@ -1,8 +1,9 @@
-"""Judge pruners on recorded learning curves, or rank validation figures by what was heard (--correlations).
+"""Judge pruners on recorded learning curves, or rank a trial's figures by what was heard (--correlations).
 
 Every pruner, ours and Optuna's, sees the curves of an archive (`record` writes one) in many orders, as a live study would show
 them. The table lists what each saves and what it costs, with 95 % intervals. Where the archive has held-out curves, those are
-judged. --correlations prints how well each validation figure ranks the trials by their free-running synthesis instead.
+judged. --correlations prints how well each figure ranks the trials by their free-running synthesis instead, as the recording
+measured it, or as other judges heard it (--judgements, written by benchmarks/voices.py).
 """
 
 import argparse
@@ -24,10 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=int, default=200, metavar="N", help="orders of the trials (default 200)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the orders and of the intervals (default 0)")
     parser.add_argument("--workers", type=int, default=cores, metavar="N", help=f"processes (default {cores})")
-    parser.add_argument("--correlations", action="store_true", help="rank validation figures by what was heard; no pruners")
-    parser.add_argument(
-        "--stopping-only", action="store_true", help="with --correlations: only trials whose sentences all stop as they should"
-    )
+    parser.add_argument("--correlations", action="store_true", help="rank a trial's figures by what was heard; no pruners")
+    parser.add_argument("--judgements", type=Path, metavar="FILE", help="with --correlations: what other judges heard")
+    parser.add_argument("--not-sick", action="store_true", help="with --correlations: leave the sick trials out")
 
 
 COMMAND = Command("replay", "pruners.replay.program", __doc__, arguments)

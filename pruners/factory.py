@@ -15,11 +15,15 @@ def make_pruner(
     settings: PrunerSettings | None = None,
     thresholds: Thresholds | None = None,
     warn: Callable[[str], None] = LOG.warning,
+    score: str = "speech",
 ) -> optuna.pruners.BasePruner:
-    """Return the pruner for a study whose trials have this frame budget. `warn` is called when a rule is disarmed."""
+    """Return the pruner for a study whose trials have this frame budget.
+
+    `warn` is called when a rule is disarmed. `score` is the setting objective.score: which value the trials report.
+    """
     settings = settings or PrunerSettings()
     if settings.name == "none":
         return optuna.pruners.NopPruner()
     rules = shipped_rules(thresholds or Thresholds()) if settings.name != "peers" else ()
-    peers = PeerPruner(budget_kframes, settings.margin, settings.slack, settings.min_share, settings.least)
+    peers = PeerPruner(budget_kframes, settings.margin, settings.slack, settings.min_share, settings.least, score)
     return HealthPruner(rules, peers if settings.name != "health" else None, settings.protected, warn)

@@ -16,14 +16,17 @@ from pruners.thresholds import PrunerSettings
 from storage.outcome import best_of, not_known_sick
 
 DEFAULTS = PrunerSettings()
+RESOLUTION = {"speech": 0.1}  # score -> value below which a ratio says little: a tenth of the letters
 
 
 class PeerPruner(ExplainedPruner):
     """Stop a trial that is too far behind the best healthy trial, at equal frames, to catch up with it.
 
-    A loss falls by ratios, and a slow start is not a bad end: at a share s of the budget a trial may have
-    1 + slack + margin (1 - s) times the loss that the best healthy complete trial had there. Nothing is compared before
-    `min_share` of the budget, nor with fewer than `least` healthy complete trials. It stores nothing but its decision.
+    A value falls by ratios, and a slow start is not a bad end: at a share s of the budget a trial may have
+    1 + slack + margin (1 - s) times the value that the best healthy complete trial had there, or RESOLUTION, whichever is
+    more: what is hardly better than nearly perfect is no reason to stop. Nothing is compared before `min_share` of the budget,
+    nor with fewer than `least` healthy complete trials. `score` is the setting objective.score: which value the trials report,
+    at every report or at a few. It stores nothing but its decision.
     """
 
     def __init__(
@@ -33,7 +36,9 @@ class PeerPruner(ExplainedPruner):
         slack: float = DEFAULTS.slack,
         min_share: float = DEFAULTS.min_share,
         least: int = DEFAULTS.least,
+        score: str = "speech",
     ) -> None:
+        self.resolution, self.name = RESOLUTION.get(score, 0.0), "validation loss" if score == "loss" else "value"
         self.budget, self.margin, self.slack, self.min_share, self.least = budget_kframes, margin, slack, min_share, least
 
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
@@ -45,18 +50,19 @@ class PeerPruner(ExplainedPruner):
         if best is None or len(complete) < self.least:
             return None
         best_value = value_at(best, step)
-        allowed = 1 + self.slack + self.margin * (1 - step / self.budget)
-        value = trial.intermediate_values[step]
-        if best_value is None or best_value <= 0 or value <= allowed * best_value:
+        if best_value is None:
             return None
-        ratio = value / best_value
+        allowed = 1 + self.slack + self.margin * (1 - step / self.budget)
+        value, bar = trial.intermediate_values[step], max(best_value, self.resolution)
+        if bar <= 0 or value <= allowed * bar:
+            return None
         return Decision(
             stop=True,
             rule="peers",
-            severity=ratio / allowed - 1,
+            severity=value / bar / allowed - 1,
             evidence=(
-                f"behind its peers: validation loss {value:.3f} at {step} kframes is {ratio:.2f} times the {best_value:.3f} "
-                f"that trial {best.number}, the best healthy one, had there; more than {allowed:.2f} times cannot catch up"
+                f"behind its peers: {self.name} {value:.3f} at {step} kframes; trial {best.number}, the best healthy one, had "
+                f"{best_value:.3f} there, and more than {allowed:.2f} times {bar:.3f} cannot catch up"
             ),
         )
 

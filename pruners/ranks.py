@@ -3,5 +3,5 @@
 import sys
 
 if __name__ == "__main__":
-    print("pruners.ranks moved: type `tacotune replay --correlations`, with --stopping-only for --speaking", file=sys.stderr)
+    print("pruners.ranks moved: type `tacotune replay --correlations`, with --not-sick for --speaking", file=sys.stderr)
     sys.exit(2)

@@ -5,12 +5,13 @@ curve is stored in its own file, so an interrupted recording continues where it 
 one JSON object per line:
 
     {"k": 0, "held_out": false, "params": {...}, "seconds": 41.2, "budget_kframes": 400.0,
-     "points": [{"kframes": 16.667, "val_loss": 1.2, ...}, ...],
-     "end": {"premature_rate": 0.0, "overrun_rate": 0.2, "alignment_score": 0.4, "mcd_db": 11.0},
-     "kept": {"kframes": 383.33, "premature_rate": 0.0, ...}}
+     "points": [{"kframes": 16.667, "val_loss": 1.2, "free_value": null, ...}, ...],
+     "end": {"errors": 0.4, "failures": 0.2, "mcd_db": 11.0, "heard": "we share one kitchen", ...},
+     "kept": {"kframes": 383.33, "errors": 0.3, ...}}
 
-`end` describes free-running synthesis at the end of the training, `kept` that of the best snapshot, which a study would have
-kept (objective/trial/score.py). A missing value is null.
+A trial is judged at the same points as in a study. `end` describes free-running synthesis at the end of the training, `kept`
+that of the best snapshot, which a study would have kept (objective/trial/score.py). A missing value is null. With
+`--keep-weights` that snapshot lies next to its curve, so that other judges can hear it afterwards (benchmarks/voices.py).
 """
 
 import argparse
@@ -27,6 +28,7 @@ import torch
 
 from model.files import atomic_write
 from model.report import Report
+from model.spoken import FreeRunning
 from model.trainer import Trainer
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
@@ -41,42 +43,40 @@ from objective.trial.score import better, with_figures
 from pruners.health_record import measurements
 from pruners.thresholds import renamed
 from search_spaces.space import load
+from storage import checkpoints
 
 
-def record(k: int, settings: Settings, context: tuple[Any, ...]) -> dict[str, Any]:
-    """Train trial k to the end of its budget; return its line of the archive."""
+def record(k: int, settings: Settings, context: tuple[Any, ...]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Train trial k to the end of its budget; return its line of the archive, and its kept snapshot, or None without one."""
     space, speech, judge, device, pretrained = context
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
-    budget = settings.budget
-    trainer = Trainer(
-        settings.config(params), speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER)
-    )
+    budget, config = settings.budget, settings.config(params)
+    trainer = Trainer(config, speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER))
     if pretrained is not None:
         warm_start(trainer.network, speech.symbols, pretrained)
     reports: list[Report] = []
-    best, weights, judged, targets = None, {}, 0, settings.health.targets
+    best, snapshot, judged, targets = None, None, 0, settings.health.targets
+    end: FreeRunning | None = None
+    kept: FreeRunning | None = None
     for report in trainer.reports():
-        mark = trainer.cursor.mark
+        mark, end = trainer.cursor.mark, None
         if report.val_loss is not None and due(mark, judged, budget.total_kframes, budget.reports, judge.frames):
-            report, judged = with_figures(report, judge(trainer.network)[1]), mark
+            end, judged = judge(trainer.network)[1], mark
+            report = with_figures(report, end)
         reports.append(report)
         if better(report, best, settings.objective.score, targets):
-            best, weights = report, {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    _, end = judge(trainer.network)
-    kept = None
-    if best is not None:
-        trainer.network.load_state_dict(weights)
-        _, measured = judge(trainer.network)
-        kept = measured and {"kframes": best.kframes} | measured.summary()
-    return {
+            weights = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+            best, kept, snapshot = report, end, {"weights": weights, "kframes": report.kframes}
+    line = {
         "k": k,
         "params": params,
         "seconds": trainer.cursor.seconds,
         "budget_kframes": float(budget.total_kframes),
         "points": [_measurements(report) for report in reports],
         "end": end and end.summary(),
-        "kept": kept,
+        "kept": best and kept and {"kframes": best.kframes} | kept.summary(),
     }
+    return line, snapshot and snapshot | {"symbols": list(speech.symbols), "config": asdict(config)}
 
 
 def _measurements(report: Report) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def _measurements(report: Report) -> dict[str, Any]:
     return measurements(report) | asdict(report.validation) | more | trained
 
 
-def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
-    """Record the trials of `ks` that have no file yet."""
+def work(settings: Settings, ks: Sequence[int], folder: Path, keep_weights: bool = False) -> None:
+    """Record the trials of `ks` that have no file yet, or, with `keep_weights`, none with the weights of a kept snapshot."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     space = load(settings.study.space, settings.config())
@@ -95,9 +95,12 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
     context = space, data.speech, judge_of(settings, data), data.device, data.pretrained
     for k in ks:
         path = file_of(folder, k)
-        if path.exists():
+        weights = path.with_suffix(".pt")
+        if path.exists() and (not keep_weights or weights.exists() or _line(folder, k)["kept"] is None):
             continue
-        line = record(k, settings, context)
+        line, snapshot = record(k, settings, context)
+        if keep_weights and snapshot is not None:
+            checkpoints.save(weights, snapshot)  # before the curve, which shows that the trial is recorded
         with atomic_write(path) as part:
             part.write_text(json.dumps(_rounded(line)), encoding="utf-8")
         last = line["points"][-1]
@@ -108,6 +111,11 @@ def work(settings: Settings, ks: Sequence[int], folder: Path) -> None:
 def file_of(folder: Path, k: int) -> Path:
     """Return the path of the curve of trial k."""
     return folder / f"curve-{k:05d}.json"
+
+
+def _line(folder: Path, k: int) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(file_of(folder, k).read_text(encoding="utf-8"))
+    return line
 
 
 def _rounded(value: Any) -> Any:
@@ -128,7 +136,7 @@ def run(parsed: argparse.Namespace) -> int:
     folder = parsed.archive.with_suffix(".curves")
     folder.mkdir(parents=True, exist_ok=True)
     if parsed.worker is not None:
-        work(settings, range(parsed.worker, parsed.trials, parsed.workers), folder)
+        work(settings, range(parsed.worker, parsed.trials, parsed.workers), folder, parsed.keep_weights)
         return 0
     first = _held_out_from(folder, settings, parsed)
     load_data(settings)  # once, before all workers do
@@ -144,7 +152,7 @@ def run(parsed: argparse.Namespace) -> int:
     if any(codes):
         print(f"{sum(map(bool, codes))} of {len(codes)} workers failed: the same command continues", file=sys.stderr)
         return 1
-    lines = [json.loads(file_of(folder, k).read_text(encoding="utf-8")) for k in range(parsed.trials)]
+    lines = [_line(folder, k) for k in range(parsed.trials)]
     with atomic_write(parsed.archive) as part:
         marked = (json.dumps({**line, "held_out": line["k"] >= first}) + "\n" for line in lines)
         part.write_text("".join(marked), encoding="utf-8")

@@ -91,7 +91,8 @@ class WorkerContext:
         identity = hashlib.blake2b(json.dumps(study.user_attrs["identity"], sort_keys=True).encode(), digest_size=8).hexdigest()
         rules = shipped_rules(settings.health)
         context = cls(settings, data, judge_of(settings, data), rules, watch, sinks, interruption, identity, group)
-        study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health, context.warn)
+        budget, score = settings.budget.total_kframes, settings.objective.score
+        study.pruner = make_pruner(budget, settings.pruner, settings.health, context.warn, score)
         return context
 
     @property

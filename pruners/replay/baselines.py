@@ -25,7 +25,7 @@ from pruners.factory import make_pruner
 from pruners.health_pruner import HealthPruner
 from pruners.peer_pruner import PeerPruner
 from pruners.replay.archive import Curve
-from pruners.replay.simulator import ReplayedTrial, replay
+from pruners.replay.simulator import ReplayedTrial, replay, unstopped
 from pruners.rules import shipped_rules
 from pruners.thresholds import PrunerSettings, Thresholds
 
@@ -43,15 +43,15 @@ I_EPOCH_TRIALS = 64  # out of so many trials i-Epoch keeps 4, 8 or 16; out of fe
 def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Contender]:
     """Return every contender for `curves` by name, except random kills, which need the cost of `default`.
 
-    The threshold on the loss is chosen on the `chosen` curves, as one would have to in practice.
+    The threshold on the value is chosen on the `chosen` curves, as one would have to in practice.
     """
-    budget = max(curve.budget_kframes for curve in curves)
+    budget, score = max(curve.budget_kframes for curve in curves), curves[0].score
     sequential = {
-        "default": make_pruner(budget),
-        "with-peers": make_pruner(budget, PrunerSettings(name="both")),
+        "default": make_pruner(budget, score=score),
+        "with-peers": make_pruner(budget, PrunerSettings(name="both"), score=score),
         "attention": HealthPruner(shipped_rules(Thresholds(), cause="unaligned")),
-        "peers": PeerPruner(budget),
-        **_optuna_pruners(budget, _median_loss(chosen)),
+        "peers": PeerPruner(budget, score=score),
+        **_optuna_pruners(budget, _median_value(chosen)),
     }
     functions = {
         f"i-epoch-1/{round(1 / share)}-{keep}": partial(i_epoch, share=share, keep=_scaled(keep, len(curves)))
@@ -61,7 +61,7 @@ def contenders(curves: Sequence[Curve], chosen: Sequence[Curve]) -> dict[str, Co
     return {**{name: partial(replay, pruner=pruner) for name, pruner in sequential.items()}, **functions}
 
 
-def _optuna_pruners(budget: float, loss: float) -> dict[str, optuna.pruners.BasePruner]:
+def _optuna_pruners(budget: float, value: float) -> dict[str, optuna.pruners.BasePruner]:
     """Return Optuna's pruners with sensible warm-ups; their steps are thousands of frames."""
     warmup, first, last = round(WARMUP * budget), max(1, round(budget / RUNGS)), max(1, round(budget))
     halving = {f"asha-{eta}": SuccessiveHalvingPruner(min_resource=first, reduction_factor=eta) for eta in (2, 3, 4)}
@@ -76,53 +76,63 @@ def _optuna_pruners(budget: float, loss: float) -> dict[str, optuna.pruners.Base
         "percentile-75": PercentilePruner(75.0, STARTUP, warmup),
         **halving,
         "hyperband": HyperbandPruner(min_resource=first, max_resource=last),
-        "threshold": ThresholdPruner(upper=loss, n_warmup_steps=round(QUARTER * budget)),
+        "threshold": ThresholdPruner(upper=value, n_warmup_steps=round(QUARTER * budget)),
         **patient,
     }
 
 
 def i_epoch(curves: Sequence[Curve], share: float, keep: int) -> list[ReplayedTrial]:
-    """Train every trial for `share` of its budget, then the `keep` with the lowest losses to the end (Egele et al. 2024)."""
-    losses = [_report_at(curve, share)[1] for curve in curves]
-    ranked = sorted((loss, place) for place, loss in enumerate(losses) if loss is not None)
-    kept = {place for _, place in ranked[:keep]}
-    return [_outcome(curve, None if place in kept else "i-epoch", share) for place, curve in enumerate(curves)]
+    """Train every trial for `share` of its budget, then the `keep` with the lowest values to the end (Egele et al. 2024)."""
+    values = [_value_at(curve, share) for curve in curves]
+    ranked = sorted((value, number) for number, (_, value) in enumerate(values) if value is not None)
+    kept = {number for _, number in ranked[:keep]}
+    return [
+        unstopped(curve) if number in kept else _stopped(curve, "i-epoch", values[number][0])
+        for number, curve in enumerate(curves)
+    ]
 
 
 def random_kills(curves: Sequence[Curve], share: float) -> list[ReplayedTrial]:
     """Stop each trial at a quarter of its budget with probability `share`; in the same order the same trials are stopped."""
     draw = random.Random(repr([curve.k for curve in curves]))
-    return [_outcome(curve, "random" if draw.random() < share else None, QUARTER) for curve in curves]
+    return [_killed(curve) if draw.random() < share else unstopped(curve) for curve in curves]
 
 
 def equal_share(curves: Sequence[Curve], frames_saved: float) -> float:
     """Return the share of trials that random kills must stop to save `frames_saved` of the frames; 1 where that is too much."""
     full = sum(curve.full_kframes for curve in curves)
-    savable = full - sum(_outcome(curve, "random", QUARTER).kframes for curve in curves)
+    savable = full - sum(_killed(curve).kframes for curve in curves)
     return min(1.0, max(0.0, frames_saved * full / savable)) if savable else 0.0
 
 
-def _report_at(curve: Curve, share: float) -> tuple[float, float | None]:
-    """Return (kframes, validation loss) of the first report at `share` of the budget or later, else of the last one."""
-    last = curve.val_losses.index(None) if None in curve.val_losses else len(curve.val_losses) - 1
+def _value_at(curve: Curve, share: float) -> tuple[int, float | None]:
+    """Return the place and the value of the first report with a value at `share` of the budget or later, else of the last."""
+    later = range(_place_at(curve, share), curve.last + 1)
+    place = next((place for place in later if curve.values[place] is not None), curve.last)
+    return place, curve.values[place]
+
+
+def _place_at(curve: Curve, share: float) -> int:
+    """Return the place of the first report at `share` of the budget or later, else of the last one."""
     reached = (i for i, record in enumerate(curve.prefixes) if record["kframes"][-1] >= share * curve.budget_kframes)
-    i = min(last, next(reached, last))
-    return curve.prefixes[i]["kframes"][-1], curve.val_losses[i]
+    return min(curve.last, next(reached, curve.last))
 
 
-def _outcome(curve: Curve, stopped_by: str | None, share: float) -> ReplayedTrial:
-    """Return the outcome of a curve that `stopped_by` stops at `share` of its budget; None stops nothing."""
-    kframes, _ = _report_at(curve, share)
-    finite = None not in curve.val_losses
-    if stopped_by is not None and (finite or kframes < curve.full_kframes):
-        return ReplayedTrial(kframes, stopped_by)
-    return ReplayedTrial(curve.full_kframes, value=curve.value) if finite else ReplayedTrial(curve.full_kframes, "nonfinite")
+def _killed(curve: Curve) -> ReplayedTrial:
+    return _stopped(curve, "random", _place_at(curve, QUARTER))
 
 
-def _median_loss(curves: Sequence[Curve]) -> float:
-    """Return the median loss at a quarter of the budget; infinity, which stops no trial, where no loss is known."""
-    losses = [loss for curve in curves if (loss := _report_at(curve, QUARTER)[1]) is not None]
-    return median(losses) if losses else float("inf")
+def _stopped(curve: Curve, by: str, place: int) -> ReplayedTrial:
+    """Return the outcome of a curve that is stopped at a report; where its loss is not finite, it ended by itself."""
+    if curve.val_losses[place] is None:
+        return unstopped(curve)
+    return ReplayedTrial(curve.prefixes[place]["kframes"][-1], pruned_by=by)
+
+
+def _median_value(curves: Sequence[Curve]) -> float:
+    """Return the median value at a quarter of the budget; infinity, which stops no trial, where no value is known."""
+    values = [value for curve in curves if (value := _value_at(curve, QUARTER)[1]) is not None]
+    return median(values) if values else float("inf")
 
 
 def _scaled(keep: int, count: int) -> int:

@@ -27,7 +27,8 @@ class Played:
     """Outcomes of the same trials in many orders, each row by trial and not by its place in the order."""
 
     spent: Array  # (orders, trials) kframes
-    pruned_by: NDArray[np.object_]  # (orders, trials) "" where nothing stopped it
+    stopped_by: NDArray[np.object_]  # (orders, trials) "" where nothing stopped it
+    value: Array  # (orders, trials) NaN where it was pruned: its value is lost
 
 
 def evaluate(
@@ -56,25 +57,28 @@ def evaluate(
 
 def play(curves: Sequence[Curve], contender: Contender, seed: int, orders: Sequence[int]) -> Played:
     """Return the outcomes of the curves in `orders`, numbers of the seed's orders."""
-    spent = np.zeros((len(orders), len(curves)))
-    pruned_by = np.full(spent.shape, "", dtype=object)
+    spent, value = np.zeros((2, len(orders), len(curves)))
+    stopped_by = np.full(spent.shape, "", dtype=object)
     for row, number in enumerate(orders):
         order, _ = _drawn(seed, number, len(curves))
         outcomes = contender([curves[i] for i in order])
         spent[row, order] = [outcome.kframes for outcome in outcomes]
-        pruned_by[row, order] = [outcome.pruned_by or "" for outcome in outcomes]
-    return Played(spent, pruned_by)
+        stopped_by[row, order] = [outcome.pruned_by or outcome.ended_by or "" for outcome in outcomes]
+        value[row, order] = [np.nan if outcome.value is None else outcome.value for outcome in outcomes]
+    return Played(spent, stopped_by, value)
 
 
 def figures(curves: Sequence[Curve], played: Played, seed: int) -> dict[str, Any]:
     """Return the figures of one pruner: means over the orders, each with its 95 % interval as `<name>_interval`.
 
     frames_saved: share of the frames of all whole curves; a trial that stops being finite is whole where it does.
-    regret: the best value of a healthy trial that survived minus the best healthy value of all; if none survived, the worst
+    regret: the best value of a healthy trial that was not killed minus the best healthy value of all; if all were, the worst
         healthy value minus the best.
-    top_decile_killed, top_quarter_killed: share of the best healthy trials by value that were stopped; the decile and the
-        quarter are rounded up.
-    healthy_killed, sick_killed: share of the healthy and of the sick trials that were stopped.
+    top_decile_killed, top_quarter_killed: share of the best healthy trials by value that were killed, that is stopped before
+        they held a healthy snapshot, or by a pruner that keeps none; the decile and the quarter are rounded up.
+    healthy_killed, sick_killed: share of the healthy that were killed, and of the sick that were stopped.
+    ended_early, ended_worse: share of the healthy that were stopped and kept a healthy snapshot, and by how much their values
+        are worse than those at the end of their budget.
     sick_dead_by_quarter: share of the sick that were stopped before or at a quarter of their budget.
     delay: share of the budget that the sick spent, stopped or not.
     by_rule: rule -> how many trials it stopped, and what share of all frames that saved.
@@ -83,14 +87,14 @@ def figures(curves: Sequence[Curve], played: Played, seed: int) -> dict[str, Any
     about trials that do not exist, such as sick ones in a healthy archive, is None.
     """
     orders, count = played.spent.shape
-    drawn = np.stack([_drawn(seed, number, count)[1] for number in range(orders)])
-    exact = _measured(curves, played, np.ones_like(drawn))
-    resampled = _measured(curves, played, drawn)
+    weights = np.stack([_drawn(seed, number, count)[1] for number in range(orders)])
+    exact = _measured(curves, played, np.ones_like(weights))
+    resampled = _measured(curves, played, weights)
     result: dict[str, Any] = {}
     for name, values in exact.items():
-        finite = resampled[name][np.isfinite(resampled[name])]
-        result[name] = _rounded(values.mean()) if np.isfinite(values).all() else None
-        result[f"{name}_interval"] = [_rounded(end) for end in np.percentile(finite, INTERVAL)] if finite.size else None
+        known, drawn = (found[np.isfinite(found)] for found in (values, resampled[name]))
+        result[name] = _rounded(known.mean()) if known.size else None
+        result[f"{name}_interval"] = [_rounded(end) for end in np.percentile(drawn, INTERVAL)] if drawn.size else None
     return result | {"by_rule": _by_rule(curves, played)}
 
 
@@ -100,33 +104,36 @@ def _measured(curves: Sequence[Curve], played: Played, weights: Array) -> dict[s
     share = played.spent / np.array([curve.budget_kframes for curve in curves])
     value = np.array([np.inf if curve.value is None else curve.value for curve in curves])
     healthy, sick = (np.array([curve.condition == condition for curve in curves]) for condition in ("healthy", "sick"))
-    killed = played.pruned_by != ""
+    stopped, killed = played.stopped_by != "", np.isnan(played.value)
+    ended = stopped & ~killed & healthy
     by_value = np.argsort(np.where(healthy, value, np.inf), kind="stable")
     decile, quarter = (np.isin(np.arange(len(curves)), by_value[: ceil(healthy.sum() / part)]) for part in (10, 4))
 
     def mean(amounts: NDArray[Any], group: NDArray[np.bool_]) -> Array:
         counts = (weights * group).sum(1)
-        sums = (weights * group * amounts).sum(1)
+        sums = (weights * np.where(group, amounts, 0)).sum(1)
         means: Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         return means
 
     return {
         "frames_saved": 1 - (weights * played.spent).sum(1) / (weights * full).sum(1),
-        "regret": _regret(value, (weights > 0) & healthy, killed),
+        "regret": _regret(value, played.value, (weights > 0) & healthy),
         "top_decile_killed": mean(killed, decile),
         "top_quarter_killed": mean(killed, quarter),
         "healthy_killed": mean(killed, healthy),
-        "sick_killed": mean(killed, sick),
-        "sick_dead_by_quarter": mean(killed & (share <= QUARTER), sick),
+        "ended_early": mean(ended, healthy),
+        "ended_worse": mean(played.value - value, ended),
+        "sick_killed": mean(stopped, sick),
+        "sick_dead_by_quarter": mean(stopped & (share <= QUARTER), sick),
         "delay": mean(share, sick),
     }
 
 
-def _regret(value: Array, healthy: NDArray[np.bool_], killed: NDArray[np.bool_]) -> Array:
-    """Return (orders,) by how much the best survivor is worse than the best of the `healthy` (orders, trials) trials."""
+def _regret(value: Array, got: Array, healthy: NDArray[np.bool_]) -> Array:
+    """Return (orders,) how far the best value that the `healthy` (orders, trials) got is from their best at the end."""
     best = np.where(healthy, value, np.inf).min(1)
     worst = np.where(healthy, value, -np.inf).max(1)
-    survivor = np.where(healthy & ~killed, value, np.inf).min(1)
+    survivor = np.where(healthy & ~np.isnan(got), got, np.inf).min(1)
     found = np.where(np.isfinite(survivor), survivor, worst)
     regret: Array = np.subtract(found, best, out=np.full(len(best), np.nan), where=np.isfinite(best))
     return regret
@@ -136,10 +143,10 @@ def _by_rule(curves: Sequence[Curve], played: Played) -> dict[str, dict[str, flo
     full = np.array([curve.full_kframes for curve in curves])
     orders = len(played.spent)
     result = {}
-    for rule in sorted({*played.pruned_by.ravel().tolist()} - {""}):
-        stopped = played.pruned_by == rule
-        saved = ((full - played.spent) * stopped).sum() / (full.sum() * orders)
-        result[rule] = {"killed": _rounded(stopped.sum() / orders), "frames_saved": _rounded(saved)}
+    for rule in sorted({*played.stopped_by.ravel().tolist()} - {""}):
+        by = played.stopped_by == rule
+        saved = ((full - played.spent) * by).sum() / (full.sum() * orders)
+        result[rule] = {"stopped": _rounded(by.sum() / orders), "frames_saved": _rounded(saved)}
     return result
 
 
@@ -181,7 +188,8 @@ def play_all(
 
 
 def _joined(parts: Sequence[Played]) -> Played:
-    return Played(np.concatenate([part.spent for part in parts]), np.concatenate([part.pruned_by for part in parts]))
+    fields = ("spent", "stopped_by", "value")
+    return Played(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
 _curves: list[Curve] = []  # in a worker process, which receives them once

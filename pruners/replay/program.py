@@ -31,11 +31,13 @@ COLUMNS = {
     "top_decile_killed": "top decile\nkilled",
     "top_quarter_killed": "top quarter\nkilled",
     "healthy_killed": "healthy\nkilled",
-    "sick_killed": "sick\nkilled",
+    "ended_early": "ended with\nsnapshot",
+    "ended_worse": "worse\nby then",
     "sick_dead_by_quarter": "dead by\na quarter",
     "delay": "spent by\nthe sick",
 }
-WIDE = 144  # columns: a table with intervals
+VALUES = ("regret", "ended_worse")  # in units of the score
+WIDE = 160  # columns: a table with intervals
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -43,10 +45,11 @@ def run(parsed: argparse.Namespace) -> int:
     _check(parsed)
     archive = _read(parsed.archive)
     if parsed.correlations:
-        measured = correlation.measured_trials(half(archive, parsed.half or "all"), parsed.stopping_only)
-        correlations = correlation.correlations(measured, parsed.seed)
+        curves = [curve for curve in half(archive, parsed.half or "all") if not (parsed.not_sick and curve.condition == "sick")]
+        judgements = None if parsed.judgements is None else _judgements(parsed.judgements)
+        correlations, trials = correlation.correlations(curves, judgements, parsed.seed)
         _write(parsed.json, correlations)
-        _console().print(correlation.table(correlations, len(measured)))
+        _console().print(correlation.table(correlations, trials))
         return 0
     replayed = _replayed(archive, parsed)
     _write(parsed.json, replayed)
@@ -63,8 +66,8 @@ def _check(parsed: argparse.Namespace) -> None:
         raise BadInput(f"need --orders and --workers >= 1 and --seed >= 0, got {got}")
     if parsed.correlations and (parsed.pruner or parsed.plot):
         raise BadInput("need --pruner and --plot without --correlations, which replays no pruner: leave one of them out")
-    if parsed.stopping_only and not parsed.correlations:
-        raise BadInput("need --correlations with --stopping-only: add it, or leave --stopping-only out")
+    if (parsed.not_sick or parsed.judgements) and not parsed.correlations:
+        raise BadInput("need --correlations with --not-sick and --judgements: add it, or leave them out")
     for path in (parsed.json, parsed.plot):
         if path is not None:
             _check_writable(path)
@@ -87,6 +90,13 @@ def _read(path: Path) -> list[Curve]:
         return read(path)
     except OSError as why:
         raise BadInput(f"need --archive to be a file of recorded curves: {why}") from why
+
+
+def _judgements(path: Path) -> dict[int, correlation.Figures]:
+    try:
+        return correlation.read_judgements(path)
+    except OSError as why:
+        raise BadInput(f"need --judgements to be a file that benchmarks/voices.py wrote: {why}") from why
 
 
 def _replayed(archive: Sequence[Curve], parsed: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def show(console: Console, replayed: dict[str, Any]) -> None:
         for heading in ("rule", "trials stopped", "frames saved"):
             rules.add_column(heading, justify="left" if heading == "rule" else "right")
         for rule, did in replayed["pruners"]["default"]["by_rule"].items():
-            rules.add_row(rule, f"{did['killed']:.1f}", f"{did['frames_saved']:.1%}")
+            rules.add_row(rule, f"{did['stopped']:.1f}", f"{did['frames_saved']:.1%}")
         console.print(rules)
 
 
@@ -160,7 +170,7 @@ def _cell(name: str, figures: dict[str, Any], wide: bool) -> str:
     value, interval = figures[name], figures[f"{name}_interval"]
 
     def written(number: float) -> str:
-        return f"{number:.3f}" if name == "regret" else f"{100 * number:.0f}"
+        return f"{number:.3f}" if name in VALUES else f"{100 * number:.0f}"
 
     if value is None:
         return "-"

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
+from model.config import Config
+from model.tacotron2 import Tacotron2
 from objective.record import main
+from pruners.replay.archive import read
+from storage import checkpoints
 from tests.objective.corpus import copy_of
 
 SMALL = [
     "data.demo_utterances=24",
+    "listener.kframes=0",
     "budget.kframes=4",
     "budget.reports=2",
     "network.embedding=16",
@@ -51,12 +57,34 @@ def test_a_line_has_the_curve_and_what_synthesis_measures_at_its_end(folder: Pat
     assert [line["k"] for line in recorded] == [0, 1]
     assert [line["held_out"] for line in recorded] == [False, True], "the later half"
     for line in recorded:
-        assert [point["kframes"] for point in line["points"]][-1] == 4
-        assert {"val_loss", "grad_norm_p95", "diagonality", "reading", "gate_accuracy"} <= line["points"][0].keys()
-        measured = {"premature_rate", "overrun_rate", "alignment_score", "mcd_db"}
-        assert line["end"] is None or set(line["end"]) == measured
-        assert line["kept"] is None or set(line["kept"]) == {"kframes", *measured}
-        assert line["kept"] is None or line["kept"]["kframes"] in [point["kframes"] for point in line["points"]]
+        points = line["points"]
+        assert [point["kframes"] for point in points][-1] == 4
+        assert {"val_loss", "grad_norm_p95", "diagonality", "reading", "gate_accuracy", "free_value"} <= points[0].keys()
+        assert points[-1]["free_failures"] == line["end"]["failures"], "the last report is judged always"
+        assert line["kept"]["kframes"] in [point["kframes"] for point in points if point["free_value"] is not None]
+        for synthesis in (line["end"], line["kept"]):
+            assert {"errors", "failures", "faults", "alignment_score", "mcd_db", "text", "heard"} <= synthesis.keys()
+    for curve, line in zip(read(folder / "one.jsonl"), recorded, strict=True):
+        assert curve.score == "speech"
+        assert curve.value == min(value for value in curve.values if value is not None)
+        assert {"network.drop_frame_rate", "network.reduction"} <= curve.params.keys()
+        assert curve.more["points"] == line["points"]
+
+
+def test_the_kept_snapshot_can_be_heard_afterwards(folder: Path) -> None:
+    """Where a curve was recorded without its weights, the same trial is trained again."""
+    weights, line = folder / "one.curves" / "curve-00000.pt", arguments(folder, "one.jsonl", trials=1)
+    before = lines(folder / "one.jsonl")[:1]
+    assert not weights.exists()
+    assert main([*line, "--keep-weights"]) == 0
+    assert lines(folder / "one.jsonl") == before
+    kept, age = checkpoints.load(weights), weights.stat().st_mtime_ns
+    assert kept["kframes"] == before[0]["kept"]["kframes"]
+    assert kept["config"]["network"]["reduction"] == before[0]["params"]["network.reduction"]
+    network = TypeAdapter(Config).validate_python(kept["config"]).network
+    Tacotron2(network, len(kept["symbols"]), kept["config"]["audio"]["mel_bands"]).load_state_dict(kept["weights"])
+    assert main([*line, "--keep-weights"]) == 0
+    assert weights.stat().st_mtime_ns == age, "and once only"
 
 
 def test_curves_of_other_settings_are_not_mixed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

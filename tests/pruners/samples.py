@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,26 @@ def trial(end: float, signals: Line = WELL, synthesis: Line = SPEAKS, nan_at: in
         "points": [{"kframes": n * STEP, "val_loss": loss, **signals} for n, loss in enumerate(losses, 1)],
         "end": synthesis,
     }
+
+
+def spoken(values: Mapping[int, float], **signals: Any) -> Line:
+    """Return a trial that was judged at some of its reports, number -> value; it is healthy at values up to 0.1."""
+    line = trial(0.5, WELL | signals)
+    del line["end"]
+    for n, point in enumerate(line["points"], 1):
+        value = values.get(n)
+        known = value is not None
+        point |= {"free_value": value, "free_errors": value, "free_floor": 0.0 if known else None}
+        point["free_failures"] = 0.0 if known else None
+    return line
+
+
+def overfitted() -> Line:
+    """Return a trial that is understood at half of its budget, and then learns its training set by heart."""
+    line = spoken({3: 0.4, 6: 0.04, 9: 0.3, 12: 0.6}, train_loss=0.3)
+    for point in line["points"][6:]:
+        point["val_loss"] = 1.1 * line["points"][5]["val_loss"]
+    return line
 
 
 def curves_of(folder: Path, *lines: dict[str, Any]) -> list[Curve]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 from sqlalchemy import event
 
 from pruners.decision import Rule
@@ -87,8 +88,8 @@ def test_a_trial_far_behind_the_best_is_stopped_and_the_sentence_is_true() -> No
     late = run(study, scaled(1.5))
     assert (late.user_attrs["pruned_by"], late.last_step) == ("peers", 60)
     assert late.user_attrs["pruned_reason"] == (
-        f"behind its peers: validation loss {1.5 * FALLING[5]:.3f} at 60 kframes is 1.50 times the {FALLING[5]:.3f} "
-        "that trial 0, the best healthy one, had there; more than 1.48 times cannot catch up"
+        f"behind its peers: value {1.5 * FALLING[5]:.3f} at 60 kframes; trial 0, the best healthy one, had {FALLING[5]:.3f} "
+        f"there, and more than 1.48 times {FALLING[5]:.3f} cannot catch up"
     )
     near = run(study, scaled(1.25))
     assert (near.user_attrs["pruned_by"], near.last_step) == ("peers", 170), "a ratio that is allowed early is not allowed late"
@@ -106,7 +107,7 @@ def test_sick_trials_are_not_counted_as_peers() -> None:
     for factor in (1.0, 1.0, 1.0, 2.0):
         state = run(study, scaled(factor)).state.name
     assert state == "PRUNED"
-    assert "that trial 6, the best healthy one" in study.trials[-1].user_attrs["pruned_reason"]
+    assert "trial 6, the best healthy one" in study.trials[-1].user_attrs["pruned_reason"]
 
 
 def test_trials_that_report_on_other_grids_are_compared_at_the_next_step() -> None:
@@ -120,9 +121,41 @@ def test_trials_that_report_on_other_grids_are_compared_at_the_next_step() -> No
     assert not fine.should_prune(), "before min_share nothing is compared"
     fine.report(1.5, 31)
     assert fine.should_prune()
-    assert "1.500 at 31 kframes is 1.50 times the 1.000 that trial 0" in study.trials[1].user_attrs["pruned_reason"]
+    assert "1.500 at 31 kframes; trial 0, the best healthy one, had 1.000 there" in study.trials[1].user_attrs["pruned_reason"]
     fine.report(9.0, 80)
     assert not fine.should_prune(), "no healthy trial got that far"
+
+
+def sparse(study: optuna.Study, values: dict[int, float]) -> FrozenTrial:
+    """Run a trial of 100 kframes that asks at every ten, and reports a value at a few of them."""
+    trial = study.ask()
+    for step in range(10, 101, 10):
+        if step in values:
+            trial.report(values[step], step)
+        if trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return study.trials[trial.number]
+    study.tell(trial, values[100])
+    return study.trials[trial.number]
+
+
+def test_a_value_near_zero_stops_nothing_that_is_understood() -> None:
+    """Twice nothing is nothing: below a tenth of the letters no ratio counts. A loss has no such limit."""
+    for score, state in (("speech", "COMPLETE"), ("loss", "PRUNED")):
+        study = optuna.create_study(pruner=PeerPruner(100, margin=0.5, slack=0.5, least=1, score=score))
+        assert sparse(study, {50: 0.001, 100: 0.001}).state.name == "COMPLETE"
+        assert sparse(study, {50: 0.17, 100: 0.14}).state.name == state
+        mumbling = sparse(study, {50: 0.18, 100: 0.1})
+        assert mumbling.state.name == "PRUNED"
+    assert mumbling.user_attrs["pruned_reason"].startswith("behind its peers: validation loss 0.180 at 50 kframes; trial 0")
+
+
+def test_values_at_a_few_reports_are_compared_where_they_are() -> None:
+    study = optuna.create_study(pruner=PeerPruner(100, margin=0.5, slack=0.1, min_share=0.3, least=1))
+    sparse(study, {20: 0.9, 60: 0.4, 100: 0.3})
+    ended = sparse(study, {20: 0.9, 60: 0.8, 100: 0.3})
+    assert (ended.state.name, ended.last_step) == ("PRUNED", 60)
+    assert sparse(study, {20: 9.0, 60: 0.5, 100: 0.3}).state.name == "COMPLETE"
 
 
 SLOW = {"diagonality": [0.2] * 14 + [0.9]}  # critical until 140 of 240 kframes, healthy at the end

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from model.report import Gradients, Health, Losses, Report
-from objective.trial.score import FreeRunning, better, value, violations
+from model.report import Free, Gradients, Health, Losses, Report
+from objective.trial.score import better, healthy, violations
 from pruners.health_record import SIGNALS, empty, extended, measurements
-from pruners.replay.archive import ArchiveError, Curve, half, read
+from pruners.replay.archive import ArchiveError, Curve, Snapshot, half, read
 from pruners.thresholds import Targets
 
 WELL = {"diagonality": 0.95, "reading": 0.8, "alignment_score": 0.6, "gate_accuracy": 0.97}
-SPEAKS = {"premature_rate": 0.0, "overrun_rate": 0.0}
+SPEAKS, MUTE = ({"premature_rate": rate, "overrun_rate": 0.0} for rate in (0.0, 1.0))
 
 
 def at(kframes: float, loss: float | None, **signals: Any) -> dict[str, Any]:
@@ -32,46 +32,48 @@ def curve(folder: Path, **line: Any) -> Curve:
     return only
 
 
-def report(kframes: float, loss: float | None, scores: tuple[float | None, ...]) -> Report:
+def report(kframes: float, loss: float | None, scores: tuple[float, ...], free: Free) -> Report:
     losses = Losses(mel_before=loss, mel_after=0.25, gate=0.125, guided=None)
     names = ("diagonality", "reading", "gate_accuracy")
     health = Health(**dict.fromkeys(Health.__slots__) | dict(zip(names, scores, strict=True)))
     gradients = Gradients(median=1.0, p95=2.0, nonfinite=0, streak=0, clipped=None)
-    return Report(kframes, 1, 1.0, 1e-3, 0.0, losses, losses, gradients, health, health)
+    return Report(kframes, 1, 1.0, 1e-3, 0.0, losses, losses, gradients, health, health, Free() if loss is None else free)
 
 
-SCORE = st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])  # coarse, so that trials tie and meet targets exactly
+SCORE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])  # coarse, so that trials tie and meet targets exactly
 LOSS = st.none() | st.sampled_from([0.5, 1.0, 2.0])
-REPORTS = st.lists(st.tuples(LOSS, st.tuples(SCORE, SCORE, SCORE)), min_size=1, max_size=6)
-TARGETS = st.builds(Targets, *[st.sampled_from([0.25, 0.5, 0.75])] * 4)
+JUDGED = st.builds(Free, value=SCORE, errors=SCORE, floor=st.just(0.25), failures=SCORE, mcd_db=st.just(8.0))
+DEAF = st.builds(Free, value=SCORE, failures=SCORE, mcd_db=st.just(8.0))  # without a listener
 
 
-@given(REPORTS, TARGETS, SCORE, SCORE)
-def test_value_and_violations_are_those_of_a_study(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], targets: Targets, premature: float | None, overrun: float | None
+def reports(judged: st.SearchStrategy[Free]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.tuples(LOSS, st.tuples(SCORE, SCORE, SCORE), st.just(Free()) | judged), min_size=1, max_size=6)
+
+
+@given(reports(JUDGED) | reports(DEAF), st.builds(Targets, *[SCORE] * 5))
+def test_values_and_snapshots_are_those_of_a_study(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], targets: Targets
 ) -> None:
-    """With `kept` and without it, the snapshot is the one that `better` keeps."""
-    reports = [report(10.0 * number, *one) for number, one in enumerate(drawn, 1)]
-    assume(any(one.health.reading is not None for one in reports))  # else it counts as one of an older version
+    """At every report the same snapshot is held as by a live trial, with the same value, and the same targets are met."""
+    course = [report(10.0 * number, *one) for number, one in enumerate(drawn, 1)]
+    line = {"points": [measurements(one) for one in course]}
+    (found,) = read(archive(tmp_path_factory.getbasetemp() / "law.jsonl", line), targets)
     best: Report | None = None
-    for new in reports:
-        if better(new, best, targets):
-            best = new
-    synthesis = {"premature_rate": premature, "overrun_rate": overrun}
-    line = {"points": [measurements(one) for one in reports], "end": synthesis}
-    kept = line | {"kept": best and {"kframes": best.kframes, **synthesis}}
-    for curve in read(archive(tmp_path_factory.getbasetemp() / "law.jsonl", line, kept), targets):
-        if best is None:
-            assert (curve.value, curve.violations, curve.condition) == (None, {}, "sick")
-            continue
-        expected = violations(best, targets)
-        if premature is not None and overrun is not None:
-            speaking = FreeRunning(premature, overrun, alignment_score=0.5, mcd_db=8.0)
-            expected["free_failures"] = speaking.failures - targets.free_failures
-            assert curve.value == value("loss", best, speaking)
-        assert curve.value == best.val_loss
-        assert curve.violations == expected
-        assert (curve.condition == "healthy") <= all(amount <= 0 for amount in expected.values())
+    assert found.score == "speech"
+    assert found.values == tuple(one.free.value for one in course)
+    for new, held in zip(course, found.held, strict=True):
+        best = new if better(new, best, "speech", targets) else best
+        assert (held is not None) == healthy(best, targets)
+        if held is not None and best is not None:
+            assert held == Snapshot(best.kframes, best.free.value or 0.0, violations(best, targets))
+    assert (found.kept is None) == (best is None)
+    if best is not None:
+        assert found.kept == Snapshot(best.kframes, best.free.value or 0.0, violations(best, targets))
+        named = read(archive(tmp_path_factory.getbasetemp() / "n.jsonl", line | {"kept": {"kframes": best.kframes}}), targets)[
+            0
+        ]
+        assert (named.kept, named.held) == (found.kept, found.held)
+    assert (found.condition == "healthy") <= healthy(best, targets)
 
 
 def test_the_prefixes_are_the_records_that_a_live_trial_stores_at_each_report(tmp_path: Path) -> None:
@@ -126,19 +128,54 @@ def test_a_loss_that_is_not_finite_is_none_and_ends_the_curve(tmp_path: Path, to
         ("weak", {"diagonality": 0.0}),
         ("weak", {"reading": 0.3}),
         ("sick", {"reading": 0.29}),
-        ("healthy", {"alignment_score": 0.1}),
-        ("weak", {"gate_accuracy": 0.8}),
-        ("sick", {"gate_accuracy": 0.79}),
-        ("healthy", {"premature_rate": 0.25}),
+        ("healthy", {"alignment_score": 0.1, "gate_accuracy": 0.5}),
+        ("healthy", {"premature_rate": 0.1}),
         ("weak", {"premature_rate": 0.25, "overrun_rate": 0.25}),
         ("sick", {"premature_rate": 0.25, "overrun_rate": 0.26}),
         ("sick", {"val_loss": None}),
     ],
 )
-def test_the_condition_is_that_of_the_kept_snapshot(tmp_path: Path, condition: str, change: dict[str, Any]) -> None:
+def test_the_condition_of_an_older_line_is_that_of_the_kept_snapshot(
+    tmp_path: Path, condition: str, change: dict[str, Any]
+) -> None:
     one = at(10.0, 1.0, **change)
     synthesis = {name: one.pop(name, rate) for name, rate in SPEAKS.items()}
     assert curve(tmp_path, points=[one], end=synthesis).condition == condition
+
+
+@pytest.mark.parametrize(
+    ("condition", "change"),
+    [
+        ("healthy", {"free_errors": 0.2, "free_failures": 0.1, "diagonality": 0.0, "reading": 0.0}),
+        ("weak", {"free_errors": 0.21}),
+        ("weak", {"free_failures": 0.11}),
+        ("weak", {"free_errors": 0.6, "free_failures": 0.5}),
+        ("sick", {"free_errors": 0.61}),
+        ("sick", {"free_failures": 0.51}),
+        ("healthy", {"free_errors": None}),
+        ("weak", {"free_errors": None, "diagonality": 0.79}),
+        ("sick", {"free_errors": None, "reading": 0.29}),
+        ("sick", {"free_value": None}),
+    ],
+)
+def test_the_condition_is_what_was_heard_of_the_kept_snapshot(tmp_path: Path, condition: str, change: dict[str, Any]) -> None:
+    heard = {"free_value": 0.2, "free_errors": 0.1, "free_floor": 0.1, "free_failures": 0.0}
+    assert curve(tmp_path, points=[at(10.0, 1.0, **heard | change)]).condition == condition
+
+
+def test_the_figures_of_a_synthesis_may_stand_beside_texts(tmp_path: Path) -> None:
+    synthesis = {"failures": 0.5, "errors": None, "heard": "we share", "worst_text": None, "faults": {"cut": 3}}
+    one = curve(tmp_path, points=[at(10.0, 1.0, free_value=0.5, free_failures=0.5)], kept={"kframes": 10.0, **synthesis})
+    assert synthesis.items() <= one.more["kept"].items()
+
+
+def test_an_older_line_holds_a_healthy_snapshot_from_the_kept_one_on(tmp_path: Path) -> None:
+    points = [at(10.0, 0.9), at(20.0, 1.0), at(30.0, 1.1)]
+    one = curve(tmp_path, points=points, kept={"kframes": 20.0, **SPEAKS})
+    assert (one.score, one.values, one.value) == ("loss", (0.9, 1.0, 1.1), 1.0)
+    assert one.held == (None, one.kept, one.kept)
+    for mute in ({"kept": {"kframes": 20.0, "premature_rate": 1.0, "overrun_rate": 0.0}}, {"kept": None, "end": MUTE}):
+        assert curve(tmp_path, points=points, **mute).held == (None, None, None)
 
 
 @pytest.mark.parametrize(("condition", "score"), [("healthy", 0.4), ("sick", 0.29)])
@@ -154,10 +191,9 @@ def test_a_trial_of_an_older_version_has_no_reading_and_misses_no_target_of_it(
 
 
 def test_the_synthesis_of_the_kept_snapshot_counts_not_that_of_the_last(tmp_path: Path) -> None:
-    points = [at(10.0, 1.0), at(20.0, 2.0, gate_accuracy=0.5)]
-    mute = {"premature_rate": 1.0, "overrun_rate": 0.0}
-    assert curve(tmp_path, points=points, end=mute, kept={"kframes": 10.0, **SPEAKS}).condition == "healthy"
-    assert curve(tmp_path, points=points, end=SPEAKS, kept={"kframes": 10.0, **mute}).condition == "sick"
+    points = [at(10.0, 1.0), at(20.0, 2.0, reading=0.2)]
+    assert curve(tmp_path, points=points, end=MUTE, kept={"kframes": 10.0, **SPEAKS}).condition == "healthy"
+    assert curve(tmp_path, points=points, end=SPEAKS, kept={"kframes": 10.0, **MUTE}).condition == "sick"
     assert curve(tmp_path, points=points, end=SPEAKS, kept={"kframes": 20.0, **SPEAKS}).condition == "sick"
 
 
@@ -183,6 +219,7 @@ POINT = '{"kframes": 10, "val_loss": 1}'
         (f'{{"points": [{POINT}], "budget_kframes": 0}}', "budget_kframes"),
         (f'{{"points": [{POINT}], "kept": {{"kframes": 11}}}}', "kept"),
         (f'{{"points": [{POINT}], "end": {{"premature_rate": "no"}}}}', "premature_rate"),
+        (f'{{"points": [{POINT}], "end": {{"failures": "few"}}}}', "failures"),
         ("\udcff", "JSON"),
     ],
 )

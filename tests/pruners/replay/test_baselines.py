@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from pruners.replay.baselines import contenders, equal_share, i_epoch, random_kills
-from tests.pruners.samples import curves_of, mixed, trial
+from tests.pruners.samples import MUTE, WELL, curves_of, mixed, trial
 
 
-def test_i_epoch_keeps_the_lowest_losses_at_its_share(tmp_path: Path) -> None:
+def test_i_epoch_keeps_the_lowest_values_at_its_share(tmp_path: Path) -> None:
     """Trial 2 is low early and high late; trial 3 is not finite at that share; trial 4 is not finite before it."""
     early = trial(0.5)
     for n, point in enumerate(early["points"]):
         point["val_loss"] = 0.1 + n
-    curves = curves_of(tmp_path, trial(0.5), trial(0.6), early, trial(0.4, nan_at=3), trial(0.4, nan_at=2))
+    curves = curves_of(
+        tmp_path, trial(0.5), trial(0.6), early, trial(0.4, WELL, MUTE, nan_at=3), trial(0.4, WELL, MUTE, nan_at=2)
+    )
     outcomes = i_epoch(curves, share=0.25, keep=2)
     assert [outcome.kframes for outcome in outcomes] == [120, 120, 30, 30, 20]
     assert [outcome.pruned_by for outcome in outcomes] == [None, None, "i-epoch", "nonfinite", "nonfinite"]

@@ -14,12 +14,17 @@ from objective.runtime.endings import ending
 from pruners.replay.archive import Curve
 from pruners.replay.baselines import contenders
 from pruners.replay.metrics import Played, evaluate, figures, play, play_all
-from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, kill_this_process, mixed, trial
+from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, kill_this_process, mixed, spoken, trial
 
 
-def played(curves: list[Curve], *rows: Sequence[tuple[float, str]]) -> Played:
+def played(curves: list[Curve], *rows: Sequence[tuple[float, str] | tuple[float, str, float]]) -> Played:
+    """Return outcomes as (kframes, what stopped it, the value that it kept): without the last, none if it was stopped."""
     spent, by = (np.array([[cell[i] for cell in row] for row in rows], dtype=kind) for i, kind in enumerate((float, object)))
-    return Played(spent, by)
+    value = [
+        [cell[2] if len(cell) == 3 else np.nan if cell[1] else curve.value for cell, curve in zip(row, curves, strict=True)]
+        for row in rows
+    ]
+    return Played(spent, by, np.array(value, float))
 
 
 def test_figures_calculated_by_hand(tmp_path: Path) -> None:
@@ -45,13 +50,29 @@ def test_figures_calculated_by_hand(tmp_path: Path) -> None:
     }
     assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     assert got["by_rule"] == {
-        "coverage": {"killed": 1.5, "frames_saved": pytest.approx((90 + 89 + 90) / 2 / frames, abs=1e-6)},
-        "nonfinite": {"killed": 1.0, "frames_saved": 0.0},
-        "peers": {"killed": 1.5, "frames_saved": pytest.approx((60 + 30 + 60) / 2 / frames, abs=1e-6)},
+        "coverage": {"stopped": 1.5, "frames_saved": pytest.approx((90 + 89 + 90) / 2 / frames, abs=1e-6)},
+        "nonfinite": {"stopped": 1.0, "frames_saved": 0.0},
+        "peers": {"stopped": 1.5, "frames_saved": pytest.approx((60 + 30 + 60) / 2 / frames, abs=1e-6)},
     }
     for name in expected:
         low, high = got[f"{name}_interval"]
         assert low <= high
+    assert (got["ended_early"], got["ended_worse"]) == (0, None)
+
+
+def test_a_trial_that_was_ended_with_its_snapshot_is_not_killed(tmp_path: Path) -> None:
+    """Three healthy trials of values 0.01, 0.02 and 0.03: the first ends early with 0.06, in one of two orders with 0.03."""
+    curves = curves_of(tmp_path, *(spoken({6: 0.06, 9: 0.03, 12: value}) for value in (0.01, 0.02, 0.03)))
+    assert [curve.condition for curve in curves] == ["healthy"] * 3
+    full, lost = (120.0, ""), (30.0, "coverage")
+    got = figures(
+        curves, played(curves, [(60.0, "stagnation", 0.06), full, lost], [(90.0, "stagnation", 0.03), lost, full]), seed=0
+    )
+    assert (got["healthy_killed"], got["top_decile_killed"]) == (pytest.approx(1 / 3, abs=1e-6), 0)
+    assert (got["ended_early"], got["ended_worse"]) == (pytest.approx(1 / 3, abs=1e-6), pytest.approx((0.05 + 0.02) / 2))
+    assert got["regret"] == pytest.approx((0.01 + 0.02) / 2), "the best value that is left: 0.02, and then 0.03"
+    assert got["frames_saved"] == pytest.approx((60 + 90 + 30 + 90) / 2 / 360)
+    assert got["by_rule"]["stagnation"] == {"stopped": 1.0, "frames_saved": pytest.approx((60 + 30) / 2 / 360, abs=1e-6)}
 
 
 def test_where_no_healthy_trial_survives_the_regret_is_the_largest_possible(tmp_path: Path) -> None:
@@ -99,7 +120,7 @@ def test_none_saves_nothing_and_costs_nothing(tmp_path: Path) -> None:
     curves = curves_of(tmp_path, *mixed())
     got = evaluate(curves, curves, ["none"], orders=3)["none"]
     assert (got["frames_saved"], got["regret"], got["healthy_killed"]) == (0, 0, 0)
-    assert got["by_rule"] == {"nonfinite": {"killed": 1.0, "frames_saved": 0.0}}
+    assert got["by_rule"] == {"nonfinite": {"stopped": 1.0, "frames_saved": 0.0}}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -60,7 +60,9 @@ def test_the_threshold_is_chosen_on_the_other_half(tmp_path: Path) -> None:
         (["--json", "/proc/figures.json"], "cannot be written"),
         (["--correlations", "--plot", "p.png"], "--plot without --correlations"),
         (["--correlations", "--pruner", "none"], "--pruner and --plot without --correlations"),
-        (["--stopping-only"], "need --correlations"),
+        (["--not-sick"], "need --correlations"),
+        (["--judgements", "heard.jsonl"], "need --correlations"),
+        (["--correlations", "--judgements", "nowhere.jsonl"], "nowhere.jsonl"),
     ],
 )
 def test_bad_input_ends_with_one_sentence_and_code_2(

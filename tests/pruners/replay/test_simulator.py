@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pruners.base import ExplainedPruner
 from pruners.decision import Decision
 from pruners.replay.simulator import ReplayedTrial, replay
-from tests.pruners.samples import BLURRED, MUTE, curves_of, mixed, trial
+from storage.outcome import HEALTHY_AT
+from tests.pruners.samples import BLURRED, MUTE, WELL, curves_of, mixed, trial
 
 
 class Watching(ExplainedPruner):
@@ -59,7 +60,9 @@ def test_a_pruner_sees_the_record_and_the_steps_of_a_live_trial(tmp_path: Path) 
 
 
 def test_a_finished_trial_has_the_attributes_and_constraints_of_a_live_one(tmp_path: Path) -> None:
-    curves = curves_of(tmp_path, trial(0.5), trial(0.6, BLURRED, MUTE), trial(0.7), trial(0.8, nan_at=3), trial(0.9))
+    curves = curves_of(
+        tmp_path, trial(0.5), trial(0.6, BLURRED, MUTE), trial(0.7), trial(0.8, WELL, MUTE, nan_at=3), trial(0.9)
+    )
     replay(curves, Watching([2]))
     well, sick, stopped, broken = Watching.seen[-1][2]
     assert [one.state for one in (well, sick, stopped, broken)] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 2
@@ -67,6 +70,8 @@ def test_a_finished_trial_has_the_attributes_and_constraints_of_a_live_one(tmp_p
     for one, curve in ((well, curves[0]), (sick, curves[1])):
         assert one.constraints == {f"health/{name}": amount for name, amount in curve.violations.items()}
     assert max(well.constraints.values()) <= 0 < max(sick.constraints.values())
+    assert well.user_attrs[HEALTHY_AT] == 120, "the kept one, which alone was listened to"
+    assert HEALTHY_AT not in sick.user_attrs
     assert (stopped.user_attrs["pruned_by"], stopped.constraints) == ("coverage", {"health/coverage": 0.5})
     assert (broken.user_attrs["pruned_by"], broken.constraints) == ("nonfinite", {"health/nonfinite": 1.0})
 
@@ -84,17 +89,17 @@ def test_a_trial_that_is_pruned_without_a_reason_is_not_sick(tmp_path: Path) -> 
 
 
 def test_an_outcome_says_what_was_spent_and_which_rule_stopped_the_trial(tmp_path: Path) -> None:
-    curves = curves_of(tmp_path, trial(0.5), trial(0.6), trial(0.7, nan_at=5))
+    curves = curves_of(tmp_path, trial(0.5), trial(0.6), trial(0.7, WELL, MUTE, nan_at=5))
     assert replay(curves, Watching([1])) == [
-        ReplayedTrial(120, value=0.5),
-        ReplayedTrial(30, "coverage"),
-        ReplayedTrial(50, "nonfinite"),
+        ReplayedTrial(120, kept=curves[0].kept),
+        ReplayedTrial(30, pruned_by="coverage"),
+        ReplayedTrial(50, pruned_by="nonfinite"),
     ]
 
 
 def test_no_trial_survives_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     (outcome,) = replay(curves_of(tmp_path, trial(0.5, nan_at=1)), NopPruner())
-    assert outcome == ReplayedTrial(10, "nonfinite")
+    assert outcome == ReplayedTrial(10, pruned_by="nonfinite")
 
 
 def test_a_pruner_of_optuna_decides_as_in_a_plain_study(tmp_path: Path) -> None:

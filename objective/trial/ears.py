@@ -45,13 +45,8 @@ def load_ears(
 ) -> Ears:  # fmt: skip
     """Return the listener of a corpus from the `cache` folder, trained first if there is none; 0 `kframes`: no listener.
 
-    <<<<<<< HEAD
-        Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence then. Raises OSError for
-        an unusable folder.
-    =======
-        Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence. Studies judge by the
-        listener of the default `seed`. Raises OSError for an unusable folder.
-    >>>>>>> h-replay
+    Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence. Studies judge by the
+    listener of the default `seed`. Raises OSError for an unusable folder.
     """
     if kframes == 0:
         return Ears(None)

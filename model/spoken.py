@@ -81,9 +81,9 @@ class FreeRunning:
         return max(self.sentences, key=severity)
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures and the worst sentence as JSON values."""
+        """Return the figures, and the middle and the worst sentence, as JSON values; what could not be measured is left out."""
         middle, worst = self.middle, self.worst
-        return {
+        known = {
             "errors": self.errors,
             "recorded_errors": self.recorded_errors,
             "surprise": self.surprise,
@@ -101,6 +101,7 @@ class FreeRunning:
             "worst_heard": worst.heard,
             "worst_errors": worst.errors,
         }
+        return {name: value for name, value in known.items() if value is not None}
 
 
 def severity(spoken: Spoken) -> tuple[float, int, int]:

@@ -202,10 +202,10 @@ class PrunerSettings:
 
     # health: the rules; peers: comparison with the best healthy trial at equal frames; both: rules first; none: no pruning
     name: Literal["health", "peers", "both", "none"] = "health"
-    margin: float = 0.5  # a loss of up to 1 + slack + margin times the best trial's is allowed at the start,
+    margin: float = 0.5  # a value of up to 1 + slack + margin times the best trial's is allowed at the start,
     slack: float = 0.5  # and of up to 1 + slack times at the end of the budget
-    min_share: float = 0.2  # of the frame budget: no loss is compared before
-    least: int = 2  # with fewer healthy complete trials no loss is compared
+    min_share: float = 0.2  # of the frame budget: no value is compared before
+    least: int = 2  # with fewer healthy complete trials no value is compared
     protected: float = 0.25  # best share of the healthy trials at equal frames: not stopped by a rule with a healthy precedent
 
     def __post_init__(self) -> None:

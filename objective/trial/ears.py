@@ -41,15 +41,21 @@ class Ears:
 def load_ears(
     corpus: Corpus, fingerprint: str, speech: Speech, kframes: int, cache: Path, device: torch.device,
     progress: Callable[[int, int], None] | None = None, announce: Callable[[str], None] = lambda sentence: None,
+    seed: int = SEED,
 ) -> Ears:  # fmt: skip
     """Return the listener of a corpus from the `cache` folder, trained first if there is none; 0 `kframes`: no listener.
 
-    Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence then. Raises OSError for
-    an unusable folder.
+    <<<<<<< HEAD
+        Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence then. Raises OSError for
+        an unusable folder.
+    =======
+        Of several processes on a machine one trains, and the others wait for it: `announce` gets a sentence. Studies judge by the
+        listener of the default `seed`. Raises OSError for an unusable folder.
+    >>>>>>> h-replay
     """
     if kframes == 0:
         return Ears(None)
-    key = hashlib.blake2b(json.dumps([_FORMAT, fingerprint, kframes, SEED]).encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(json.dumps([_FORMAT, fingerprint, kframes, seed]).encode(), digest_size=16).hexdigest()
     path = cache / f"{key}.pt"
     if (found := _read(path, corpus, device)) is not None:
         return found
@@ -67,7 +73,7 @@ def load_ears(
             mel_std=corpus.mel_std,
             kframes=kframes,
             device=device,
-            seed=SEED,
+            seed=seed,
             progress=progress,
         )
         ears = Ears(listener, errors_of(listener, corpus, speech, device))

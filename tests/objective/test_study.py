@@ -46,7 +46,7 @@ def test_a_finished_trial_has_its_loss_its_constraints_and_its_diagnosis(undistu
 
 def test_the_log_holds_what_the_space_changes_of_a_recipe(undisturbed: Path) -> None:
     (nvidia,) = (event for event in events(undisturbed, "undisturbed", "TrialStarted") if event["origin"] == "recipe nvidia")
-    assert "training.batch_size 64 -> 32 (nearest choice of the space)" in nvidia["changes"]
+    assert "training.batch_size 64 -> 16 (nearest choice of the space)" in nvidia["changes"]
 
 
 BAD = {

@@ -72,6 +72,10 @@ def test_one_sentence_is_shown_once() -> None:
     assert [sentence.which for sentence in sentences(one)] == ["middle"]
 
 
+def test_more_letters_than_were_said_are_all_wrong() -> None:
+    assert sentences(SPOKEN | {"worst_errors": 1.4})[1].title == "worst, 100% wrong"
+
+
 def test_the_distance_is_that_to_the_target() -> None:
     assert distance(MUMBLED, {"understood": 0.628}) == "73% of letters heard wrong (recordings 0.2%), target at most 10%"
     assert distance(MUMBLED, {"understood": -0.1}) == distance(MUMBLED, {}) == errors(MUMBLED)

@@ -44,6 +44,7 @@ def test_the_reason_is_the_same_in_note_attribute_log_and_closing_page(spoken: P
     for trial, attribute in zip(ill.trials, ("pruned_reason", "pruned_reason", "sick_reason"), strict=True):
         sentence = trial.user_attrs[attribute]
         assert f"\n> {sentence}\n" in note_of(ill, trial.number)
+        assert ends[trial.number]["value"] == trial.value, "of a pruned trial the last one reported"
         assert ends[trial.number]["reason"] == rows[trial.number]["reason"] == sentence
 
 

@@ -116,6 +116,8 @@ def make_study(storage: optuna.storages.BaseStorage, name: str, count: int) -> o
             "seconds": 1.5,
             "health": {"kframes": [1.0]},
             "diagonality": 0.5,
+            "free_heard": "we share",
+            "ended_by": "coverage",
         }
         for key, value in attributes.items():
             trial.set_user_attr(key, value)

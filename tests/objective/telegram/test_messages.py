@@ -74,7 +74,8 @@ def test_the_board_says_how_well_the_best_is_understood_or_how_badly_the_closest
 
 def test_the_board_shows_the_newest_free_running_figures_of_a_running_trial(tmp_path: Path) -> None:
     builder = StudyBuilder(tmp_path)
-    builder.reports(builder.begin(), report(60.0, free=FREE), report(120.0))
+    worse = replace(FREE, errors=0.5)
+    builder.reports(builder.begin(), report(30.0, free=worse), report(60.0, free=FREE), report(120.0))
     text = plain(board(builder.state(), Position("started"), Translator("en")).text)
     assert "\nheard wrong 4.1%, faults 6.2% at 60 kframes\n" in text
 

@@ -16,7 +16,7 @@ from pruners.decision import Decision, Rule
 from pruners.health_record import Record, values_of
 from pruners.thresholds import Ceiling, Floor, GradNorm, NoAlignment, Nonfinite, Stagnation, Thresholds
 
-ALIGNED = 0.3  # reading from which there is an alignment to lose
+ALIGNED = 0.6  # reading from which there is an alignment to lose; attention without one drifts over half of the text at most
 
 Cause = Literal["exploded", "unaligned", "never_stops", "overfitted", "too_slow"]  # the key of a remedy
 

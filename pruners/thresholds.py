@@ -82,7 +82,7 @@ class NoAlignment:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     diagonality: float = 0.4
-    reading: float = 0.25
+    reading: float = 0.3
     warmup_share: float = 0.1
     patience_share: float = 0.04
 
@@ -184,7 +184,7 @@ class Thresholds:
     grad_norm_median: Floor = Floor(1e-6, 1e-8)  # of a window: gradients that vanish
     no_alignment: NoAlignment = NoAlignment()  # the earliest sign
     diagonality: Floor = Floor(0.7, 0.4, warmup_share=0.3)
-    reading: Floor = Floor(0.3, 0.1, warmup_share=0.2)
+    reading: Floor = Floor(0.7, 0.3, warmup_share=0.2)  # the slowest good one read 0.4 by then
     coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # meaningless early: uniform attention covers everything
     gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # prunes what never fires: that gets 0.5
     progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up

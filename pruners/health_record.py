@@ -14,7 +14,8 @@ MAX_REPORTS = 256  # the newest quarter keeps every report, the older ones are t
 TRAINING = ("kframes", "val_loss", "train_loss", "grad_norm_median", "grad_norm_p95", "nonfinite", "streak")
 HEALTH = ("diagonality", "focus", "coverage", "backtrack", "reading", "alignment_score", "gate_accuracy", "stop_f1")
 FREE = ("value", "errors", "floor", "failures")  # free-running, as free_errors and so on; measured at some reports only
-SIGNALS = TRAINING + HEALTH + tuple(f"free_{name}" for name in FREE)
+FREE_SIGNALS = tuple(f"free_{name}" for name in FREE)
+SIGNALS = TRAINING + HEALTH + FREE_SIGNALS
 
 Record = dict[str, Any]
 

@@ -32,7 +32,7 @@ from objective.trial.context import WorkerContext
 from objective.trial.corpus import load_data
 from objective.trial.run import TrialResult, run_trial
 from pruners.alignment import nobody_aligned
-from pruners.health_record import measurements
+from pruners.health_record import FREE_SIGNALS, measurements
 from storage.artifacts import publish
 from storage.leases import Lease, gone, owner
 from storage.lineage import ancestors, discard, is_duplicate, ordinal, release
@@ -195,7 +195,8 @@ def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult, sampler_
     last = result.last
     shown = result.best if result.state == "COMPLETE" else last
     attributes: dict[str, Any] = {
-        **(measurements(shown) | asdict(shown.health) if shown else {}),
+        **({name: amount for name, amount in measurements(shown).items() if name not in FREE_SIGNALS} if shown else {}),
+        **(asdict(shown.health) if shown else {}),
         "seconds": result.seconds,
         "kframes": last.kframes if last else 0.0,
         "pruned_by": result.pruned_by,

@@ -21,7 +21,7 @@ def test_the_same_command_continues_up_to_its_trials_and_then_ends_at_once(
     assert [trial.number for trial in finished(study(undisturbed, "undisturbed"))] == [0, 1, 2, 3, 4]
     output = capsys.readouterr().out
     assert output.count("finished: 5 of 5 trials") == 2
-    for line in ("starts, 4 of 5 finished, sampled", "evaluating: synthesising 6 sentences", "evaluating: drawing"):
+    for line in ("starts, 4 of 5 finished, sampled", "evaluating: synthesising 3 sentences", "evaluating: drawing"):
         assert output.count(f"trial 4  {line}") == 1
 
 

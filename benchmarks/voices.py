@@ -17,8 +17,9 @@ that of the recordings through the same Griffin-Lim. The same command continues 
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ RATE_HZ = 16_000  # of whisper and of DNSMOS
 PAUSE_S = 0.5  # before and after a sentence: whisper misses words at the very ends of a sound
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Voice:
     """All sentences of a voice, or of the recordings."""
 
@@ -61,11 +62,11 @@ class Voice:
     mels: tuple[Floats, ...]  # (F, M) natural log
     audio: Audio
 
-    def waves(self) -> Iterator[Floats]:
-        """Yield the sentences as waves at RATE_HZ."""
-        for mel in self.mels:
-            wave = griffin_lim(mel, self.audio)
-            yield librosa.resample(wave, orig_sr=self.audio.rate_hz, target_sr=RATE_HZ)
+    @cached_property
+    def waves(self) -> list[Floats]:
+        """The sentences as waves at RATE_HZ, made once for all judges."""
+        waves = (griffin_lim(mel, self.audio) for mel in self.mels)
+        return [librosa.resample(wave, orig_sr=self.audio.rate_hz, target_sr=RATE_HZ) for wave in waves]
 
 
 def judged(voice: Voice, heard: Sequence[str], language: Language) -> Judgement:
@@ -101,7 +102,7 @@ def whisper(folder: Path, language: Language, threads: int) -> tuple[str, Hear]:
         )
         return " ".join(segment.text.strip() for segment in segments)
 
-    return f"whisper {folder.name}", lambda voice: judged(voice, [written(wave) for wave in voice.waves()], language)
+    return f"whisper {folder.name}", lambda voice: judged(voice, [written(wave) for wave in voice.waves], language)
 
 
 def listener(ears: Listener, seed: int) -> tuple[str, Hear]:
@@ -120,7 +121,7 @@ def dnsmos() -> tuple[str, Hear]:
     model = import_module("speechmos.dnsmos")
 
     def hear(voice: Voice) -> Judgement:
-        return {"score": float(np.mean([model.run(np.clip(wave, -1, 1), RATE_HZ)["ovrl_mos"] for wave in voice.waves()]))}
+        return {"score": float(np.mean([model.run(np.clip(wave, -1, 1), RATE_HZ)["ovrl_mos"] for wave in voice.waves]))}
 
     return "DNSMOS", hear
 

@@ -8,19 +8,22 @@ Without --data, the built-in corpora. Prints a table in Markdown. `mumbled` is a
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.loading import Example, collate
-from model.listener import Listener, error_rate, spelled, train_listener
+from model.data.loading import Example
+from model.listener import train_listener
 from objective.settings.resolve import resolve
 from objective.trial.corpus import load_data, speech_of
+from objective.trial.ears import SEED, errors_of
 
 Mel = NDArray[np.float32]
 SMEARED = 12  # frames
+CPU = torch.device("cpu")
 KINDS: dict[str, Callable[[Mel], Mel]] = {
     "recordings": lambda mel: mel,
     "half missing": lambda mel: mel[: len(mel) // 2],
@@ -35,35 +38,18 @@ def _smeared(mel: Mel) -> Mel:
     return np.stack([np.convolve(band, window, "same") for band in mel.T], 1).astype(np.float32)
 
 
-def errors(listener: Listener, examples: list[Example], texts: list[str]) -> float:
-    """Return the character error rate of what is heard in the examples."""
-    batch = collate(examples)
-    heard = listener.hear(batch.mels, batch.frame_lengths, texts)
-    return error_rate([spelled(text, listener.language) for text in texts], [one.text for one in heard])
-
-
 def row(name: str, given: dict[str, object], kframes: float) -> str:
     """Train a listener and return its row of the table."""
     settings = resolve(None, [], {"profile": "demo", "device": "cpu", "quiet": True, **given}, gpu=False)
     corpus = load_data(settings)
     speech = speech_of(corpus)
     began = time.process_time()
-    listener = train_listener(
-        speech.train,
-        [utterance.text for utterance in corpus.train],
-        corpus.language,
-        mel_mean=corpus.mel_mean,
-        mel_std=corpus.mel_std,
-        kframes=kframes,
-        device=torch.device("cpu"),
-        seed=0,
-    )
+    listener = train_listener(corpus, speech.train, kframes, CPU, SEED)
     seconds = time.process_time() - began
-    texts = [utterance.text for utterance in corpus.validation]
-    rates = [
-        errors(listener, [Example(one.ids, change(np.array(one.mel))) for one in speech.validation], texts)
-        for change in KINDS.values()
-    ]
+    rates = []
+    for change in KINDS.values():
+        changed = [Example(one.ids, change(np.array(one.mel))) for one in speech.validation]
+        rates.append(errors_of(listener, corpus, replace(speech, validation=changed), CPU))
     minutes = sum(utterance.sound.seconds for utterance in corpus.train) / 60
     return f"| {name} | {minutes:.0f} | {kframes:g} | {seconds:.0f} | {' | '.join(f'{rate:.3f}' for rate in rates)} |"
 

@@ -66,7 +66,7 @@ def settings_of(url: str, out: Path) -> Settings:
 
 def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerContext:
     """A worker's context without a corpus, a device and a network."""
-    study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health)
+    study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health, score=settings.objective.score)
     watch, none = Watch(settings.study.grace_s), Sinks([])
     known = TrainingData(space, None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]

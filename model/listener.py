@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.data.batching import Batches
+from model.data.corpus import Corpus
 from model.data.loading import Example, Loader
 from model.layers import BidirectionalLSTM, ConvolutionBlock, valid_mask
 from model.text.languages import Language
@@ -102,24 +103,21 @@ class Listener:
 
 
 def train_listener(
+    corpus: Corpus,
     examples: Sequence[Example],
-    texts: Sequence[str],
-    language: Language,
-    *,
-    mel_mean: float,
-    mel_std: float,
     kframes: float,
     device: torch.device,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Listener:
-    """Return a listener that has learnt from recordings with their cleaned `texts`, for at most EPOCHS and `kframes`.
+    """Return a listener that has learnt from a corpus's training recordings, `examples`, for at most EPOCHS and `kframes`.
 
     On a CPU the same arguments give the same weights, bit for bit. `progress` is called with (frames so far, in total). The
     state of the random generators is restored afterwards.
     """
-    loader = Loader(examples, device)
-    lengths, targets = loader.frames, [_outputs(spelled(text, language), language) for text in texts]
+    loader, language = Loader(examples, device), corpus.language
+    targets = [_outputs(spelled(utterance.text, language), language) for utterance in corpus.train]
+    lengths = loader.frames
     total = min(1_000 * kframes, EPOCHS * int(lengths.sum()))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -130,7 +128,7 @@ def train_listener(
         while seen < total:
             indices = next(batches)
             batch = loader(indices)
-            mels = _disturbed((batch.mels - mel_mean) / mel_std, batch.frame_lengths, random)
+            mels = _disturbed((batch.mels - corpus.mel_mean) / corpus.mel_std, batch.frame_lengths, random)
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * _schedule(seen / total)
             likely, steps = network(mels, batch.frame_lengths)
@@ -142,7 +140,7 @@ def train_listener(
             seen += int(lengths[indices].sum())
             if progress is not None:
                 progress(min(seen, int(total)), int(total))
-    return Listener(network.eval(), language, mel_mean, mel_std)
+    return Listener(network.eval(), language, corpus.mel_mean, corpus.mel_std)
 
 
 def spelled(text: str, language: Language) -> str:

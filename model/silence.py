@@ -45,6 +45,16 @@ def silent_share(mels: Tensor, frame_lengths: Tensor) -> Tensor:
     return (within & (level < loud - SILENCE_DB)).sum(1) / within.sum(1)
 
 
+def longest_pause(mels: Tensor, frame_lengths: Tensor) -> Tensor:
+    """Return the most consecutive frames (B,) between two sounds that are SILENCE_DB weaker than the loud ones."""
+    first, last = sounding(mels, frame_lengths)
+    level, loud = _levels(mels, frame_lengths)
+    place = torch.arange(mels.shape[1], device=mels.device)
+    silent = (level < loud - SILENCE_DB) & (place > first[:, None]) & (place < last[:, None])
+    heard = torch.where(silent, 0, place).cummax(1).values  # the place of the newest sound
+    return ((place - heard) * silent).amax(1)
+
+
 def _levels(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return the level in dB of each frame (B, F), minus infinity on padding, and that of the loud ones (B, 1)."""
     level = mels.float().logsumexp(2) * (20 / math.log(10))  # of the sum: the number of bands is a constant

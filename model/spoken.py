@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Fault = Literal["endless", "cut", "stuck", "repeated", "skipped", "mumbled", "late"]
 
 STOP_TOLERANCE_S = 0.2  # between the end of the speech and the stop
-STUCK_S = 1.0  # attention that stays on one symbol for longer: twice the longest pause inside a read sentence
+STUCK_S = 0.5  # beyond the longest pause of the recordings: attention that stays on one place of the text for longer
 WORD = 4  # letters missing, or too many, in one place: a listener that errs in 12 % of the letters never errs so in recordings
 WORD_SYMBOLS = 6  # the same for attention, which may be a symbol or two off
 END_SYMBOLS = 3  # attention on one of the last symbols has read to the end
@@ -127,22 +127,24 @@ def misheard(text: str, heard: str, understood: bool) -> list[Fault]:
     return ["cut" if longest.ref_end_idx == len(text) else "skipped"]
 
 
-def misread(positions: NDArray[np.intp], symbols: int, step_s: float) -> list[Fault]:
-    """Return the faults of a reading: the symbol (T,) that each decoder step attended to most, in a text of `symbols`."""
-    moves = np.diff(positions)
+def misread(positions: NDArray[np.intp], symbols: int, step_s: float, pause_s: float) -> list[Fault]:
+    """Return the faults of a reading: the symbol (T,) that each decoder step attended to most, in a text of `symbols`.
+
+    pause_s: the longest pause inside a recording, in seconds.
+    """
     found: list[Fault] = []
     if positions.max() < symbols - END_SYMBOLS:
         found.append("cut")
-    if _longest_stay(positions) * step_s > STUCK_S:
+    if _longest_stay(positions) * step_s > pause_s + STUCK_S:
         found.append("stuck")
-    if -moves[moves <= -WORD_SYMBOLS].sum() > 0:
+    if np.diff(positions).min(initial=0) <= -WORD_SYMBOLS:
         found.append("repeated")
-    if _unread(positions, symbols) >= WORD_SYMBOLS:
+    if _unread(positions) >= WORD_SYMBOLS:
         found.append("skipped")
     return found
 
 
-def _unread(positions: NDArray[np.intp], symbols: int) -> int:
+def _unread(positions: NDArray[np.intp]) -> int:
     """Return the length of the longest run of symbols that no step attended to, before the furthest one that was read."""
     read = np.unique(np.concatenate([[-1], positions]))
     return int(np.diff(read).max()) - 1

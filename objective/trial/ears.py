@@ -33,6 +33,17 @@ class Ears:
     errors: float = 1.0  # character error rate on the validation recordings
 
     @property
+    def note(self) -> str:
+        """Say at the start of a study how well it hears, and what judges the voices if it does not."""
+        if self.listener is None:
+            return "no listener (listener.kframes=0): voices are judged by alignment and stops alone"
+        found = f"the listener hears {self.errors:.1%} of the letters of the held-out recordings wrong"
+        if self.hears:
+            return found
+        rule = f"it judges no voice above {POOR:.0%}, so alignment and stops alone do"
+        return f"{found}: {rule}; more recordings, or a larger listener.kframes, may help"
+
+    @property
     def hears(self) -> bool:
         """Return True if it hears well enough to judge a voice."""
         return self.listener is not None and self.errors <= POOR
@@ -60,17 +71,7 @@ def load_ears(
         fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system gives it back when its holder dies
         if (found := _read(path, corpus, device)) is not None:
             return found
-        listener = train_listener(
-            speech.train,
-            [utterance.text for utterance in corpus.train],
-            corpus.language,
-            mel_mean=corpus.mel_mean,
-            mel_std=corpus.mel_std,
-            kframes=kframes,
-            device=device,
-            seed=seed,
-            progress=progress,
-        )
+        listener = train_listener(corpus, speech.train, kframes, device, seed, progress)
         ears = Ears(listener, errors_of(listener, corpus, speech, device))
         checkpoints.save(path, {**listener.state(), "errors": ears.errors})
         return ears

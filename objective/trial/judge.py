@@ -14,7 +14,7 @@ from model.data.corpus import Corpus
 from model.data.loading import Loader
 from model.health import measure_alignment
 from model.listener import error_rate, spelled
-from model.silence import silent_share, sounding
+from model.silence import longest_pause, silent_share, sounding
 from model.spoken import Fault, FreeRunning, Spoken, misheard, misread, stop_faults
 from model.synthesis import Synthesis, synthesise
 from model.tacotron2 import Tacotron2
@@ -55,6 +55,7 @@ class Judge:
         self.recordings = Loader([speech.validation[row] for row in rows], device)(range(count))
         lengths = self.recordings.frame_lengths
         self.tail = float((lengths - 1 - sounding(self.recordings.mels, lengths)[1]).double().median())  # frames
+        self.pause_s = int(longest_pause(self.recordings.mels, lengths).max()) * hop_s
         self.silence = float(silent_share(self.recordings.mels, lengths).mean())
         self.frames = int(lengths.sum())
         self.middle = count // 2  # as in model/spoken.py: the sentence that is shown
@@ -95,11 +96,13 @@ class Judge:
             stop_s = (frames - 1 - last[row] - self.tail) * self.hop_s if output.ended[row] == "gate" else None
             found: list[Fault] = stop_faults(stop_s)
             said, errors = heard[row], None
-            if said is not None:
+            read = misread(positions[row, :steps], len(sentence.ids), reduction * self.hop_s, self.pause_s)
+            if said is None:
+                found += read
+            else:
                 errors = error_rate([letters[row]], [said.text])
                 found += misheard(letters[row], said.text, understood=errors <= self.limit)
-            else:
-                found += misread(positions[row, :steps], len(sentence.ids), reduction * self.hop_s)
+                found += (fault for fault in read if fault == "stuck")  # a held sound is heard as one letter
             spoken.append(
                 Spoken(
                     text=sentence.text,

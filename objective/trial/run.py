@@ -23,10 +23,9 @@ from objective.trial.plots import curves
 from objective.trial.score import better, healthy, misses, value, violations, with_figures
 from objective.trial.show import show, write_sentences
 from objective.trial.torchrun import Task, build_trainer, leading
-from pruners.decision import judge as find
-from pruners.decision import status
+from pruners.decision import judge, status
 from pruners.health_record import empty
-from pruners.thresholds import Thresholds
+from pruners.thresholds import Targets, Thresholds
 from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
@@ -102,6 +101,7 @@ def _history(
     for report in history.reports:
         _report_value(trial, report, context.settings.objective.score)
     trial.set_user_attr("health", history.record)
+    _note_healthy(trial, history, context.settings.health.targets)
     context.sinks.emit(Resumed(trial.number, line[0], snapshot.cursor.frames / 1_000, tuple(history.reports)))
     return history, snapshot
 
@@ -133,13 +133,14 @@ def _train(
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
+                    _note_healthy(trial, history, targets)
                 alignments.add(report)
                 _report(trial, report, history, context)
-            due = report is not None if every is None else kframes // every > kept // every
+            save = report is not None if every is None else kframes // every > kept // every
             stop = context.interruption.reason
             if stop is not None:
                 context.sinks.emit(Phase(trial.number, f"stopping: saving its snapshot ({stop})", stopping=True))
-            if due or is_best or stop is not None:
+            if save or is_best or stop is not None:
                 history.save(folder, trainer.snapshot(), alphabet)
                 kept = kframes
             if is_best:
@@ -149,20 +150,26 @@ def _train(
             context.interruption.check()
 
 
+def _note_healthy(trial: optuna.Trial, history: TrialHistory, targets: Targets) -> None:
+    """Tell the pruner that the trial holds a healthy snapshot: whatever stops it now, it ends as complete."""
+    if history.kept is not None and healthy(history.kept, targets):
+        trial.set_user_attr(HEALTHY_AT, history.kept.kframes)
+
+
 def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext) -> Report:
     """Add the figures of free-running synthesis, where the trial is judged at this report."""
-    budget, judge = context.settings.budget, context.judge
-    before = 0 if history.last is None else round(history.last.kframes * budget.reports / budget.total_kframes)
-    if report.val_loss is None or not due(trainer.cursor.mark, before, budget.total_kframes, budget.reports, judge.frames):
+    reports, kframes = context.settings.budget.reports, context.settings.budget.total_kframes
+    before = 0 if history.last is None else round(history.last.kframes * reports / kframes)
+    if report.val_loss is None or not due(trainer.cursor.mark, before, kframes, reports, context.judge.frames):
         return report
-    return with_figures(report, judge(trainer.network)[1])
+    return with_figures(report, context.judge(trainer.network)[1])
 
 
 def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
     """Report to the study and to the displays."""
     trial.set_user_attr("health", history.record)
     _report_value(trial, report, context.settings.objective.score)
-    found = find(history.record, context.rules)
+    found = judge(history.record, context.rules)
     context.sinks.emit(Reported(trial.number, report, status(found), tuple(decision.evidence for decision in found)))
 
 
@@ -176,15 +183,13 @@ def _report_value(trial: optuna.Trial, report: Report, score: str) -> None:
 def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
     """Return whether the trial ends at this report; the reason is put into `result`."""
     kept = history.kept if healthy(history.kept, context.settings.health.targets) else None
-    if kept is not None:
-        trial.set_user_attr(HEALTHY_AT, kept.kframes)
     if trial.should_prune():
         attributes, end = stored(trial).user_attrs, "pruned" if kept is None else "ended"
         rule, reason, severity = (attributes[f"{end}_{name}"] for name in ("by", "reason", "severity"))
         if rule == "nonfinite" and report.gradients.culprit:
             reason += f"; the first term that was not: {report.gradients.culprit}"
     elif report.val_loss is None:  # with any pruner, or none: there is nothing to continue with
-        worst = find(history.record, context.rules)[0]
+        worst = judge(history.record, context.rules)[0]
         rule, reason, severity = worst.rule, worst.evidence, worst.severity
     else:
         return False

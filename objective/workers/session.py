@@ -119,6 +119,7 @@ class Session:
                 finished=len(done),
                 notes=(
                     *_corpus_notes(self.data.corpus),
+                    self.data.ears.note,
                     f"space {self.data.space.name}: {self.data.space.about}",
                     *opening,
                     *_pretrained_notes(self.data, settings),

@@ -8,16 +8,17 @@ import torch
 
 from model.listener import Heard, Listener, error_rate, spelled, train_listener
 from model.text.languages import find_language
-from tests.model.voices import FRAMES, TOY, examples, said, sentences
+from tests.model.voices import FRAMES, TOY, said, sentences, voice
 
 CPU = torch.device("cpu")
-TRAIN, HELD_OUT = sentences(60, 1), sentences(12, 1)[-6:] + sentences(6, 2)
+HELD_OUT = sentences(12, 1)[-6:] + sentences(6, 2)
+
+
+CORPUS, SPEECH = voice(HELD_OUT)
 
 
 def trained(kframes: float = 80.0, seed: int = 0) -> Listener:
-    return train_listener(
-        examples(TRAIN), TRAIN, TOY, mel_mean=0.0, mel_std=1.0, kframes=kframes, device=CPU, seed=seed
-    )  # fmt: skip
+    return train_listener(CORPUS, SPEECH.train, kframes, CPU, seed)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,7 @@ def test_one_seed_gives_the_same_weights_bit_for_bit() -> None:
 
 def test_the_budget_bounds_the_frames() -> None:
     seen: list[tuple[int, int]] = []
-    train_listener(
-        examples(TRAIN), TRAIN, TOY, mel_mean=0.0, mel_std=1.0, kframes=2, device=CPU, seed=0,
-        progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    train_listener(CORPUS, SPEECH.train, 2, CPU, 0, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (2_000, 2_000)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 

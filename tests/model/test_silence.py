@@ -6,7 +6,7 @@ import torch
 
 from model.audio import log_mel
 from model.config import Audio
-from model.silence import sounding
+from model.silence import longest_pause, sounding
 
 AUDIO = Audio()
 HOP_S = AUDIO.hop_samples / AUDIO.rate_hz
@@ -81,3 +81,12 @@ def test_padding_and_other_utterances_have_no_effect() -> None:
     first, last = sounding(padded, torch.tensor([len(mel) for mel in mels]))
     assert first.tolist() == [int(one) for one, _ in alone]
     assert last.tolist() == [int(one) for _, one in alone]
+
+
+def test_the_longest_pause_lies_between_two_sounds() -> None:
+    """Silence before the first and behind the last sound is none."""
+    loud, silent = torch.zeros(1, 80), torch.full((1, 80), -11.0)
+    plan = [(silent, 30), (loud, 40), (silent, 9), (loud, 40), (silent, 14), (loud, 40), (silent, 50)]
+    mel = torch.cat([frame.repeat(count, 1) for frame, count in plan])[None]
+    assert longest_pause(mel, torch.tensor([mel.shape[1]])).tolist() == [14]
+    assert longest_pause(mel[:, 30:70], torch.tensor([40])).tolist() == [0]

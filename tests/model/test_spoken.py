@@ -8,7 +8,7 @@ import pytest
 from model.spoken import FreeRunning, Spoken, misheard, misread, stop_faults
 
 TEXT = "anna brings six pretty spoons on saturday"
-STEP_S = 0.035  # r = 3 at 11.6 ms
+STEP_S, PAUSE_S = 0.035, 0.4  # r = 3 at 11.6 ms
 WELL = Spoken("a text.", seconds=2.0, recorded_s=2.0, stop_s=0.0, silence=0.1, heard="a text", errors=0.0, surprise=0.1)
 
 
@@ -56,13 +56,13 @@ def test_a_few_wrong_letters_are_no_fault() -> None:
     ],
 )
 def test_the_attention_names_the_fault(positions: np.ndarray, faults: list[str]) -> None:
-    assert misread(positions, 40, STEP_S) == faults
+    assert misread(positions, 40, STEP_S, PAUSE_S) == faults
 
 
 def test_an_attention_that_flickers_between_neighbours_has_no_fault() -> None:
     steady = read((0, 1))
     flickering = np.clip(steady + np.random.default_rng(0).integers(-1, 2, len(steady)), 0, 39)
-    assert misread(flickering, 40, STEP_S) == []
+    assert misread(flickering, 40, STEP_S, PAUSE_S) == []
 
 
 def test_a_stop_is_late_beyond_the_tolerance_and_endless_without_one() -> None:

@@ -29,6 +29,11 @@ def test_a_trial_leaves_what_a_person_looks_at(undisturbed: Path) -> None:
         assert shown[name].read_bytes() == (folder / name).read_bytes()
 
 
+def test_the_start_says_who_judges(undisturbed: Path) -> None:
+    started = events(undisturbed, "undisturbed", "StudyStarted")[0]
+    assert any("judged by alignment and stops alone" in note for note in started["notes"])
+
+
 def test_a_finished_trial_has_its_loss_its_constraints_and_its_diagnosis(undisturbed: Path) -> None:
     """A network that saw 12,000 frames cannot speak: it is COMPLETE, breaks its constraints, and is never the best."""
     trial = finished(study(undisturbed, "undisturbed"))[0]

@@ -8,13 +8,14 @@ import pytest
 from storage.outcome import best_trial, finished
 from tests.objective.small_study import QUICK, command, held, study
 
+STRICT = {"warmup_share": 0.3, "patience_share": 0, "warn": 1, "critical": 0.99}  # levels that no young network meets
+
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sick_trial_is_pruned_and_the_sampler_gets_its_true_value(spoken: Path, sampler: str) -> None:
     """No young network meets these levels, so every trial is pruned, for a reason that its own record confirms."""
     name = f"pruned-{sampler}"
-    values = {"warmup_share": 0.3, "patience_share": 0, "warn": 1, "critical": 0.99}
-    levels = [argument for knob, value in values.items() for argument in ("--set", f"health.diagonality.{knob}={value}")]
+    levels = [argument for knob, value in STRICT.items() for argument in ("--set", f"health.diagonality.{knob}={value}")]
     levels += ["--set", "health.no_alignment.warmup_share=0.9"]  # it would come first
     levels += ["--set", "study.recipes=[tacotune]"]  # the sampler chooses the second trial
     assert command(spoken, "--study", name, "--trials", "2", "--sampler", sampler, "--pruner", "health", *levels) == 0
@@ -26,6 +27,25 @@ def test_a_sick_trial_is_pruned_and_the_sampler_gets_its_true_value(spoken: Path
         assert trial.value == trial.intermediate_values[trial.last_step]
         assert trial.constraints["health/diagonality"] > 0
     assert best_trial(study(spoken, name)) is None
+
+
+def test_a_trial_that_holds_a_healthy_snapshot_is_not_lost_to_a_rule(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every snapshot meets these targets, and the same rule as above stops each trial at half of its budget."""
+    monkeypatch.setattr("objective.trial.judge.COST_SHARE", 1_000)  # judged at each report
+    levels = {f"diagonality.{knob}": value for knob, value in STRICT.items()}
+    levels |= {"no_alignment.warmup_share": 0.9, "targets.diagonality": 0, "targets.reading": 0, "targets.free_failures": 1}
+    given = [argument for knob, value in levels.items() for argument in ("--set", f"health.{knob}={value}")]
+    assert command(spoken, "--study", "kept", "--trials", "1", "--pruner", "health", *given) == 0
+    (trial,) = finished(study(spoken, "kept"))
+    known = trial.user_attrs
+    assert (trial.state.name, known["ended_by"], known["kframes"]) == ("COMPLETE", "diagonality", 6.0)
+    assert "pruned_by" not in known
+    assert trial.value == min(trial.intermediate_values.values())
+    assert trial.value == trial.intermediate_values[round(known["healthy_at"])]
+    best = best_trial(study(spoken, "kept"))
+    assert best is not None
+    assert best.number == trial.number
+    assert (spoken / "kept" / "trial-00000" / "best.pt").exists()
 
 
 def test_a_network_that_diverges_is_pruned_never_failed(spoken: Path) -> None:

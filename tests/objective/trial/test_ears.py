@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from objective.trial.ears import POOR, Ears, load_ears
-from tests.model.voices import sentences
-from tests.objective.trial.test_judge import voice
+from tests.model.voices import sentences, voice
 
 CPU = torch.device("cpu")
 CORPUS, SPEECH = voice(sentences(4, 9))
@@ -86,6 +85,14 @@ def test_one_that_misses_every_third_letter_does_not_judge(tmp_path: Path) -> No
     assert replace(ears, errors=POOR).hears
     assert not replace(ears, errors=POOR + 0.01).hears
     assert not Ears(None).hears, "switched off"
+
+
+def test_the_start_of_a_study_says_how_well_it_hears(tmp_path: Path) -> None:
+    ears = load(tmp_path)[0]
+    well = "the listener hears 2.0% of the letters of the held-out recordings wrong"
+    assert replace(ears, errors=0.02).note == well
+    assert "so alignment and stops alone do" in replace(ears, errors=0.5).note
+    assert "listener.kframes=0" in Ears(None).note
 
 
 def test_no_frames_mean_no_listener(tmp_path: Path) -> None:

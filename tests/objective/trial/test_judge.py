@@ -1,54 +1,30 @@
 """What a network says free-running is judged: each fault is noticed, and what equals the recordings has none."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from model.config import Audio
-from model.data.corpus import Corpus, Utterance
-from model.data.mels import Sound
 from model.listener import train_listener
 from model.synthesis import Synthesis, synthesise
 from model.tacotron2 import Tacotron2
-from model.trainer import Speech
 from objective.trial.ears import POOR, Ears, errors_of
 from objective.trial.judge import SENTENCES, Judge, due
 from tests.conftest import tiny_network
-from tests.model.voices import BANDS, FRAMES, TOY, examples, said, sentences
+from tests.model.voices import BANDS, FRAMES, TAIL, TOY, said, sentences, voice, with_tail
 
 CPU = torch.device("cpu")
 HOP_S = 256 / 22_050
-TAIL = 4  # silent frames behind each recording
 Change = Callable[[np.ndarray], np.ndarray]
-
-
-def with_tail(mel: np.ndarray) -> np.ndarray:
-    return np.concatenate([mel, np.full((TAIL, BANDS), -9.0, np.float32)])
-
-
-def voice(texts: list[str]) -> tuple[Corpus, Speech]:
-    """Return a corpus of the toy language, with these texts held out."""
-    train = sentences(60, 1)
-    spoken = [[replace(one, mel=with_tail(one.mel)) for one in examples(part)] for part in (train, texts)]
-    sound = Sound(Path("x"), 1, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 22_050, 1, 0.0, 1.0, 0)
-    utterances = [
-        tuple(Utterance(str(place), text, one.ids, sound) for place, (text, one) in enumerate(zip(part, made, strict=True)))
-        for part, made in zip((train, texts), spoken, strict=True)
-    ]
-    corpus = Corpus(TOY, utterances[0], utterances[1], (), (), 0.0, 1.0)
-    return corpus, Speech(spoken[0], spoken[1], TOY.symbols, 0.0, 1.0)
 
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     torch.set_num_threads(1)
     corpus, speech = voice(sentences(7, 9))
-    texts = [utterance.text for utterance in corpus.train]
-    listener = train_listener(speech.train, texts, TOY, mel_mean=0.0, mel_std=1.0, kframes=80, device=CPU, seed=0)
+    listener = train_listener(corpus, speech.train, 80, CPU, seed=0)
     return Judge(corpus, speech, Ears(listener, errors_of(listener, corpus, speech, CPU)), HOP_S, 0.3, CPU)
 
 
@@ -147,6 +123,18 @@ def test_a_stop_counts_from_the_end_of_the_speech(judge: Judge, silent_s: float,
     noise = np.full((round(silent_s / HOP_S), BANDS), -9.0, np.float32)
     found = judge.judged(synthesis(judge, lambda mel: np.concatenate([mel, noise])), reduction=1)
     assert {fault for spoken in found.sentences for fault in spoken.faults} == faults
+
+
+def test_a_sound_that_is_held_is_a_fault_though_every_letter_is_heard(judge: Judge) -> None:
+    """A listener takes a letter of three seconds for one letter."""
+
+    def held(path: np.ndarray) -> np.ndarray:
+        return np.concatenate([path, np.full(4 * len(path), path[-1])])
+
+    slow = round((judge.pause_s + 1.0) / HOP_S)
+    found = judge.judged(synthesis(judge, lambda mel: np.concatenate([mel[:-TAIL], np.repeat(mel[-TAIL - 1 :][:1], slow, 0),
+                                                                      mel[-TAIL:]]), read=held), reduction=1)  # fmt: skip
+    assert all("stuck" in spoken.faults for spoken in found.sentences)
 
 
 def test_what_never_stops_is_endless(judge: Judge) -> None:

@@ -6,6 +6,7 @@ Each kept snapshot says the same validation sentences as in its study; Griffin-L
 
     --whisper FOLDER    faster-whisper with the model in this folder, if faster-whisper is installed: errors of what it writes
     --seed N            our listener, trained with another seed: errors of what it hears in the mels
+    --sentences N       judge only N sentences of each voice, spread over their lengths: a recogniser takes a second for each
     --dnsmos            DNSMOS, if speechmos is installed: its overall score, from 1 to 5, of how natural the waves sound
 
 A judgement is a line of JSON: {"k": 12, "judge": "whisper base", "errors": 0.31, "heard": "we share one kitchen"}, with the
@@ -67,6 +68,12 @@ class Voice:
         """The sentences as waves at RATE_HZ, made once for all judges."""
         waves = (griffin_lim(mel, self.audio) for mel in self.mels)
         return [librosa.resample(wave, orig_sr=self.audio.rate_hz, target_sr=RATE_HZ) for wave in waves]
+
+    def some(self, count: int) -> "Voice":
+        """Return `count` of the sentences, which are ordered by their lengths, spread evenly; all if there are fewer."""
+        last, steps = len(self.texts) - 1, max(1, min(count, len(self.texts)) - 1)
+        rows = sorted({round(place * last / steps) for place in range(min(count, len(self.texts)))})
+        return Voice(tuple(self.texts[row] for row in rows), tuple(self.mels[row] for row in rows), self.audio)
 
 
 def judged(voice: Voice, heard: Sequence[str], language: Language) -> Judgement:
@@ -152,8 +159,8 @@ def judges_of(parsed: argparse.Namespace, settings: Settings, data: TrainingData
     return dict(found)
 
 
-def judge_all(folder: Path, file: Path, judge: Judge, judges: dict[str, Hear], audio: Audio) -> None:
-    """Write the judgements that `file` lacks of the recordings and of the voices in a folder of curves."""
+def judge_all(folder: Path, file: Path, judge: Judge, judges: dict[str, Hear], audio: Audio, count: int) -> None:
+    """Write the judgements that `file` lacks of `count` sentences of the recordings and of each voice in a folder of curves."""
     texts = tuple(sentence.text for sentence in judge.sentences)
     recordings = Voice(texts, tuple(sentence.mel for sentence in judge.sentences), audio)
     lines: list[Judgement] = (
@@ -167,6 +174,7 @@ def judge_all(folder: Path, file: Path, judge: Judge, judges: dict[str, Hear], a
         if voice is None:
             print(f"trial {k}: its synthesis is not finite", flush=True)
             continue
+        voice = voice.some(count)
         for name in wanted:
             lines.append({"k": k, "judge": name, **judges[name](voice)})
             with atomic_write(file) as part:
@@ -180,6 +188,7 @@ def main() -> None:
     parser.add_argument("--judgements", type=Path, required=True, help="file to write, or to continue")
     parser.add_argument("--whisper", type=Path, metavar="FOLDER")
     parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--sentences", type=int, default=32, metavar="N")
     parser.add_argument("--dnsmos", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the corpora (default runs)")
     parser.add_argument("--threads", type=int, default=1)
@@ -189,7 +198,7 @@ def main() -> None:
     settings = Settings.model_validate(stored | {"out": parsed.out, "health": renamed(stored["health"])})
     data = TrainingData.of(settings, load(settings.study.space, settings.config()))
     judges = judges_of(parsed, settings, data)
-    judge_all(parsed.curves, parsed.judgements, judge_of(settings, data), judges, settings.audio)
+    judge_all(parsed.curves, parsed.judgements, judge_of(settings, data), judges, settings.audio, parsed.sentences)
 
 
 if __name__ == "__main__":

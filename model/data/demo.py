@@ -19,14 +19,14 @@ from model.errors import SpeakingError
 from model.text.languages import Language
 
 Kind = Literal["matrix", "general"]
-VERSION = 2  # part of a corpus's name: raise it when the sentences or the way they are synthesised change
+VERSION = 3  # part of a corpus's name: raise it when the sentences or the way they are synthesised change
 
 
 def speak_corpus(
     folder: Path, language: Language, seed: int, utterances: int, kind: Kind = "matrix",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:  # fmt: skip
-    """Return the folder `demo-{code}-{kind}-{seed}-{utterances}-v2`: metadata.csv (id|text|text) and mono PCM16 wavs/ID.wav.
+    """Return the folder `demo-{code}-{kind}-{seed}-{utterances}-v3`: metadata.csv (id|text|text) and mono PCM16 wavs/ID.wav.
 
     The seed chooses and orders the sentences. A complete folder is returned as it is. Otherwise it is written under a temporary
     name and renamed into place, so that several workers may call this at once. `progress` is called with (done, utterances)

@@ -249,7 +249,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "full": {**MODEL_PROFILES["full"]},
     "demo": {
         **MODEL_PROFILES["demo"],
-        "budget.kframes": 1_000,
+        "budget.kframes": 2_000,
         "listener.kframes": 1_000,
         "study.space": "demo",
         "study.recipes": ("tacotune",),  # the published ones do not speak within this budget

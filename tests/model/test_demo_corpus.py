@@ -109,8 +109,8 @@ def test_two_processes_at_once_make_the_same_bytes(spoken: Callable[[Language], 
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ["demo-en-general-7-6-v2"]
-    assert contents(tmp_path / "demo-en-general-7-6-v2") == contents(spoken(EN))
+    assert [path.name for path in tmp_path.iterdir()] == ["demo-en-general-7-6-v3"]
+    assert contents(tmp_path / "demo-en-general-7-6-v3") == contents(spoken(EN))
 
 
 def test_another_seed_chooses_other_sentences(spoken: Callable[[Language], Path], tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_an_interrupted_corpus_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["metadata.csv", "wavs/demo-en-0004.wav"])
 def test_an_incomplete_corpus_is_made_again(spoken: Callable[[Language], Path], tmp_path: Path, lost: str) -> None:
-    (tmp_path / ".demo-en-general-7-6-v2-killed" / "corpus").mkdir(parents=True)
+    (tmp_path / ".demo-en-general-7-6-v3-killed" / "corpus").mkdir(parents=True)
     corpus = speak_corpus(tmp_path, EN, 7, 6, "general")
     (corpus / lost).unlink()
     assert contents(speak_corpus(tmp_path, EN, 7, 6, "general")) == contents(spoken(EN))

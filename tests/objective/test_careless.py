@@ -31,7 +31,7 @@ from storage.outcome import finished
 from storage.studies import open_storage
 from tests.objective.small_study import QUICK, ROOT, study, study_arguments
 
-CORPUS = "corpora/demo-en-matrix-0-24-v2"
+CORPUS = "corpora/demo-en-matrix-0-24-v3"
 TWO_RECIPES = [*QUICK, "--set", "study.recipes=[tacotune, nvidia]"]
 
 

@@ -28,7 +28,7 @@ def attention_backward(
     d_weights, d_alignment, d_scores = d_weights + utterance, d_alignment + now * N, d_scores + now * N
     old_sums, new_sums = d_sums + ((t + 1) % 2 * B + b) * N, d_sums + (t % 2 * B + b) * N
     limit = tl.load(limits + b)
-    d, e, w = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_W)[:, None]
+    e, w = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_W)[:, None]
     d_total = tl.load(d_context + now * E + e, mask=e < E, other=0.0).to(ACC)
     for s in tl.static_range(SPLIT):
         d_total += tl.load(d_fed + (s * B + b) * (E + A) + e, mask=e < E, other=0.0)
@@ -48,24 +48,32 @@ def attention_backward(
         mean += tl.load(after + n, mask=n < limit, other=0.0) * d_weight
     mean = tl.sum(mean, 0)
     tl.debug_barrier()  # other threads read the d_weights written above, and write the d_windows read above
-    query = tl.load(queries + now * D + d, mask=d < D, other=0.0)
-    v = tl.load(energy + d, mask=d < D, other=0.0).to(ACC)
-    filter = filters(location, d, D, K, BLOCK_W)
-    d_query = tl.zeros((BLOCK_D,), dtype=ACC)
-    for start in range(0, limit, BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        d_weight = tl.load(d_weights + n, mask=n < limit, other=0.0)
-        d_score = tl.load(after + n, mask=n < limit, other=0.0) * (d_weight - mean)
-        tl.store(d_scores + n, d_score, mask=n < limit)
-        key = tl.load(keys + n[:, None] * D + d[None, :], mask=(n < limit)[:, None] & (d < D)[None, :], other=0.0)
-        rows = windows(before, n, N, K, BLOCK_W).to(FEATURES)
-        squash = tanh(tl.dot(rows, filter.to(FEATURES), out_dtype=ACC, input_precision="ieee") + key + query[None, :])
-        d_inner = (1 - squash * squash) * v[None, :] * d_score[:, None]
-        d_query += tl.sum(d_inner, 0)
-        taps, d_inner = filter.to(PRODUCTS).to(MULTIPLY), d_inner.to(PRODUCTS).to(MULTIPLY)
-        window = tl.dot(taps, tl.trans(d_inner), out_dtype=ACC, input_precision="ieee")
-        tl.store(d_windows + w * N + n[None, :], window, mask=(n < limit)[None, :])
-    tl.store(d_queries + now * D + d, d_query, mask=d < D)
+    for first in tl.static_range(0, D, BLOCK_D):
+        d = first + tl.arange(0, BLOCK_D)
+        query = tl.load(queries + now * D + d, mask=d < D, other=0.0)
+        v = tl.load(energy + d, mask=d < D, other=0.0).to(ACC)
+        filter = filters(location, d, D, K, BLOCK_W)
+        d_query = tl.zeros((BLOCK_D,), dtype=ACC)
+        for start in range(0, limit, BLOCK_N):
+            n = start + tl.arange(0, BLOCK_N)
+            d_weight = tl.load(d_weights + n, mask=n < limit, other=0.0)
+            d_score = tl.load(after + n, mask=n < limit, other=0.0) * (d_weight - mean)
+            tl.store(d_scores + n, d_score, mask=n < limit)
+            key = tl.load(keys + n[:, None] * D + d[None, :], mask=(n < limit)[:, None] & (d < D)[None, :], other=0.0)
+            rows = windows(before, n, N, K, BLOCK_W).to(FEATURES)
+            squash = tanh(tl.dot(rows, filter.to(FEATURES), out_dtype=ACC, input_precision="ieee") + key + query[None, :])
+            d_inner = (1 - squash * squash) * v[None, :] * d_score[:, None]
+            d_query += tl.sum(d_inner, 0)
+            taps, d_inner = filter.to(PRODUCTS).to(MULTIPLY), d_inner.to(PRODUCTS).to(MULTIPLY)
+            window = tl.dot(taps, tl.trans(d_inner), out_dtype=ACC, input_precision="ieee")
+            at = d_windows + w * N + n[None, :]
+            if first > 0:
+                window += tl.load(at, mask=(n < limit)[None, :], other=0.0)
+                tl.debug_barrier()  # a sum may be read by several threads, one of them writes it
+            tl.store(at, window, mask=(n < limit)[None, :])
+        tl.store(d_queries + now * D + d, d_query, mask=d < D)
+        if first + BLOCK_D < D:
+            tl.debug_barrier()  # other threads read the d_windows written above
 
 
 @kernel
@@ -99,10 +107,12 @@ def lstm_backward(
         d_state += tl.load(d_fed + (s * B + b) * (E + A) + E + a, mask=here, other=0.0)
     b = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
     a = tl.program_id(0) * BLOCK_A + tl.arange(0, BLOCK_A)
-    d = tl.arange(0, BLOCK_D)
-    x = tl.load(d_queries + step * D + b[:, None] * D + d[None, :], mask=(b < B)[:, None] & (d < D)[None, :], other=0.0)
-    w = tl.load(query + d[:, None] * A + a[None, :], mask=(d < D)[:, None] & (a < A)[None, :], other=0.0)
-    queried = tl.dot(x.to(MULTIPLY), w.to(MULTIPLY), out_dtype=ACC, input_precision="ieee")
+    queried = tl.zeros((BLOCK_B, BLOCK_A), dtype=ACC)
+    for start in tl.static_range(0, D, BLOCK_D):
+        d = start + tl.arange(0, BLOCK_D)
+        x = tl.load(d_queries + step * D + b[:, None] * D + d[None, :], mask=(b < B)[:, None] & (d < D)[None, :], other=0.0)
+        w = tl.load(query + d[:, None] * A + a[None, :], mask=(d < D)[:, None] & (a < A)[None, :], other=0.0)
+        queried = tl.dot(x.to(MULTIPLY), w.to(MULTIPLY), queried, out_dtype=ACC, input_precision="ieee")
     d_state += tl.reshape(queried, (BLOCK_B * BLOCK_A // 4, 4))
     if dropout is not None:
         d_state *= tl.load(dropout + step * A + unit, mask=here, other=0.0)

@@ -22,7 +22,7 @@ def lstm_forward(
     step = tl.cast(t, tl.int64) * B
     gates, before, cells, fed = gates + step * 4 * A, before + step * 4 * A, cells + step * A, fed + step * (E + A)
     b = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
-    r, d = tl.arange(0, BLOCK_A), tl.arange(0, BLOCK_D)
+    r = tl.arange(0, BLOCK_A)
     a = tl.program_id(0) * BLOCK_A + r // 4 * 4 + r % 4  # r, written in fours: one register layout for every type
     row = tl.program_id(0) * 4 * BLOCK_A + tl.arange(0, 4 * BLOCK_A)
     here = (b < B)[:, None] & (a < A)[None, :]
@@ -55,10 +55,12 @@ def lstm_forward(
         hidden *= tl.load(dropout + step * A + unit, mask=here, other=0.0)
     hidden = hidden.to(PRODUCTS)
     tl.store(fed + (B + b)[:, None] * (E + A) + E + a[None, :], hidden, mask=here)
-    w = tl.load(query + d[:, None] * A + a[None, :], mask=(d < D)[:, None] & (a < A)[None, :], other=0.0)
-    part = tl.dot(w.to(MULTIPLY), tl.trans(hidden.to(MULTIPLY)), out_dtype=ACC, input_precision="ieee")
-    at = parts + (tl.program_id(0) * B + b)[None, :] * D + d[:, None]
-    tl.store(at, part, mask=(d < D)[:, None] & (b < B)[None, :])
+    for start in tl.static_range(0, D, BLOCK_D):
+        d = start + tl.arange(0, BLOCK_D)
+        w = tl.load(query + d[:, None] * A + a[None, :], mask=(d < D)[:, None] & (a < A)[None, :], other=0.0)
+        part = tl.dot(w.to(MULTIPLY), tl.trans(hidden.to(MULTIPLY)), out_dtype=ACC, input_precision="ieee")
+        at = parts + (tl.program_id(0) * B + b)[None, :] * D + d[:, None]
+        tl.store(at, part, mask=(d < D)[:, None] & (b < B)[None, :])
 
 
 @kernel
@@ -78,26 +80,32 @@ def attention_forward(
     before, after = history + now * 2 * N, history + (now + B) * 2 * N
     memory, keys, padding, scores = memory + utterance * E, keys + utterance * D, padding + utterance, scores + utterance
     limit = tl.load(limits + b)
-    d, e, p = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_P)
-    at = parts + (p * B + b)[:, None] * D + d[None, :]
-    part = tl.load(at, mask=(p < PARTS)[:, None] & (d < D)[None, :], other=0.0)
-    filter = filters(location, d, D, K, BLOCK_W).to(FEATURES)
-    v = tl.load(energy + d, mask=d < D, other=0.0).to(ACC)
-    query = tl.sum(part, 0)
-    tl.store(queries + now * D + d, query, mask=d < D)
+    e, p = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_P)
     top, total = tl.full((), -1e30, ACC), tl.full((), 0.0, ACC)  # finite, since a tile may be nothing but padding
-    for start in range(0, limit, BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        key = tl.load(keys + n[:, None] * D + d[None, :], mask=(n < limit)[:, None] & (d < D)[None, :], other=0.0)
-        rows = windows(before, n, N, K, BLOCK_W).to(FEATURES)
-        inner = tl.dot(rows, filter, out_dtype=ACC, input_precision="ieee") + key + query[None, :]
-        score = tl.sum(tanh(inner) * v[None, :], 1)
-        score = tl.where(tl.load(padding + n, mask=n < limit, other=1) != 0, -float("inf"), score)
-        tl.store(scores + n, score, mask=n < limit)
-        higher = tl.maximum(top, tl.max(score, 0))
-        total = total * tl.exp(top - higher) + tl.sum(tl.exp(score - higher), 0)
-        top = higher
-    tl.debug_barrier()  # scores are read by other threads than those that wrote them
+    for first in tl.static_range(0, D, BLOCK_D):
+        d = first + tl.arange(0, BLOCK_D)
+        at = parts + (p * B + b)[:, None] * D + d[None, :]
+        part = tl.load(at, mask=(p < PARTS)[:, None] & (d < D)[None, :], other=0.0)
+        filter = filters(location, d, D, K, BLOCK_W).to(FEATURES)
+        v = tl.load(energy + d, mask=d < D, other=0.0).to(ACC)
+        query = tl.sum(part, 0)
+        tl.store(queries + now * D + d, query, mask=d < D)
+        for start in range(0, limit, BLOCK_N):
+            n = start + tl.arange(0, BLOCK_N)
+            key = tl.load(keys + n[:, None] * D + d[None, :], mask=(n < limit)[:, None] & (d < D)[None, :], other=0.0)
+            rows = windows(before, n, N, K, BLOCK_W).to(FEATURES)
+            inner = tl.dot(rows, filter, out_dtype=ACC, input_precision="ieee") + key + query[None, :]
+            score = tl.sum(tanh(inner) * v[None, :], 1)
+            if first > 0:
+                score += tl.load(scores + n, mask=n < limit, other=0.0)
+                tl.debug_barrier()  # several threads read a score, one of them writes it
+            if first + BLOCK_D >= D:
+                score = tl.where(tl.load(padding + n, mask=n < limit, other=1) != 0, -float("inf"), score)
+                higher = tl.maximum(top, tl.max(score, 0))
+                total = total * tl.exp(top - higher) + tl.sum(tl.exp(score - higher), 0)
+                top = higher
+            tl.store(scores + n, score, mask=n < limit)
+        tl.debug_barrier()  # scores are read by other threads than those that wrote them
     context = tl.zeros((BLOCK_M, BLOCK_E), dtype=ACC)
     for start in tl.range(0, limit, BLOCK_M, num_stages=STAGES):
         n = start + tl.arange(0, BLOCK_M)

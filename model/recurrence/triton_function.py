@@ -17,14 +17,19 @@ from torch import Tensor
 from model.recurrence import Inputs, Weights
 from model.recurrence.triton_backward import attention_backward, deferred_backward, lstm_backward, recurrent_backward
 from model.recurrence.triton_forward import attention_forward, lstm_forward
-from model.recurrence.triton_launch import Launcher, Tiles, sum_type, tiles
+from model.recurrence.triton_launch import Launcher, sum_type
+from model.recurrence.triton_tiles import Dimensions, Tiles, card_of, tiles
 
 
 def attend(
     inputs: Inputs, weights: Weights, products: torch.dtype, blocks: Tiles | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See `model.recurrence.attend`. Hidden states and contexts are of type `products`, alignments in single precision."""
-    blocks = blocks or tiles(inputs.memory.shape[0], weights.recurrent.shape[1], products)
+    """See `model.recurrence.attend`. Hidden states and contexts are of type `products`, alignments in single precision.
+
+    Raises ValueError where the kernels do not fit the GPU.
+    """
+    memory = inputs.memory
+    blocks = blocks or tiles(memory.shape[0], Dimensions.of(weights), products, card_of(memory.device))
     hidden, context, alignment = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.gates,
         inputs.memory,

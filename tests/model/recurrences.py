@@ -1,5 +1,6 @@
-"""Random inputs and weights of recurrences to compare, and shapes that include the edge cases."""
+"""Random inputs and weights of recurrences to compare, shapes that include the edge cases, and gradients by name."""
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from model.recurrence import Inputs, Weights
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHAPES = {  # T, B, N
     "usual": (5, 3, 7),
@@ -45,3 +47,16 @@ def leaves(inputs: Inputs, weights: Weights) -> dict[str, Tensor]:
     """Return the tensors that need a gradient, by name."""
     every = {field.name: getattr(value, field.name) for value in (inputs, weights) for field in fields(value)}
     return {name: tensor for name, tensor in every.items() if tensor is not None and tensor.requires_grad}
+
+
+def weighted(*outputs: Tensor) -> Tensor:
+    """Return a loss that gives every output number a gradient of its own, the same in every precision."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(output.shape, dtype=torch.float64, generator=generator).to(DEVICE) for output in outputs]
+    return sum((output.double() * weight).sum() for output, weight in zip(outputs, weights, strict=True))
+
+
+def run(outputs: tuple[Tensor, ...], wanted: dict[str, Tensor], loss: Loss = weighted) -> dict[str, Tensor]:
+    """Return the outputs and the gradients of the leaves, by name."""
+    gradients = torch.autograd.grad(loss(*outputs), list(wanted.values()))
+    return dict(zip(("hidden", "context", "alignment"), outputs, strict=True)) | dict(zip(wanted, gradients, strict=True))

@@ -10,10 +10,11 @@ import yaml
 
 from model.config import Config
 from model.files import atomic_write
+from model.memory import out_of_memory
 from model.report import Report
 from model.snapshot import Snapshot
 from model.spoken import FreeRunning
-from model.trainer import Trainer, out_of_memory
+from model.trainer import Trainer
 from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
@@ -125,6 +126,8 @@ def _train(
             kframes = trainer.cursor.frames / 1_000
             lease.progressed(kframes)
             is_best = False
+            for remark in trainer.remarks:
+                context.warn_once(remark)
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
             else:
@@ -162,7 +165,7 @@ def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: Wo
     before = 0 if history.last is None else round(history.last.kframes * reports / kframes)
     if report.val_loss is None or not due(trainer.cursor.mark, before, kframes, reports, context.judge.frames):
         return report
-    return with_figures(report, context.judge(trainer.network)[1])
+    return with_figures(report, context.judge(trainer.network, trainer.release)[1])
 
 
 def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
@@ -207,7 +210,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
     if result.state == "COMPLETE" and result.best is not None:
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
     context.sinks.emit(Phase(number, f"evaluating: synthesising {len(context.judge.sentences)} sentences"))
-    output, result.spoken = context.judge(trainer.network)
+    output, result.spoken = context.judge(trainer.network, trainer.release)
     if result.spoken is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
         result.reason = result.reason or "the free-running synthesis is not finite"

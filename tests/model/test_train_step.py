@@ -213,3 +213,20 @@ def test_a_requested_precision_is_used(wanted: str, expected: torch.dtype, monke
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(ValueError, match=r"fp16 needs a GPU, the device is the CPU: choose auto, bf16 or fp32"):
         precision(Config(training=Training(precision="fp16")), CPU)
+
+
+def test_a_batch_that_did_not_fit_leaves_batch_norm_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again in parts, and its statistics must not count twice."""
+    update, batch = build(), collate(toy_examples(4, seed=1))
+    before = {name: buffer.clone() for name, buffer in update.network.named_buffers()}
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "backward", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            update([batch])
+    assert {name: buffer.equal(before[name]) for name, buffer in update.network.named_buffers()} == dict.fromkeys(before, True)
+    update([batch])
+    assert any(not buffer.equal(before[name]) for name, buffer in update.network.named_buffers())

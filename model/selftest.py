@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from model.config import Config, Network
+from model.cpu.processor import processor
 from model.cuda_graphs import EAGER, CapturedUpdate
 from model.data.loading import Example, Loader
 from model.layers import library_has_bf16
@@ -54,7 +55,7 @@ def abilities(configs: Sequence[Config], dtype: torch.dtype, device: torch.devic
     Raises ValueError where `network.recurrence=cuda` is set and cannot run.
     """
     if device.type != "cuda":
-        return Abilities(implementation("auto", device), graphs=False)
+        return Abilities(implementation("auto", device), graphs=False, notes=(str(processor()),))
     kernels = kernels_fail(configs, dtype, device)
     recurrence = "cuda" if kernels[0] is None else "deferred"
     unrecorded = recording_fails(replace(configs[0].network, recurrence=recurrence), dtype, device)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from model.config import Config, Training
-from model.cpu import matmul
 from model.cpu.malloc import keep_freed_memory
+from model.cpu.processor import processor
 from model.cuda_graphs import CapturedUpdate
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
@@ -57,8 +57,8 @@ def learning_rate(training: Training, progress: float) -> float:
 def precision(config: Config, device: torch.device) -> torch.dtype:
     """Return the type of the matrix products. Raises ValueError for fp16 on a CPU.
 
-    `auto` is bf16 on a GPU that has it, else fp16; on a CPU it is bf16 if the CPU multiplies in it and the network is wide
-    enough to gain, else fp32.
+    `auto` is bf16 on a GPU that has it, else fp16; on a CPU it is bf16 if the processor was measured to multiply
+    faster in it and the network is wide enough to gain, else fp32.
     """
     wanted = config.training.precision
     if wanted == "fp16" and device.type == "cpu":
@@ -66,7 +66,7 @@ def precision(config: Config, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cpu":
-        half = matmul.half_is_fast() and config.network.attention_rnn >= WIDE
+        half = processor().half_is_fast and config.network.attention_rnn >= WIDE
         return torch.bfloat16 if half else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model import selftest
 from model.config import Config, Network
+from model.cpu.processor import processor
 from model.recorder import NotRecordedError
 from model.recurrence import Inputs, Weights
 from model.recurrence import attend as attend_by
@@ -129,5 +130,7 @@ def test_a_configuration_is_trained_by_what_works_unless_it_says_how() -> None:
     assert able.applied(explicit) is explicit
 
 
-def test_a_cpu_is_not_tested() -> None:
-    assert abilities([Config()], torch.float32, CPU) == Abilities("deferred", graphs=False)
+def test_a_cpu_is_measured_and_not_tested() -> None:
+    found = abilities([Config()], torch.float32, CPU)
+    assert (found.recurrence, found.graphs) == ("deferred", False)
+    assert found.notes == (str(processor()),)

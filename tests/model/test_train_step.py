@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model import trainer
 from model.config import Config, Network, Training
-from model.cpu import matmul
+from model.cpu.processor import Processor
 from model.data.loading import Batch, collate
 from model.health import RECORD
 from model.layers import MaskedBatchNorm
@@ -200,13 +201,14 @@ def test_a_restored_update_continues_identically_and_reads_the_rate() -> None:
 def test_on_a_cpu_half_precision_is_chosen_for_wide_networks_if_it_is_fast(
     features: int, fast: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "half_is_fast", lambda: fast)
+    monkeypatch.setattr(trainer, "processor", lambda: Processor("P", mkl=1.0, onednn=1.0, bf16=0.5 if fast else 0.9))
     assert precision(Config(network=Network(attention_rnn=features)), CPU) == expected
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_a_requested_precision_is_used(wanted: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "half_is_fast", lambda: expected == torch.float32)
+    half = 0.1 if expected == torch.float32 else 9.0
+    monkeypatch.setattr(trainer, "processor", lambda: Processor("P", mkl=1.0, onednn=1.0, bf16=half))
     assert precision(Config(training=Training(precision=wanted)), CPU) == expected
 
 

@@ -149,6 +149,8 @@ def _run(
     k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
     study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
     config = settings.config(context.space.suggest(trial))
+    if context.device.type == "cuda":
+        trial.set_user_attr("device", "; ".join(context.data.abilities.notes))
     trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     context.sinks.emit(

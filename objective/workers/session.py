@@ -124,6 +124,7 @@ class Session:
                     *opening,
                     *_pretrained_notes(self.data, settings),
                     self._device_note(),
+                    *self.data.abilities.notes,
                     described(settings, self.data.corpus),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),

@@ -149,6 +149,8 @@ def _train(
             if save or unwritten or stop is not None:
                 writer.write(history.files(folder, trainer.snapshot(), alphabet))
                 kept = kframes
+                if every is not None:
+                    writer.wait()  # no kill may cost more than this interval
             if stopped:
                 return
             context.interruption.check()

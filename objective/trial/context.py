@@ -55,7 +55,10 @@ class TrainingData:
             torch.set_num_threads(settings.threads)
         device = device_of(settings.device)
         if device.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun starts a rank for each GPU
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            device, count = torch.device("cuda", int(os.environ["LOCAL_RANK"])), torch.cuda.device_count()
+            if device.index >= count:
+                rule = f"need at most one process of torchrun for each GPU, got process {device.index + 1} with {count} GPUs"
+                raise SettingsError([f"{rule}: start it with --nproc-per-node {count}"])
         try:
             dtype = precision(settings.config(), device)
             implementation(settings.network.recurrence, device)

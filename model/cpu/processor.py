@@ -25,7 +25,7 @@ ONEDNN = AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 HALF: bool = ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 ROWS, INPUTS, OUTPUTS = 16, 1_536, 4_096  # one step of the attention LSTM at full size
-REPEATS = 30  # the fastest counts: other work on the machine only adds
+ROUNDS, REPEATS = 6, 5  # the fastest product counts: other work on the machine only adds
 MARGIN = 1.25  # by which the other choice must be faster: a tie must not be decided by chance, and numbers change with it
 
 
@@ -106,24 +106,23 @@ def _measured(name: str) -> Processor:
     torch.set_num_threads(1)
     try:
         x, weight = torch.randn(ROWS, INPUTS), torch.randn(OUTPUTS, INPUTS)
-        figures = {"mkl": _fastest(lambda: x @ weight.t()), "onednn": math.inf, "bf16": math.inf}
-        for kind, possible, dtype in (("onednn", ONEDNN, torch.float32), ("bf16", HALF, torch.bfloat16)):
-            if possible:
-                figures[kind] = _fastest(_by_onednn(x.to(dtype), weight.to(dtype)))
+        products: dict[str, Callable[[], object]] = {"mkl": lambda: x @ weight.t()}
+        if ONEDNN:
+            products["onednn"] = _by_onednn(x, weight)
+        if HALF:
+            products["bf16"] = _by_onednn(x.bfloat16(), weight.bfloat16())
+        times = dict.fromkeys(("mkl", "onednn", "bf16"), math.inf)
+        for _ in range(ROUNDS):
+            for kind, product in products.items():  # in turns, so that other work on the machine slows all of them
+                for _ in range(REPEATS):  # the weights stay in the cache, as from one step to the next
+                    began = time.perf_counter()
+                    product()
+                    times[kind] = min(times[kind], 1e3 * (time.perf_counter() - began))
     finally:
         torch.set_num_threads(threads)
-    return Processor(name, **figures)
+    return Processor(name, **{kind: round(milliseconds, 4) for kind, milliseconds in times.items()})
 
 
 def _by_onednn(x: Tensor, weight: Tensor) -> Callable[[], object]:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
     return lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-
-
-def _fastest(product: Callable[[], object]) -> float:
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        product()
-        times.append(time.perf_counter() - began)
-    return round(1e3 * min(times), 4)

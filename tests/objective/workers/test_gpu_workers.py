@@ -86,8 +86,8 @@ def test_a_worker_that_has_lost_its_gpu_never_trains_on_the_cpu(spoken: Path, mo
     """It is restarted as often as any crashed worker, and the study ends with the reason."""
     monkeypatch.setattr(supervision, "FIRST_WAIT_S", 0.0)
     monkeypatch.setattr(supervision, "MAX_CRASHES", 2)
-    assert command(spoken, "--study", "lost", "--trials", "1", "--timeout", "1e-9") == 0
-    flags = {"out": spoken, "study.name": "lost", "study.trials": 1, "device": "auto"}
+    assert command(spoken, "--study", "lost-gpu", "--trials", "1", "--timeout", "1e-9") == 0
+    flags = {"out": spoken, "study.name": "lost-gpu", "study.trials": 1, "device": "auto"}
     recorder, settings = Recorder(), resolve(spoken / "small.yaml", [], flags, gpu=False)
     before = dict(os.environ)
     end = supervise(settings, 1, ["GPU-1234"], Sinks([recorder]), Interruption())
@@ -97,4 +97,4 @@ def test_a_worker_that_has_lost_its_gpu_never_trains_on_the_cpu(spoken: Path, mo
     assert end.reason.endswith("it crashed 2 times without finishing a trial")
     assert len([event for event in recorder.events if isinstance(event, Warned)]) == 2
     assert not any(isinstance(event, TrialStarted) for event in recorder.events)
-    assert study(spoken, "lost").trials == []
+    assert study(spoken, "lost-gpu").trials == []

@@ -48,7 +48,8 @@ class CudaRecorder:
         results: list[T] = []
         failure: Exception | None = None
         try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            # Only this thread's calls may not disturb the recording: another one waits for copies of a snapshot meanwhile.
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 try:
                     results.append(run())
                 except RuntimeError as why:  # the end of a failed recording raises another error, which does not say why
@@ -57,9 +58,12 @@ class CudaRecorder:
             failure = failure or why.with_traceback(None)
         if failure is not None:
             torch.cuda.synchronize(self.device)  # raises where the device itself has failed
-            if out_of_memory(failure):
-                raise failure
-            raise NotRecordedError((str(failure).splitlines() or [type(failure).__name__])[0])
+            try:
+                if out_of_memory(failure):
+                    raise failure
+                raise NotRecordedError((str(failure).splitlines() or [type(failure).__name__])[0])
+            finally:
+                del failure  # its traceback holds this frame, and so the graphs whose memory is to be freed
 
         def replay() -> T:
             graph.replay()

@@ -200,6 +200,7 @@ class Trainer:
         if self.captured is None:
             return False
         self.captured = None
+        self.update.optimiser.zero_grad(set_to_none=True)  # gradients live in the memory of the graphs
         self.remarks.append(f"updates are launched kernel by kernel from here on, which is slower: {why}")
         return True
 

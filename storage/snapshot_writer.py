@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from torch import Tensor
 
-SHARE = 0.05  # of the time that writing may take: a snapshot that takes a second to write is followed by 19 without writing
+SHARE = 0.05  # of the time is spent writing, at most: after a snapshot that took a second none is due for 19
 
 
 class SnapshotWriter:
@@ -22,7 +23,7 @@ class SnapshotWriter:
         self.seconds, self.ended = 0.0, -float("inf")  # that the last one took, and when it was written
 
     def due(self) -> bool:
-        """Return True if the last snapshot is written and has been paid for. Raises what its writing failed with."""
+        """Return True if the last snapshot is written and enough time has passed. Raises what its writing failed with."""
         if self.pending is not None and not self.pending.done():
             return False
         self.wait()
@@ -51,6 +52,10 @@ class SnapshotWriter:
     def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.wait()
+        except OSError as failure:
+            if not isinstance(why, UpdateFinishedTrialError):  # a trial that was ended from outside needs no snapshot
+                raise
+            why.add_note(f"and its snapshot could not be written: {failure}")
         finally:
             self.thread.shutdown()
 

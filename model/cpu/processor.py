@@ -59,7 +59,8 @@ class Processor:
 def processor() -> Processor:
     """Return this machine's figures: measured if no process has done so before, which takes a quarter of a second.
 
-    They are kept in the user's cache folder, so that all processes multiply alike and a resumed trial is bit for bit the same.
+    They are kept in the user's cache folder, so that all processes multiply alike: a trial that resumes with other products is
+    the same voice, but not bit for bit. Of several processes that measure at once, the last one's figures remain.
     """
     name = _name()
     key = f"{name}, torch {torch.__version__}"
@@ -102,10 +103,16 @@ def _name() -> str:
 
 
 def _measured(name: str) -> Processor:
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):  # the first product of a process may be an update's
+        return Processor(name, **_milliseconds())
+
+
+def _milliseconds() -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        x, weight = torch.randn(ROWS, INPUTS), torch.randn(OUTPUTS, INPUTS)
+        own = torch.Generator().manual_seed(0)  # a trainer's seed fixes the global one
+        x, weight = torch.randn(ROWS, INPUTS, generator=own), torch.randn(OUTPUTS, INPUTS, generator=own)
         products: dict[str, Callable[[], object]] = {"mkl": lambda: x @ weight.t()}
         if ONEDNN:
             products["onednn"] = _by_onednn(x, weight)
@@ -120,7 +127,7 @@ def _measured(name: str) -> Processor:
                     times[kind] = min(times[kind], 1e3 * (time.perf_counter() - began))
     finally:
         torch.set_num_threads(threads)
-    return Processor(name, **{kind: round(milliseconds, 4) for kind, milliseconds in times.items()})
+    return {kind: round(milliseconds, 4) for kind, milliseconds in times.items()}
 
 
 def _by_onednn(x: Tensor, weight: Tensor) -> Callable[[], object]:

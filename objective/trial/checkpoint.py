@@ -53,8 +53,8 @@ class TrialHistory:
     def files(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> Callable[[], None]:
         """Copy the snapshot, and return what writes it as last.pt, with the entries of `more`; the newest becomes before.pt.
 
-        Best weights that are held are written to best.pt before. If the process ends in between, they belong to a report that
-        the training reaches again.
+        Best weights that are held are written to best.pt before. A process killed between the two repeats the training up to
+        their report; what was the best until then is lost, if another rule ends the trial before it gets there.
         """
         history = {
             "point": self.configuration,

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -202,7 +202,8 @@ def _serve(settings: Settings, device: str | None, log: Path, pipe: Connection) 
         try:
             pipe.send(join_study(settings, Sinks([_Pipe(pipe, interruption)]), interruption))
         except Exception as why:
-            pipe.send(RuntimeError(cause(why)))
+            with suppress(OSError):  # the supervisor may be gone
+                pipe.send(RuntimeError(cause(why)))
             raise
 
 

@@ -1,23 +1,31 @@
 """Measure the limits of this GPU, to compare our kernels with: `python -m benchmarks.limits`. Needs torch only."""
 
+import argparse
+import json
 import sys
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 REPEATS = 10
 
 
-def main() -> int:
+def main(typed: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    arguments = parser.parse_args(typed)
     if not torch.cuda.is_available():
         print("need a CUDA device, torch finds none", file=sys.stderr)
         return 2
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
-    print(f"bf16 products, 8192 x 8192 x 8192     {products(8192, 8192, 8192):8.0f} TFLOP/s")
-    print(f"one step's gates, 256 x 1536 x 4096   {products(256, 1536, 4096):8.0f} TFLOP/s")
-    print(f"copies of 4 GB, read and written      {copies(2**30):8.2f} TB/s")
-    print(f"copies of 16 MB, from cache           {copies(2**22, 100):8.2f} TB/s")
-    print(f"a node of a CUDA graph                {node():8.2f} us")
+    limits = {}
+    for name, measure in LIMITS.items():
+        limits[name] = measure()
+        print(f"{name:45} {limits[name]:10.2f}", flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"limits": limits}, indent=1), encoding="utf-8")
     return 0
 
 
@@ -68,6 +76,14 @@ def node(count: int = 2_000) -> float:
             x.add_(1)
     return seconds(graph) / count * 1e6
 
+
+LIMITS: dict[str, Callable[[], float]] = {
+    "bf16 products, 8192 x 8192 x 8192, TFLOP/s": lambda: products(8192, 8192, 8192),
+    "one step's gates, 256 x 1536 x 4096, TFLOP/s": lambda: products(256, 1536, 4096),
+    "copies of a tenth of the memory, TB/s": lambda: copies(torch.cuda.get_device_properties(0).total_memory // 40),
+    "copies of 16 MB, from cache, TB/s": lambda: copies(2**22, 100),
+    "a node of a CUDA graph, us": node,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

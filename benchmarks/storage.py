@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.filled_study import fill
 from model.report import Gradients, Health, Losses, Report
+from model.selftest import Abilities
 from objective.events.fanout import Sinks
 from objective.runtime.signals import Interruption
 from objective.search import worker
@@ -68,7 +69,7 @@ def lab_of(settings: Settings, space: Space, study: optuna.Study) -> WorkerConte
     """A worker's context without a corpus, a device and a network."""
     study.pruner = make_pruner(settings.budget.total_kframes, settings.pruner, settings.health, score=settings.objective.score)
     watch, none = Watch(settings.study.grace_s), Sinks([])
-    known = TrainingData(space, None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
+    known = TrainingData(space, None, torch.device("cpu"), Abilities("deferred", False), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, known, None, shipped_rules(settings.health), watch, none, Interruption())  # type: ignore[arg-type]
 
 

@@ -28,6 +28,7 @@ from model.config import PROFILES, Config
 from model.cpu.matmul import product
 from model.data.batching import Batches
 from model.data.loading import Example
+from model.memory import free_cached
 from model.trainer import Speech, Trainer, precision
 
 SYMBOLS = 80
@@ -85,9 +86,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         kind = ours.precision
         row["precision"] = kind
         row["padding_waste"] = ours.waste(size)
-        row["split"] = split(ours.trainer, row["typical"])
         row["gemm_share"] = row["epoch"]["ours"] * flops(config, symbols, frames) / 1e12 / peak.get(kind, peak["bf16"])
         row["memory_gb"] = memory(ours, row["typical"], device)
+        row["remarks"] = ours.remarks()
+        row["split"] = parts(ours, row["typical"], device)
         show(size, row)
         for name in row["same_batch"]:
             if name != "ours":
@@ -131,6 +133,11 @@ class Ours:
         self.trainer.update.rate.fill_(1e-3)
         self.trainer.update.guided_weight.fill_(1.0)
         self.trainer.window.records.append(self.trainer._step(indices)[0])
+
+    def remarks(self) -> list[str]:
+        """Return sentences on how it had to train, where memory was short."""
+        part = self.trainer.cursor.part
+        return [*self.trainer.remarks, *([] if part is None else [f"batches in parts of {part}"])]
 
     def waste(self, size: int) -> float:
         """Return the share of padding in an epoch's computed frames, captured shapes included."""
@@ -234,6 +241,16 @@ def memory(ours: Ours, batch: list[int], device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def parts(ours: Ours, batch: list[int], device: torch.device) -> dict[str, float]:
+    """Return the seconds of each part of an update; nothing where a batch does not fit into memory at once."""
+    ours.trainer.release()
+    free_cached(device)
+    try:
+        return split(ours.trainer, batch)
+    except torch.OutOfMemoryError:
+        return {}
+
+
 def machine(device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -245,8 +262,10 @@ def show(size: int, row: dict[str, Any]) -> None:
     for name in row["epoch"]:
         print(f"  {name:12} valid frames/s: same batch {row['same_batch'][name]:10.0f}   epoch {row['epoch'][name]:10.0f}")
     print(f"  ours at {row['gemm_share']:.1%} of the best matrix products")
-    parts = "  ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in row["split"].items())
-    print(f"  ms of a typical update, uncaptured: {parts}")
+    for remark in row["remarks"]:
+        print(f"  {remark}")
+    times = "  ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in row["split"].items())
+    print(f"  ms of a typical update, uncaptured: {times or 'it does not fit into memory at once'}")
 
 
 if __name__ == "__main__":

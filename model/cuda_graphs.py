@@ -1,22 +1,30 @@
 """Run complete updates as CUDA graphs, one for each padded shape: the host launches one graph instead of ten thousand kernels.
 
-A batch's longest utterance is rounded up to one of SHAPES lengths of the corpus. The first updates of a shape run eagerly
-(kernels compile, libraries choose algorithms, Adam creates its moments); the next one is recorded, and replayed from then on.
-All shapes share one memory pool. Replays follow one another on one stream, so none overwrites data that another still needs.
+A batch's longest utterance is rounded up to one of SHAPES lengths of the corpus. The first updates of a shape in a process run
+eagerly (kernels compile, libraries choose algorithms), and so does the first one of a trial (Adam creates its moments); then
+the update is recorded, and replayed from then on. A batch is copied into tensors that all graphs read, so the corpus need not
+be on the GPU. All shapes share these and one memory pool. Replays follow one another on one stream, so none overwrites data
+that another still needs.
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.loading import Loader
+from model.data.loading import Batch, Loader
+from model.recorder import CudaRecorder, Recorder
 from model.tacotron2 import Outputs
 from model.train_step import Update
 
 SHAPES = 16  # rounding up to them costs 3 % of LJSpeech's frames
-EAGER = 2  # updates of a shape before it is recorded
+EAGER = 2  # updates of a shape before it is recorded, once in a process
+
+Result = tuple[Tensor, list[Outputs]]
+
+_seen: Counter[tuple[object, ...]] = Counter()  # eager updates of this process, by device, network, type and shape
 
 
 class Shapes:
@@ -32,57 +40,51 @@ class Shapes:
         return int(self.symbols[place]), int(self.frames[place])
 
 
+class StaticInputs:
+    """The tensors from which recorded updates read their batches: one set for all shapes, large enough for the largest."""
+
+    def __init__(self, utterances: int, symbols: int, frames: int, bands: int, device: torch.device) -> None:
+        self.ids = torch.zeros(utterances * symbols, dtype=torch.int64, device=device)
+        self.mels = torch.zeros(utterances * frames * bands, device=device)
+        self.lengths = torch.ones(2, utterances, dtype=torch.int64, device=device)
+        self.bands = bands
+
+    def batch(self, utterances: int, symbols: int, frames: int) -> Batch:
+        """Return views of them as a batch of this shape."""
+        symbol_lengths, frame_lengths = self.lengths[:, :utterances]
+        return Batch(
+            ids=self.ids[: utterances * symbols].view(utterances, symbols),
+            symbol_lengths=symbol_lengths,
+            mels=self.mels[: utterances * frames * self.bands].view(utterances, frames, self.bands),
+            frame_lengths=frame_lengths,
+        )
+
+
 class CapturedUpdate:
-    """Runs `Update` as CUDA graphs, on batches of a corpus that is resident on a GPU."""
+    """Runs `Update` on batches of a corpus as recorded updates. Raises NotRecordedError where one cannot be recorded."""
 
-    def __init__(self, update: Update, loader: Loader) -> None:
-        assert loader.resident is not None
-        self.update, self.loader, self.resident = update, loader, loader.resident
+    def __init__(self, update: Update, loader: Loader, utterances: int, recorder: Recorder | None = None) -> None:
+        """utterances: of the largest batch."""
+        self.update, self.loader = update, loader
         self.shapes = Shapes(loader.symbols, loader.frames)
-        self.stream = torch.cuda.Stream(update.device)  # type: ignore[no-untyped-call]
-        self.pool = torch.cuda.graph_pool_handle()
-        self.seen: Counter[tuple[int, int, int]] = Counter()
-        self.recorded: dict[tuple[int, int, int], _RecordedUpdate] = {}
+        bands = loader.examples[0].mel.shape[1]
+        self.inputs = StaticInputs(utterances, int(loader.symbols.max()), int(loader.frames.max()), bands, update.device)
+        self.recorder = recorder or CudaRecorder(update.device)
+        self.recorded: dict[tuple[int, int, int], Callable[[], Result]] = {}
+        self.kind = (str(update.device), update.config.network, update.dtype)
 
-    def __call__(self, indices: list[int]) -> tuple[Tensor, list[Outputs]]:
+    def __call__(self, indices: list[int]) -> Result:
         """Do what `Update` does with the batch of these utterances. The next call overwrites the outputs."""
         shape = (len(indices), *self.shapes.of(int(self.loader.frames[indices].max())))
-        rows = torch.tensor(indices).pin_memory()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            if shape not in self.recorded and self.seen[shape] < EAGER:
-                self.seen[shape] += 1
-                batch = self.resident.gather(rows.to(self.update.device, non_blocking=True), *shape[1:])
-                record, outputs = self.update([batch])
-            else:
-                if shape not in self.recorded:
-                    self.recorded[shape] = _RecordedUpdate(self, shape)
-                record, outputs = self.recorded[shape](rows)
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return record, outputs
-
-
-class _RecordedUpdate:
-    """The CUDA graph of an update with batches of one shape: (utterances, symbols, frames)."""
-
-    def __init__(self, owner: CapturedUpdate, shape: tuple[int, int, int]) -> None:
-        self.rows = torch.zeros(shape[0], dtype=torch.int64, device=owner.update.device)
-        self.graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize(owner.update.device)
-        out_of_memory: torch.OutOfMemoryError | None = None
-        try:
-            with torch.cuda.graph(self.graph, pool=owner.pool, stream=owner.stream):
-                try:
-                    self.record, self.outputs = owner.update([owner.resident.gather(self.rows, *shape[1:])])
-                except torch.OutOfMemoryError as why:
-                    out_of_memory = why.with_traceback(None)  # the end of the recording raises another error
-        except RuntimeError:
-            if out_of_memory is None:
-                raise
-        if out_of_memory is not None:
-            raise out_of_memory
-
-    def __call__(self, rows: Tensor) -> tuple[Tensor, list[Outputs]]:
-        self.rows.copy_(rows, non_blocking=True)
-        self.graph.replay()
-        return self.record.clone(), self.outputs
+        with self.recorder.apart():
+            batch = self.loader(indices, *shape[1:])
+            key = (*self.kind, *shape)
+            if shape not in self.recorded and (_seen[key] < EAGER or not self.update.optimiser.state):
+                _seen[key] += 1
+                return self.update([batch])
+            static = self.inputs.batch(*shape)
+            static.copy_(batch)
+            if shape not in self.recorded:
+                self.recorded[shape] = self.recorder.record(lambda: self.update([static]))
+            record, outputs = self.recorded[shape]()
+            return record.clone(), outputs

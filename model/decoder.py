@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.cpu.matmul import packed, product
 from model.layers import ifog, valid_mask
+from model.recorder import CudaRecorder, NotRecordedError
 from model.recurrence.reference import lstm_step
 from model.tacotron2 import Tacotron2
 
@@ -126,7 +127,7 @@ class Block:
         self.state = decoder.start()
         self.masks = decoder.memory.new_ones(steps, 2, decoder.network.network.prenet)
         self.outputs: list[Tensor] = []
-        self.advance: Callable[[], None] = self._recorded() if decoder.memory.is_cuda else self._advance
+        self.advance: Callable[[], object] = self._recorded() if decoder.memory.is_cuda else self._advance
 
     def __call__(self, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return standardised frames (B, k, r, M), gate logits (B, k), alignments (B, k, N) for prenet masks (k, 2, P)."""
@@ -144,17 +145,16 @@ class Block:
         for kept, new in zip(self.state.tensors(), state.tensors(), strict=True):
             kept.copy_(new)
 
-    def _recorded(self) -> Callable[[], None]:
+    def _recorded(self) -> Callable[[], object]:
         """Record `_advance` as a CUDA graph. An eager run before it lets the libraries initialise themselves."""
-        with torch.cuda.device(self.decoder.memory.device):
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+        recorder = CudaRecorder(self.decoder.memory.device)
+        with torch.cuda.device(recorder.device):
+            with recorder.apart():
                 self._advance()
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self._advance()
+            try:
+                advance = recorder.record(self._advance)
+            except NotRecordedError:  # slower, and the same
+                advance = self._advance
         for kept in self.state.tensors():
             kept.zero_()
-        return graph.replay
+        return advance

@@ -4,6 +4,7 @@ B batch, L positions (symbols or frames), C channels. Padding is at the end; a m
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -11,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from model.cpu import matmul
 from model.cpu.dropout import dropout
 from model.cpu.matmul import Linear
+from model.recurrence.decoder_lstm import lstm
 
 # The LSTM weights that each update rounds to half precision are not one block of memory, and cuDNN would warn each time.
 warnings.filterwarnings("ignore", message="RNN module weights are not part")
@@ -102,8 +105,11 @@ class ConvolutionBlock(nn.Module):
 def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
     """Run the library's LSTM on x (T, B, inputs), or batch first if it was built so; return its outputs in the type of x.
 
-    Autocast would run cuDNN's LSTM in fp16 whichever half precision was requested.
+    Autocast would run cuDNN's LSTM in fp16 whichever half precision was requested. Where the library has none in bf16, PyTorch
+    would run one step by step and add up the gradients of its weights in bf16: ours is as fast there, and exact.
     """
+    if x.is_cuda and x.dtype == torch.bfloat16 and not library_has_bf16():
+        return own_lstm(rnn, x.transpose(0, 1)).transpose(0, 1) if rnn.batch_first else own_lstm(rnn, x)
     if x.device.type == "cpu" or x.dtype != torch.bfloat16:
         outputs: Tensor = rnn(x)[0]
         return outputs
@@ -112,6 +118,23 @@ def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
         zero = x.new_zeros(1, x.shape[0 if rnn.batch_first else 1], rnn.hidden_size)
         outputs = torch._VF.lstm(x, (zero, zero), weights, True, 1, 0.0, rnn.training, False, rnn.batch_first)[0]
     return outputs
+
+
+def library_has_bf16() -> bool:
+    """Return True if the library of this GPU has an LSTM in bf16: cuDNN from 9.13 on, and not AMD's MIOpen."""
+    version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return torch.version.hip is None and version is not None and version >= 91_300
+
+
+def own_lstm(rnn: nn.LSTM, x: Tensor, mask: Callable[[Tensor], Tensor | None] = lambda gates: None) -> Tensor:
+    """Run our LSTM with the weights of `rnn` on x (T, B, inputs): (T, B, H) in the type of the products.
+
+    mask: returns a dropout mask (T, B, H) of the hidden states for the gates (T, B, 4H), or None.
+    """
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    input_weight, recurrent, *biases = (rnn.get_parameter(name) for name in names)
+    gates = matmul.linear(x, ifog(input_weight), ifog(biases[0] + biases[1]))
+    return lstm(gates, ifog(recurrent), mask(gates))
 
 
 class BidirectionalLSTM(nn.Module):

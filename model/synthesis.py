@@ -4,6 +4,7 @@ An utterance ends after the first step at which the stop token (gate) fires; or 
 text for so long that the gate must have missed it; or at a limit that follows from the length of the text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,6 +95,27 @@ def synthesise(
         step_lengths=steps,
         frame_lengths=frame_lengths,
         ended=tuple(ENDINGS[index] for index in reason.tolist()),
+    )
+
+
+def joined(parts: Sequence[Synthesis]) -> Synthesis:
+    """Return the utterances of several syntheses of the same number of symbols as one, padded to the longest."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def padded(name: str) -> Tensor:
+        tensors = [getattr(part, name) for part in parts]
+        longest = max(tensor.shape[1] for tensor in tensors)
+        filled = [F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, longest - tensor.shape[1])) for tensor in tensors]
+        return torch.cat(filled)
+
+    return Synthesis(
+        mel=padded("mel"),
+        gate=padded("gate"),
+        alignment=padded("alignment"),
+        step_lengths=torch.cat([part.step_lengths for part in parts]),
+        frame_lengths=torch.cat([part.frame_lengths for part in parts]),
+        ended=tuple(ended for part in parts for ended in part.ended),
     )
 
 

@@ -17,12 +17,10 @@ from torch import Tensor, nn
 
 from model.attention.kinds import attention_of
 from model.config import Network
-from model.cpu import matmul
 from model.cpu.dropout import dropout, dropout_mask
 from model.data.loading import Batch
-from model.layers import BidirectionalLSTM, ConvolutionBlock, ifog, linear, run_lstm, valid_mask
+from model.layers import BidirectionalLSTM, ConvolutionBlock, linear, own_lstm, run_lstm, valid_mask
 from model.recurrence import HALF, Inputs, attend
-from model.recurrence.decoder_lstm import lstm
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +186,9 @@ class Tacotron2(nn.Module):
         # The library's LSTM has no dropout on its state, and is three times as slow in half precision on a CPU (backward pass).
         if not on_state and (inputs.device.type != "cpu" or inputs.dtype not in HALF):
             return dropout(run_lstm(rnn, inputs), share, self.training)
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        input_weight, recurrent, *biases = (rnn.get_parameter(name) for name in names)
-        gates = matmul.linear(inputs, ifog(input_weight), ifog(biases[0] + biases[1]))
         if on_state:
-            return lstm(gates, ifog(recurrent), self._state_dropout(gates, share))
-        return dropout(lstm(gates, ifog(recurrent), None), share, self.training)
+            return own_lstm(rnn, inputs, lambda gates: self._state_dropout(gates, share))
+        return dropout(own_lstm(rnn, inputs), share, self.training)
 
     def _state_dropout(self, gates: Tensor, share: float) -> Tensor | None:
         """Draw a dropout mask (T, B, A) for the hidden states of an LSTM with gates (T, B, 4A); None for no dropout."""

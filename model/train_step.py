@@ -49,12 +49,16 @@ class Update:
         before = [buffer.clone() for buffer in self.network.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
         outputs, summands = [], []
-        for batch in parts:
-            output, values, loss = self._forward(batch, counts)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            outputs.append(output.detach())  # frees what the backward pass needed
-            summands.append(torch.cat([values.stacked(), loss.detach()[None]]))
-            del output, values, loss
+        try:
+            for batch in parts:
+                output, values, loss = self._forward(batch, counts)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                outputs.append(output.detach())  # frees what the backward pass needed
+                summands.append(torch.cat([values.stacked(), loss.detach()[None]]))
+                del output, values, loss
+        except (RuntimeError, MemoryError):
+            self._put_back(before)  # a batch that did not fit is tried again in parts, and must not count twice
+            raise
         sums = torch.stack(summands).sum(0) if summands else torch.zeros(len(TERMS) + 1, device=self.device)
         return sums, outputs, before
 
@@ -71,6 +75,22 @@ class Update:
         for buffer, old in zip(self.network.buffers(), before, strict=True):  # batch norm's running statistics
             buffer.copy_(buffer.where(finite, old))
         return torch.stack([*sums[:4], norm, sums[-1], scale])
+
+    def _put_back(self, buffers: list[Tensor]) -> None:
+        """Give the network's buffers, batch norm's running statistics, their earlier values."""
+        if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return  # what is only recorded has changed nothing
+        with torch.no_grad():
+            for buffer, old in zip(self.network.buffers(), buffers, strict=True):
+                buffer.copy_(old)
+
+    def restart(self) -> None:
+        """Forget a step that was begun and not taken."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.scaler.is_enabled():  # it refuses to unscale twice in a step
+            state = self.scaler.state_dict()
+            self.scaler = torch.amp.GradScaler(self.device.type)
+            self.scaler.load_state_dict(state)
 
     def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Continue from the states of a snapshot."""

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from model.config import Config, Training
-from model.cpu import matmul
 from model.cpu.malloc import keep_freed_memory
+from model.cpu.processor import processor
 from model.cuda_graphs import CapturedUpdate
 from model.data.batching import Batches
 from model.data.loading import Example, Loader
 from model.distributed import DistributedUpdate, Group
 from model.health import RECORD, ReportWindow, average, finite_or_none, measure
 from model.loss import terms
+from model.memory import free_cached, in_parts, out_of_memory
+from model.recorder import NotRecordedError
 from model.report import Health, Losses, Report
 from model.snapshot import Cursor, Snapshot
 from model.tacotron2 import Outputs, Tacotron2
@@ -55,8 +57,8 @@ def learning_rate(training: Training, progress: float) -> float:
 def precision(config: Config, device: torch.device) -> torch.dtype:
     """Return the type of the matrix products. Raises ValueError for fp16 on a CPU.
 
-    `auto` is bf16 on a GPU that has it, else fp16; on a CPU it is bf16 if the CPU multiplies in it and the network is wide
-    enough to gain, else fp32.
+    `auto` is bf16 on a GPU that has it, else fp16; on a CPU it is bf16 if the processor was measured to multiply
+    faster in it and the network is wide enough to gain, else fp32.
     """
     wanted = config.training.precision
     if wanted == "fp16" and device.type == "cpu":
@@ -64,7 +66,7 @@ def precision(config: Config, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cpu":
-        half = matmul.half_is_fast() and config.network.attention_rnn >= WIDE
+        half = processor().half_is_fast and config.network.attention_rnn >= WIDE
         return torch.bfloat16 if half else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
@@ -74,7 +76,8 @@ class Trainer:
 
     `reports()` yields at `reports` evenly spaced numbers of frames, on the same grid for every batch size; if one update
     crosses two marks, only the second is reported. While the caller handles a report, the weights do not change.
-    `seed` fixes everything random: weights, order of the data, dropout. `start` continues from a snapshot.
+    `seed` fixes everything random: weights, order of the data, dropout. `start` continues from a snapshot. `graphs`: whether a
+    GPU may record the updates.
 
     The ranks of a `group` construct identical trainers, `start` included, stay identical and yield the same; rank 0 validates.
     Its snapshot serves all ranks: with as many of them a resume is exact; with more or fewer the batches are the same, while
@@ -91,6 +94,7 @@ class Trainer:
         seed: int,
         start: Snapshot | None = None,
         group: Group | None = None,
+        graphs: bool = True,
     ) -> None:
         if device.type == "cpu":
             keep_freed_memory()
@@ -116,9 +120,10 @@ class Trainer:
         )
         self.distributed = None if group is None else DistributedUpdate(self.update, self.train, group, seed)
         self.captured: CapturedUpdate | None = None
+        self.remarks: list[str] = []  # sentences for the user, about how it trains from now on
         same_size = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
-        if same_size and group is None and self.train.resident is not None and not self.update.scaler.is_enabled():
-            self.captured = CapturedUpdate(self.update, self.train)
+        if graphs and same_size and group is None and device.type == "cuda":
+            self.captured = CapturedUpdate(self.update, self.train, min(config.training.batch_size, len(speech.train)))
 
     def reports(self) -> Iterator[Report]:
         """Yield the reports: one for each mark of the grid."""
@@ -180,15 +185,24 @@ class Trainer:
                 if self.distributed is not None:
                     return self.distributed(parts, self.cursor.updates)
                 return self.update([self.train(part) for part in parts])
+            except NotRecordedError as why:
+                self.release(f"they could not be recorded: {why}")
             except (RuntimeError, MemoryError) as why:
                 if (size == 1 and self.captured is None) or not out_of_memory(why):
                     raise
-            if self.captured is None:
-                self.cursor.part = -(-size // 2)
-            self.captured = None  # the graphs' memory may be enough
-            self.update.optimiser.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+                if not self.release():
+                    self.cursor.part = -(-size // 2)
+            self.update.restart()
+            free_cached(self.device)
+
+    def release(self, why: str = "the memory of their graphs is needed") -> bool:
+        """Give up recorded updates, and the memory that they hold. Return False where there are none."""
+        if self.captured is None:
+            return False
+        self.captured = None
+        self.update.optimiser.zero_grad(set_to_none=True)  # gradients live in the memory of the graphs
+        self.remarks.append(f"updates are launched kernel by kernel from here on, which is slower: {why}")
+        return True
 
     def _report(self, train_health: Health) -> Report:
         """Validate, and close the window of updates since the last report."""
@@ -219,22 +233,21 @@ class Trainer:
         self.network.eval()
         order = np.argsort(self.validation.frames, kind="stable").tolist()
         loss = replace(self.config.loss, guided_sigma=VALIDATION_SIGMA)
-        sums, frames, steps = np.zeros(4), 0, 0
-        measured: list[dict[str, Tensor]] = []
+        size = min(VALIDATION_BATCH, self.cursor.part or VALIDATION_BATCH)
+
+        def run(indices: list[int]) -> tuple[np.ndarray, np.ndarray, dict[str, Tensor]]:
+            batch = self.validation(indices)
+            outputs = self.network(batch)
+            means = terms(outputs, batch, self.update.mel_std, loss).stacked().double().cpu().numpy()
+            frames, steps = int(self.validation.frames[indices].sum()), int(outputs.step_lengths.sum())
+            return means, np.array([frames, frames, steps, steps]), measure(outputs, self.config)
+
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(VALIDATION_SEED)
-            size = min(VALIDATION_BATCH, self.cursor.part or VALIDATION_BATCH)
-            for start in range(0, len(order), size):
-                indices = order[start : start + size]
-                batch = self.validation(indices)
-                outputs = self.network(batch)
-                means = terms(outputs, batch, self.update.mel_std, loss).stacked().double().cpu().numpy()
-                seen, count = int(self.validation.frames[indices].sum()), int(outputs.step_lengths.sum())
-                sums += means * (seen, seen, count, count)
-                frames, steps = frames + seen, steps + count
-                measured.append(measure(outputs, self.config))
-        losses = Losses(*(finite_or_none(value) for value in sums / (frames, frames, steps, steps)))
-        return losses, average(measured, self.config.network.reduction)
+            parts = in_parts(order, size, run, self.release, self.device)
+        means, counts, measured = zip(*parts, strict=True)
+        totals = sum(mean * count for mean, count in zip(means, counts, strict=True)) / sum(counts)
+        return Losses(*map(finite_or_none, totals)), average(list(measured), self.config.network.reduction)
 
     def snapshot(self) -> Snapshot:
         """Return the state after the last item of `steps`. Its tensors are the trainer's own: save or copy it."""
@@ -268,9 +281,3 @@ class Trainer:
         torch.set_rng_state(snapshot.random["cpu"])
         if self.device.type == "cuda" and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self.device)
-
-
-def out_of_memory(why: BaseException) -> bool:
-    """Return True for a lack of memory. PyTorch's allocator for GPUs has its own type of error, others only a message."""
-    messages = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(why, torch.OutOfMemoryError | MemoryError) or any(message in str(why) for message in messages)

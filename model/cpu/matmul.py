@@ -2,7 +2,8 @@
 
 PyTorch multiplies single precision by MKL, which packs the weights in every call and, on AMD, leaves half of the arithmetic
 units idle. For 16 rows and 1536 x 4096 weights on two Zen 5 cores: MKL 2.1 ms, oneDNN 0.80 ms, with weights packed beforehand
-0.44 ms. Where oneDNN cannot help (a GPU, double precision, a build without it) these are PyTorch's own products.
+0.44 ms. Where oneDNN cannot help (a GPU, double precision, a build without it, a processor on which MKL
+is faster) these are PyTorch's own products.
 
 R rows, I inputs, O outputs.
 """
@@ -14,9 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_AVAILABLE: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-_ONEDNN = _AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_HALF: bool = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+from model.cpu.processor import HALF, ONEDNN, processor
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:
@@ -72,10 +71,7 @@ class _Linear(torch.autograd.Function):
         return d_x, outer(d_y, x)
 
 
-def half_is_fast() -> bool:
-    """Return True if this CPU multiplies in bf16 itself, at twice the rate of single precision or more."""
-    return _ONEDNN and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _fast(x: Tensor) -> bool:
-    return _ONEDNN and x.device.type == "cpu" and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _HALF))
+    if not ONEDNN or x.device.type != "cpu":
+        return False
+    return processor().single_by_onednn if x.dtype == torch.float32 else x.dtype == torch.bfloat16 and HALF

@@ -4,7 +4,7 @@ B batch, N symbols, F mel frames, M mel bands.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -38,6 +38,15 @@ class Batch:
             frame_lengths=self.frame_lengths.to(device, non_blocking=True),
         )
 
+    def pinned(self) -> "Batch":
+        """Return a copy from which a GPU can read while the host goes on."""
+        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+    def copy_(self, other: "Batch") -> None:
+        """Take over the values of a batch of the same shape."""
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name), non_blocking=True)
+
 
 def collate(examples: Sequence[Example], symbols: int | None = None, frames: int | None = None) -> Batch:
     """Pad the examples to the longest one, or to `symbols` and `frames`."""
@@ -67,7 +76,8 @@ class Loader:
     def __call__(self, indices: Sequence[int], symbols: int | None = None, frames: int | None = None) -> Batch:
         """Return a batch of these examples, padded to the longest one, or to `symbols` and `frames`."""
         if self.resident is None:
-            return collate([self.examples[index] for index in indices], symbols, frames).to(self.device)
+            batch = collate([self.examples[index] for index in indices], symbols, frames)
+            return (batch.pinned() if self.device.type == "cuda" else batch).to(self.device)
         rows = torch.tensor(indices).to(self.device, non_blocking=True)
         longest = int(self.symbols[indices].max()), int(self.frames[indices].max())
         return self.resident.gather(rows, symbols or longest[0], frames or longest[1])

@@ -48,6 +48,7 @@ def board(trials: Sequence[FrozenTrial], wanted: int, budget_kframes: float, idl
         parts.append(f"{kframes(saved)} kframes saved by stopping early, {part:.0%} of the budget of these trials")
     if left := seconds_left(trials, wanted, budget_kframes, idle):
         parts.append(f"about {duration(left)} left")
+    parts += dict.fromkeys(trial.user_attrs["device"] for trial in trials if "device" in trial.user_attrs)
     return "\n\n".join(parts)[:PIECE]  # always one piece, so that none remains from a longer note
 
 

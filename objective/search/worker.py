@@ -23,7 +23,7 @@ from objective.display.formatting import duration
 from objective.display.notes import board, note, save
 from objective.events.types import TrialEnded, TrialStarted
 from objective.runtime.cli import typed_name
-from objective.runtime.errors import MACHINE, machine_failure
+from objective.runtime.errors import MACHINE, cause, gpu_failure, machine_failure
 from objective.runtime.signals import Interrupted
 from objective.search.control import paused
 from objective.search.enqueue import enqueue_next
@@ -72,8 +72,8 @@ def work(study: optuna.Study, context: WorkerContext) -> StopReason:
             return _stopped_early(context, str(why))
         except MACHINE as why:
             sentence = machine_failure(why)
-            if sentence is None or context.settings.study.on_failure == "stop":
-                raise
+            if sentence is None or gpu_failure(why) or context.settings.study.on_failure == "stop":
+                raise  # a process whose GPU failed cannot use it again
             context.warn(f"{sentence}: retrying in {duration(wait)}")
             context.interruption.wait(wait)
             if context.interruption.reason is not None:
@@ -115,11 +115,11 @@ def run_one(study: optuna.Study, context: WorkerContext, trials: Sequence[Frozen
     except BaseException as why:  # whatever happened, the trial must not stay RUNNING: it is released and retried
         bug = machine_failure(why) is None and not isinstance(why, Interrupted | KeyboardInterrupt | SystemExit)
         try:
-            release(study, trial.number, _cause(why), died=bug)  # counted as a death, so a bug is not retried for ever
+            release(study, trial.number, cause(why), died=bug)  # counted as a death, so a bug is not retried for ever
         except MACHINE as failure:  # it may be the database that failed
             if machine_failure(failure) is None:
                 raise
-        failed = TrialResult("FAIL", reason=_cause(why), seconds=time.monotonic() - began)
+        failed = TrialResult("FAIL", reason=cause(why), seconds=time.monotonic() - began)
         context.sinks.emit(_ended(trial.number, failed, None, context, False))
         raise
     _conclude(study, trial, context, result)
@@ -149,6 +149,8 @@ def _run(
     k = trial.user_attrs["k"] if "k" in trial.user_attrs else ordinal(trials, trial.number)
     study.sampler = sampler(settings.study.sampler, seed(settings.study.seed, k, SAMPLER))
     config = settings.config(context.space.suggest(trial))
+    if context.device.type == "cuda":
+        trial.set_user_attr("device", "; ".join(context.data.abilities.notes))
     trial.set_user_attr("k", k)  # last: a trial without it has no parameters yet
     line = [other.number for other in ancestors(trials, trials[trial.number])]
     context.sinks.emit(
@@ -263,15 +265,6 @@ def _origin(attributes: dict[str, Any]) -> str:
 def _last_value(trial: optuna.Trial) -> float | None:
     frozen = stored(trial)
     return None if frozen.last_step is None else frozen.intermediate_values[frozen.last_step]
-
-
-def _cause(why: BaseException) -> str:
-    if isinstance(why, Interrupted | KeyboardInterrupt):
-        return str(why) or "interrupted"
-    if sentence := machine_failure(why):
-        return sentence
-    text = str(why).strip()
-    return f"{type(why).__name__}: {text.splitlines()[0]}" if text else type(why).__name__
 
 
 def _ended(number: int, result: TrialResult, value: float | None, context: WorkerContext, is_best: bool) -> TrialEnded:

@@ -33,8 +33,8 @@ def resolve(
     """Return the settings of a run. Raises SettingsError with all mistakes.
 
     assignments: the `key=value` pairs of `--set`. flags: values by dotted key, None where a flag was not given. gpu: whether
-    there is one; with a GPU and the user's own recordings the default profile is full, else demo. check: finds mistakes outside
-    of the tree, such as `absent`; it runs on the settings without those that were found wrong.
+    torch can use one; with a GPU and the user's own recordings the default profile is full, else demo. check: finds mistakes
+    outside of the tree, such as `absent`; it runs on the settings without those that were found wrong.
     """
     mistakes: list[str] = []
     given: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def absent(settings: Settings) -> Iterator[str]:
         TemporaryFile(dir=out).close()
     except OSError as error:
         yield f"out: need a folder that can be written to, got {out.absolute()}: {_why(error)}"
-    if settings.device == "cuda" and settings.study.ray is None:  # nodes of a Ray cluster may have what this machine lacks
+    if settings.device != "cpu" and settings.study.ray is None:  # nodes of a Ray cluster may have what this machine lacks
         from objective.settings.device import device_of  # here, because it imports torch, which takes seconds
 
         try:

@@ -112,7 +112,7 @@ class Budget(_Group):
 
     kframes: Count | None = None  # kframes that a trial trains on; None: from the corpus (objective/settings/budget.py)
     reports: Count = 24  # validations in a trial, evenly spaced over its frames
-    snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # kframes between two snapshots; None: one at each report
+    snapshot_kframes: Annotated[float | None, Field(gt=0)] = None  # kframes between two; None: at reports, 5 % of the time
 
     @property
     def total_kframes(self) -> int:

@@ -12,6 +12,7 @@ from model.snapshot import Snapshot
 from pruners.health_record import Record, extended, measurements
 from storage import checkpoints
 from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST, SENTENCES
+from storage.snapshot_writer import held
 
 EARLIER = "resuming from an earlier one"
 
@@ -26,6 +27,7 @@ class TrialHistory:
     best: int | None = None  # place of the report whose weights are kept in best.pt
     earlier: float = 0.0  # seconds that earlier workers spent
     began: float = field(default_factory=time.monotonic)
+    held: Callable[[], dict[str, Any]] | None = None  # best weights that are not yet written
 
     @property
     def last(self) -> Report | None:
@@ -43,8 +45,17 @@ class TrialHistory:
         self.reports.append(report)
         self.record = extended(self.record, measurements(report))
 
-    def save(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
-        """Write last.pt atomically, with the entries of `more`; the snapshot that was the newest becomes before.pt."""
+    def hold_best(self, weights: dict[str, Any]) -> None:
+        """Hold copies of the best weights, until they are written with the next snapshot."""
+        assert self.kept is not None
+        self.held = held({"weights": weights, "kframes": self.kept.kframes})
+
+    def files(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> Callable[[], None]:
+        """Copy the snapshot, and return what writes it as last.pt, with the entries of `more`; the newest becomes before.pt.
+
+        Best weights that are held are written to best.pt before. A process killed between the two repeats the training up to
+        their report; what was the best until then is lost, if another rule ends the trial before it gets there.
+        """
         history = {
             "point": self.configuration,
             "record": self.record,
@@ -52,10 +63,18 @@ class TrialHistory:
             "best": self.best,
             "seconds": self.seconds,
         }
-        checkpoints.save(folder / LAST, snapshot.as_dict() | {"course": history} | more, before=folder / BEFORE)
+        copied = held(snapshot.as_dict())
+        best, self.held = self.held, None
+
+        def write() -> None:
+            if best is not None:
+                checkpoints.save(folder / BEST, best() | more)
+            checkpoints.save(folder / LAST, copied() | {"course": history} | more, before=folder / BEFORE)
+
+        return write
 
     def save_best(self, folder: Path, weights: dict[str, Any], more: dict[str, Any]) -> None:
-        """Write best.pt; after last.pt, so that the best weights of a snapshot are in one of the two files."""
+        """Write best.pt."""
         assert self.kept is not None
         checkpoints.save(folder / BEST, {"weights": weights, "kframes": self.kept.kframes} | more)
 

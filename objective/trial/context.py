@@ -5,13 +5,16 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 import optuna
 import torch
 
+from model import selftest
 from model.data.corpus import Corpus
 from model.distributed import Group
 from model.recurrence import implementation
+from model.selftest import Abilities
 from model.trainer import Speech, precision
 from model.warmstart import Pretrained
 from objective.events.fanout import Sinks
@@ -29,6 +32,8 @@ from search_spaces.space import Space
 from storage.leases import Watch
 from storage.paths import trial_folder
 
+DRAWN = 64  # configurations of the space whose sizes the self-test of a GPU checks
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
@@ -37,6 +42,7 @@ class TrainingData:
     space: Space
     corpus: Corpus
     device: torch.device
+    abilities: Abilities  # how updates run on it
     pretrained: Pretrained | None  # every trial starts from it
     speech: Speech
     ears: Ears  # the listener that judges every trial
@@ -49,15 +55,20 @@ class TrainingData:
             torch.set_num_threads(settings.threads)
         device = device_of(settings.device)
         if device.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun starts a rank for each GPU
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            device, count = torch.device("cuda", int(os.environ["LOCAL_RANK"])), torch.cuda.device_count()
+            if device.index >= count:
+                rule = f"need at most one process of torchrun for each GPU, got process {device.index + 1} with {count} GPUs"
+                raise SettingsError([f"{rule}: start it with --nproc-per-node {count}"])
         try:
-            precision(settings.config(), device)
+            dtype = precision(settings.config(), device)
             implementation(settings.network.recurrence, device)
+            drawn = [settings.config(space.sample(Random(seed))) for seed in range(DRAWN)]
+            able = selftest.abilities([settings.config(), *drawn], dtype, device)
         except ValueError as why:
             raise SettingsError([str(why)]) from why
         pretrained, corpus = load_pretrained(settings), load_data(settings)
         speech = speech_of(corpus)
-        return cls(space, corpus, device, pretrained, speech, load_listener(settings, corpus, speech, device))
+        return cls(space, corpus, device, able, pretrained, speech, load_listener(settings, corpus, speech, device))
 
 
 def judge_of(settings: Settings, data: TrainingData) -> Judge:

@@ -14,9 +14,10 @@ from model.data.corpus import Corpus
 from model.data.loading import Loader
 from model.health import measure_alignment
 from model.listener import error_rate, spelled
+from model.memory import Relief, in_parts, nothing_to_free
 from model.silence import longest_pause, silent_share, sounding
 from model.spoken import Fault, FreeRunning, Spoken, misheard, misread, stop_faults
-from model.synthesis import Synthesis, synthesise
+from model.synthesis import Synthesis, joined, synthesise
 from model.tacotron2 import Tacotron2
 from model.trainer import Speech
 from objective.trial.ears import Ears
@@ -60,12 +61,21 @@ class Judge:
         self.frames = int(lengths.sum())
         self.middle = count // 2  # as in model/spoken.py: the sentence that is shown
 
-    def __call__(self, network: Tacotron2) -> tuple[Synthesis, FreeRunning | None]:
-        """Synthesise the sentences free-running and judge them; None where the synthesis is not finite."""
+    def __call__(self, network: Tacotron2, relief: Relief = nothing_to_free) -> tuple[Synthesis, FreeRunning | None]:
+        """Synthesise the sentences free-running and judge them; None where the synthesis is not finite.
+
+        All in one batch, or in parts where memory is short and `relief` has nothing left to free.
+        """
         batch = self.recordings
         # The stop token (gate) is judged here: nothing may make up for one that does not fire.
         most = (batch.frame_lengths * PATIENCE + PATIENCE_S / self.hop_s).long()
-        output = synthesise(network, batch.ids, batch.symbol_lengths, completed_frames=None, most_frames=most)
+
+        def say(rows: list[int]) -> Synthesis:
+            ids, lengths = batch.ids[rows], batch.symbol_lengths[rows]
+            return synthesise(network, ids, lengths, completed_frames=None, most_frames=most[rows])
+
+        everyone = range(len(self.sentences))
+        output = joined(in_parts(everyone, len(everyone), say, relief, self.device))
         finite = bool(torch.isfinite(output.mel).all())
         return output, self.judged(output, network.network.reduction) if finite else None
 

@@ -10,10 +10,11 @@ import yaml
 
 from model.config import Config
 from model.files import atomic_write
+from model.memory import out_of_memory
 from model.report import Report
 from model.snapshot import Snapshot
 from model.spoken import FreeRunning
-from model.trainer import Trainer, out_of_memory
+from model.trainer import Trainer
 from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
@@ -31,6 +32,7 @@ from storage.leases import Lease
 from storage.optuna_private import stored
 from storage.outcome import HEALTHY_AT
 from storage.paths import BEST, SENTENCES
+from storage.snapshot_writer import SnapshotWriter
 
 
 @dataclass(slots=True)
@@ -118,13 +120,14 @@ def _train(
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept, score, targets = trainer.cursor.frames / 1_000, context.settings.objective.score, context.settings.health.targets
-    with leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
+    with SnapshotWriter() as writer, leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
             kframes = trainer.cursor.frames / 1_000
             lease.progressed(kframes)
-            is_best = False
+            for remark in trainer.remarks:
+                context.warn_once(remark)
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
             else:
@@ -133,19 +136,22 @@ def _train(
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
+                    history.hold_best(trainer.network.state_dict())
                     _note_healthy(trial, history, targets)
                 alignments.add(report)
                 _report(trial, report, history, context)
-            save = report is not None if every is None else kframes // every > kept // every
+            stopped = report is not None and _stopped(trial, report, history, context, result)
             stop = context.interruption.reason
             if stop is not None:
                 context.sinks.emit(Phase(trial.number, f"stopping: saving its snapshot ({stop})", stopping=True))
-            if save or is_best or stop is not None:
-                history.save(folder, trainer.snapshot(), alphabet)
+            save = (report is not None and writer.due()) if every is None else kframes // every > kept // every
+            unwritten = (stopped and history.held is not None) or trainer.cursor.mark == trainer.grid
+            if save or unwritten or stop is not None:
+                writer.write(history.files(folder, trainer.snapshot(), alphabet))
                 kept = kframes
-            if is_best:
-                history.save_best(folder, trainer.network.state_dict(), alphabet)
-            if report is not None and _stopped(trial, report, history, context, result):
+                if every is not None:
+                    writer.wait()  # no kill may cost more than this interval
+            if stopped:
                 return
             context.interruption.check()
 
@@ -162,7 +168,7 @@ def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: Wo
     before = 0 if history.last is None else round(history.last.kframes * reports / kframes)
     if report.val_loss is None or not due(trainer.cursor.mark, before, kframes, reports, context.judge.frames):
         return report
-    return with_figures(report, context.judge(trainer.network)[1])
+    return with_figures(report, context.judge(trainer.network, trainer.release)[1])
 
 
 def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
@@ -207,7 +213,7 @@ def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: Tri
     if result.state == "COMPLETE" and result.best is not None:
         trainer.network.load_state_dict(checkpoints.load(folder / BEST)["weights"])
     context.sinks.emit(Phase(number, f"evaluating: synthesising {len(context.judge.sentences)} sentences"))
-    output, result.spoken = context.judge(trainer.network)
+    output, result.spoken = context.judge(trainer.network, trainer.release)
     if result.spoken is None:
         result.state, result.pruned_by, result.severity = "PRUNED", result.pruned_by or "nonfinite", result.severity or 1.0
         result.reason = result.reason or "the free-running synthesis is not finite"

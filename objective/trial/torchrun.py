@@ -72,8 +72,8 @@ def build_trainer(task: Task, data: TrainingData, speech: Speech, group: Group |
 
 
 def _build(task: Task, data: TrainingData, speech: Speech, group: Group | None) -> Trainer:
-    budget = task.budget
-    trainer = Trainer(task.config, speech, budget.total_kframes, budget.reports, data.device, task.seed, task.start, group)
+    budget, config, graphs = task.budget, data.abilities.applied(task.config), data.abilities.graphs
+    trainer = Trainer(config, speech, budget.total_kframes, budget.reports, data.device, task.seed, task.start, group, graphs)
     if data.pretrained is not None and task.start is None:
         warm_start(trainer.network, speech.symbols, data.pretrained)
     return trainer

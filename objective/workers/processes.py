@@ -1,7 +1,7 @@
 """Run several workers as processes, one or more for each GPU, while this process shows the events of all of them.
 
-A worker sends its events through a pipe, and finally the reason why it stopped. A worker that ends without a reason has crashed
-and is restarted. The workers share only the study's storage, so workers of other machines can join.
+A worker sends its events through a pipe, and finally the reason why it stopped. A worker that ends without a reason, or with an
+exception, has crashed and is restarted. The workers share only the study's storage, so workers of other machines can join.
 """
 
 import math
@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -21,10 +21,11 @@ import torch
 
 from objective.events.fanout import Sinks
 from objective.events.types import Event, Warned
-from objective.runtime.errors import MACHINE, machine_failure
+from objective.runtime.errors import MACHINE, cause, gpu_failure, machine_failure
 from objective.runtime.signals import Interruption
 from objective.search.stopping import StopReason
 from objective.search.worker import work
+from objective.settings.device import probe, variable
 from objective.settings.schema import Settings
 from objective.trial.context import TrainingData, WorkerContext
 from objective.workers.supervision import RELEASE_S, ProgressThrottle, SupervisedWorker, outcome
@@ -34,9 +35,13 @@ from storage.studies import open_storage, stop_retrying
 
 
 def gpus() -> list[str]:
-    """Return the value of CUDA_VISIBLE_DEVICES for each GPU that this process may use."""
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named or [str(index) for index in range(torch.cuda.device_count())]
+    """Return the value of CUDA_VISIBLE_DEVICES for each GPU that this process may use.
+
+    `device_of` has refused names of GPUs that do not exist. MIG instances are listed by their names, since CUDA shows a
+    process only one of them.
+    """
+    found = probe()
+    return found.names or [str(index) for index in range(len(found.cards))]
 
 
 def how_many(settings: Settings, devices: Sequence[str]) -> int:
@@ -44,10 +49,20 @@ def how_many(settings: Settings, devices: Sequence[str]) -> int:
     return settings.study.workers or max(1, len(devices)) * settings.study.trials_per_gpu
 
 
+def sharing(workers: int, devices: Sequence[str]) -> str | None:
+    """Say how to start MPS, without which the processes that share a GPU take turns. None where none do, or it runs."""
+    pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
+    if workers <= len(devices) or not devices or torch.version.hip or pipes.exists():
+        return None
+    rule = f"{workers} workers share {len(devices)} GPU{'s' * (len(devices) > 1)} and only take turns"
+    return f"{rule}: NVIDIA's MPS lets them run at once: start it before the study with nvidia-cuda-mps-control -d"
+
+
 def supervise(settings: Settings, count: int, devices: Sequence[str], sinks: Sinks, interruption: Interruption) -> StopReason:
     """Run `count` workers until all have stopped; return why. Worker i uses the GPU i modulo the number of `devices`."""
     threads = settings.threads or (None if devices else max(1, (os.cpu_count() or 1) // count))
-    settings = settings.model_copy(update={"threads": threads})
+    # A worker that was started for a GPU ends where it cannot use it, and never trains on the CPU instead.
+    settings = settings.model_copy(update={"threads": threads, "device": "cuda" if devices else "cpu"})
     workers = [_Worker(i, settings, devices[i % len(devices)] if devices else None) for i in range(count)]
     deadline = math.inf  # for all workers, once a stop is requested
     try:
@@ -76,6 +91,7 @@ class _Worker(SupervisedWorker):
     def __init__(self, number: int, settings: Settings, device: str | None) -> None:
         super().__init__(number, settings)
         self.device, self.stopping = device, False
+        self.why: str | None = None  # it is about to end with this exception
         self.pipe: Connection | None = None
         self.process: Any = None
 
@@ -84,6 +100,7 @@ class _Worker(SupervisedWorker):
             return
         context = get_context("spawn")
         self.pipe, sending = context.Pipe(duplex=False)
+        self.why = None
         self.process = context.Process(
             target=_serve, args=(self.settings, self.device, self.log, sending), name=f"worker-{self.number}"
         )
@@ -94,12 +111,14 @@ class _Worker(SupervisedWorker):
     def read(self, sinks: Sinks) -> None:
         assert self.pipe is not None
         try:
-            message: Event | StopReason = self.pipe.recv()
+            message: Event | StopReason | Exception = self.pipe.recv()
         except (EOFError, OSError):
             self._gone(sinks)
             return
         if isinstance(message, StopReason):
             self.end = message
+        elif isinstance(message, Exception):
+            self.why = str(message)
         else:
             self.receive(message, sinks)
 
@@ -123,7 +142,9 @@ class _Worker(SupervisedWorker):
         if self.stopping and self.end is None:
             self.end = StopReason("interrupted", 130, early=True)
         if self.end is None:
-            self.crashed(f"worker {self.number} ended with exit code {self.process.exitcode}", "restarts", sinks)
+            place = "" if self.device is None else f" on GPU {self.device}"
+            how = f" with exit code {self.process.exitcode}" if self.why is None else f": {self.why}"
+            self.crashed(f"worker {self.number}{place} ended{how}", "restarts", sinks)
 
 
 def _end(workers: Sequence[_Worker]) -> None:
@@ -171,14 +192,19 @@ class _Pipe:
 
 
 def _serve(settings: Settings, device: str | None, log: Path, pipe: Connection) -> None:
-    """Work on the study in a worker process, and send the reason why it stopped."""
+    """Work on the study in a worker process, and send the reason why it stopped, or the exception that ends it."""
     if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
+        os.environ[variable()] = device
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
         os.dup2(file.fileno(), sys.stdout.fileno())
     with Interruption(supervised=True) as interruption:
-        pipe.send(join_study(settings, Sinks([_Pipe(pipe, interruption)]), interruption))
+        try:
+            pipe.send(join_study(settings, Sinks([_Pipe(pipe, interruption)]), interruption))
+        except Exception as why:
+            with suppress(OSError):  # the supervisor may be gone
+                pipe.send(RuntimeError(cause(why)))
+            raise
 
 
 def join_study(settings: Settings, sinks: Sinks, interruption: Interruption) -> StopReason:
@@ -192,7 +218,8 @@ def join_study(settings: Settings, sinks: Sinks, interruption: Interruption) -> 
         return work(study, WorkerContext.of(settings, data, study, sinks, interruption))
     except (StorageError, *MACHINE) as why:
         sentence = str(why) if isinstance(why, StorageError) else machine_failure(why)
-        if sentence is None or (settings.study.on_failure == "wait" and not interruption.requested):
+        waits = settings.study.on_failure == "wait" and not interruption.requested
+        if sentence is None or waits or gpu_failure(why):
             raise  # the supervisor restarts a worker that ends with an exception
         sinks.emit(Warned(f"a worker stopped because the machine failed: {sentence}"))
         return StopReason(f"the machine failed: {sentence}", 1)

@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 
 from objective.events.fanout import Sinks
 from objective.events.types import Event, Warned
+from objective.runtime.errors import cause
 from objective.runtime.signals import Interruption
 from objective.search.stopping import StopReason
 from objective.settings.schema import Settings, SettingsError
@@ -288,4 +289,4 @@ class _Actor:
             self.queue.put(join_study(settings, Sinks([self]), self.interruption))
         except BaseException as why:  # any exception at all: the command waits for the last message
             traceback.print_exc()
-            self.queue.put(RuntimeError(f"{type(why).__name__}: {' '.join(str(why).split())}"))
+            self.queue.put(RuntimeError(cause(why)))

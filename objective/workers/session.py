@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import optuna
 import torch
@@ -28,13 +28,14 @@ from objective.search.open_study import identity_of, open_study
 from objective.search.stopping import StopReason
 from objective.search.worker import work
 from objective.settings.budget import described, settled
+from objective.settings.device import obstacle, probe
 from objective.settings.flags import FLAGS
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
 from objective.trial.torchrun import follow, process_group
 from objective.views.launcher import Views, how_to_open
-from objective.workers.processes import gpus, how_many, supervise
+from objective.workers.processes import gpus, how_many, sharing, supervise
 from objective.workers.ray_cluster import check_cluster, place_workers
 from search_spaces.space import load
 from storage.outcome import best_of, best_trial, finished
@@ -123,7 +124,9 @@ class Session:
                     f"space {self.data.space.name}: {self.data.space.about}",
                     *opening,
                     *_pretrained_notes(self.data, settings),
+                    *_gpu_notes(settings, self.workers, self.devices),
                     self._device_note(),
+                    *self.data.abilities.notes,
                     described(settings, self.data.corpus),
                 ),
                 best=None if best is None or best.value is None else (best.value, best.number),
@@ -171,7 +174,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     flags = {flag.key: getattr(parsed, flag.key) for flag in FLAGS.values() if getattr(parsed, flag.key) is not None}
     if parsed.quiet:
         flags["quiet"] = True
-    return resolve(parsed.settings, parsed.set, flags, gpu=torch.cuda.is_available(), check=absent)
+    gpu = flags.get("device") != "cpu" and bool(probe().usable)
+    return resolve(parsed.settings, parsed.set, flags, gpu=gpu, check=absent)
 
 
 def _complete_notes(study: optuna.Study, settings: Settings, early: bool, sinks: Sinks) -> None:
@@ -198,6 +202,15 @@ def _pretrained_notes(data: TrainingData, settings: Settings) -> tuple[str, ...]
     with torch.device("meta"):
         network = Tacotron2(config.network, len(symbols), config.audio.mel_bands)
     return tuple(table_lines(data.pretrained, warm_start(network, symbols, data.pretrained)))
+
+
+def _gpu_notes(settings: Settings, workers: int, devices: Sequence[str]) -> Iterator[str]:
+    """Say why a GPU that is there is not used, or how several workers use one better. Ray's workers have other machines."""
+    if settings.study.ray is None:
+        if settings.device == "auto" and (unused := obstacle(probe())):
+            yield f"training on the CPU: {unused}"
+        if shared := sharing(workers, devices):
+            yield shared
 
 
 def _without(arguments: list[str], flag: str) -> list[str]:

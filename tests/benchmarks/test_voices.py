@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,9 +67,9 @@ def test_every_judge_hears_the_recordings_and_every_voice_once(judge: Judge, fol
         return hear
 
     with pytest.raises(KeyboardInterrupt):
-        judge_all(folder, file, judge, {"one": ear("one", stop_at=2)}, AUDIO)
-    judge_all(folder, file, judge, {"one": ear("one"), "two": ear("two")}, AUDIO)
-    judge_all(folder, file, judge, {"one": ear("one"), "two": ear("two")}, AUDIO)
+        judge_all(folder, file, judge, {"one": ear("one", stop_at=2)}, AUDIO, 99)
+    judge_all(folder, file, judge, {"one": ear("one"), "two": ear("two")}, AUDIO, 99)
+    judge_all(folder, file, judge, {"one": ear("one"), "two": ear("two")}, AUDIO, 99)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(line["k"], line["judge"]) for line in lines] == [
         (None, "one"), (0, "one"), (None, "two"), (0, "two"), (7, "one"), (7, "two"),
@@ -77,3 +78,11 @@ def test_every_judge_hears_the_recordings_and_every_voice_once(judge: Judge, fol
     one, two = ([frames for name, frames in heard if name == wanted] for wanted in ("one", "two"))
     assert one == two, "both hear the same"
     assert one[0] == judge.frames, "the first are the recordings"
+
+
+def test_some_sentences_of_a_voice_are_spread_over_their_lengths() -> None:
+    voice = Voice(tuple("abcdefg"), tuple(np.zeros((n + 1, 2), np.float32) for n in range(7)), AUDIO)
+    assert voice.some(3).texts == ("a", "d", "g")
+    assert voice.some(1).texts == ("a",)
+    assert voice.some(9).texts == voice.texts
+    assert [len(mel) for mel in voice.some(2).mels] == [1, 7]

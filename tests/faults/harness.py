@@ -27,7 +27,7 @@ INTERVAL = KFRAMES / REPORTS  # kframes from one snapshot to the next
 LONGEST_S = 180.0  # for one command
 SETTINGS = f"""
 data: {{demo_utterances: 24, validation_utterances: 6}}
-budget: {{kframes: {KFRAMES}, reports: {REPORTS}}}
+budget: {{kframes: {KFRAMES}, reports: {REPORTS}, snapshot_kframes: {INTERVAL}}}
 study: {{recipes: [tacotune, nvidia], seed: 7}}
 network: {{embedding: 16, encoder: 16, prenet: 8, attention_rnn: 24, decoder_rnn: 24, attention: 8, postnet: 12}}
 pruner: {{name: none}}

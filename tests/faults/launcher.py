@@ -97,10 +97,15 @@ def witness() -> None:
         real(trial, report, *more)
         note("reported", number=trial.number, kframes=report.kframes)
 
-    @around(checkpoint.TrialHistory, "save")
-    def saved(real: Callable[..., None], self: Any, folder: pathlib.Path, snapshot: Any, more: Any) -> None:
-        real(self, folder, snapshot, more)
-        note("saved", folder=str(folder), kframes=snapshot.cursor.frames / 1_000)
+    @around(checkpoint.TrialHistory, "files")
+    def saved(real: Callable[..., Any], self: Any, folder: pathlib.Path, snapshot: Any, more: Any) -> Callable[[], None]:
+        write, kframes = real(self, folder, snapshot, more), snapshot.cursor.frames / 1_000
+
+        def noted() -> None:
+            write()
+            note("saved", folder=str(folder), kframes=kframes)
+
+        return noted
 
     @around(worker, "tell")
     def result_stored(real: Callable[..., None], study: Any, trial: Any, *more: Any) -> None:

@@ -1,12 +1,14 @@
 """Free-running synthesis: the ends of utterances, batches that equal single texts, and repeatable sound."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import Tensor
 
 from model.decoder import Decoder
 from model.layers import valid_mask
-from model.synthesis import ENDINGS, EXTRA_FRAMES, FRAMES_PER_SYMBOL, SYNTHESIS_SEED, Synthesis, ends, synthesise
+from model.synthesis import ENDINGS, EXTRA_FRAMES, FRAMES_PER_SYMBOL, SYNTHESIS_SEED, Synthesis, ends, joined, synthesise
 from model.tacotron2 import Tacotron2
 from tests.conftest import BANDS, SYMBOLS, tiny_network
 
@@ -180,3 +182,12 @@ def test_an_empty_text_and_zero_completed_frames_are_refused() -> None:
         synthesise(build(), IDS, torch.tensor([4, 0]))
     with pytest.raises(ValueError, match="completed_frames >= 1, got 0"):
         synthesise(build(), IDS, LENGTHS, completed_frames=0)
+
+
+def test_parts_of_a_batch_join_to_the_batch() -> None:
+    network = build()
+    whole = synthesise(network, IDS, LENGTHS)
+    parts = joined([synthesise(network, IDS[row : row + 1], LENGTHS[row : row + 1]) for row in range(2)])
+    assert parts.ended == whole.ended
+    for field in fields(Synthesis)[:-1]:
+        torch.testing.assert_close(getattr(parts, field.name), getattr(whole, field.name))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model import trainer
 from model.config import Config, Network, Training
-from model.cpu import matmul
+from model.cpu.processor import Processor
 from model.data.loading import Batch, collate
 from model.health import RECORD
 from model.layers import MaskedBatchNorm
@@ -200,16 +201,34 @@ def test_a_restored_update_continues_identically_and_reads_the_rate() -> None:
 def test_on_a_cpu_half_precision_is_chosen_for_wide_networks_if_it_is_fast(
     features: int, fast: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "half_is_fast", lambda: fast)
+    monkeypatch.setattr(trainer, "processor", lambda: Processor("P", mkl=1.0, onednn=1.0, bf16=0.5 if fast else 0.9))
     assert precision(Config(network=Network(attention_rnn=features)), CPU) == expected
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_a_requested_precision_is_used(wanted: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "half_is_fast", lambda: expected == torch.float32)
+    half = 0.1 if expected == torch.float32 else 9.0
+    monkeypatch.setattr(trainer, "processor", lambda: Processor("P", mkl=1.0, onednn=1.0, bf16=half))
     assert precision(Config(training=Training(precision=wanted)), CPU) == expected
 
 
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(ValueError, match=r"fp16 needs a GPU, the device is the CPU: choose auto, bf16 or fp32"):
         precision(Config(training=Training(precision="fp16")), CPU)
+
+
+def test_a_batch_that_did_not_fit_leaves_batch_norm_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again in parts, and its statistics must not count twice."""
+    update, batch = build(), collate(toy_examples(4, seed=1))
+    before = {name: buffer.clone() for name, buffer in update.network.named_buffers()}
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "backward", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            update([batch])
+    assert {name: buffer.equal(before[name]) for name, buffer in update.network.named_buffers()} == dict.fromkeys(before, True)
+    update([batch])
+    assert any(not buffer.equal(before[name]) for name, buffer in update.network.named_buffers())

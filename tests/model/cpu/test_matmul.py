@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model.cpu import matmul
 from model.cpu.matmul import linear, outer, packed, product
+from model.cpu.processor import Processor
 
 I, O = 37, 11
 LAYOUTS: dict[str, Callable[[], Tensor]] = {
@@ -32,7 +33,7 @@ TYPES = pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 def _either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     if request.param == "without oneDNN":
-        monkeypatch.setattr(matmul, "_ONEDNN", False)
+        monkeypatch.setattr(matmul, "ONEDNN", False)
 
 
 either = pytest.mark.usefixtures("_either")
@@ -138,19 +139,21 @@ def test_outer_is_the_product_with_the_transpose(layout: str, dtype: torch.dtype
 
 
 def test_without_onednn_the_products_are_torchs_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "_ONEDNN", False)
+    monkeypatch.setattr(matmul, "ONEDNN", False)
     x, weight = torch.randn(6, I), torch.randn(O, I)
     assert packed(weight, 6) is weight
     assert torch.equal(product(x, weight), x @ weight.t())
     assert torch.equal(outer(x, x), x.t() @ x)
     assert torch.equal(linear(x, weight), F.linear(x, weight))
-    assert not matmul.half_is_fast()
 
 
-@pytest.mark.skipif(not matmul._ONEDNN, reason="this build of PyTorch has no oneDNN")
-def test_with_onednn_single_precision_is_multiplied_by_it() -> None:
+@pytest.mark.skipif(not matmul.ONEDNN, reason="this build of PyTorch has no oneDNN")
+def test_with_onednn_single_precision_is_multiplied_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "processor", lambda: Processor("slow MKL", mkl=2.0, onednn=1.0, bf16=1.0))
     weight = torch.randn(O, I, requires_grad=True)
     assert packed(weight.detach(), 6).is_mkldnn
     made = linear(torch.randn(6, I), weight).grad_fn
     assert made is not None
     assert made.next_functions[0][0].name() == "_LinearBackward"
+    monkeypatch.setattr(matmul, "processor", lambda: Processor("fast MKL", mkl=1.0, onednn=2.0, bf16=1.0))
+    assert packed(weight.detach(), 6) is weight.detach() or not packed(weight.detach(), 6).is_mkldnn

@@ -7,6 +7,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from model.selftest import Abilities
 from objective.events.fanout import Sinks
 from objective.events.types import Event, Warned
 from objective.runtime.signals import Interruption
@@ -41,7 +42,7 @@ def context_of(tmp_path: Path, recorder: Recorder | None = None, **study: object
     given = {"profile": "demo", "out": tmp_path, "study": {"space": "demo", **study}, "budget": {"kframes": 400}}
     settings = Settings.model_validate(given)
     space = load("demo", settings.config())
-    data = TrainingData(space, None, torch.device("cpu"), None, None, Ears(None))  # type: ignore[arg-type]
+    data = TrainingData(space, None, torch.device("cpu"), Abilities("deferred", False), None, None, Ears(None))  # type: ignore[arg-type]
     return WorkerContext(settings, data, None, (), Watch(60.0), Sinks([recorder or Recorder()]), Interruption())  # type: ignore[arg-type]
 
 

@@ -44,7 +44,7 @@ def mistake(*args: Any, **kwargs: Any) -> str:
 
 def test_the_demo_is_the_default() -> None:
     settings = settled()
-    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 1_000, "demo")
+    assert (settings.profile, settings.budget.kframes, settings.study.space) == ("demo", 2_000, "demo")
     assert settings.network.encoder == 128
     assert settings.data.path is None
 
@@ -69,7 +69,7 @@ def test_a_named_profile_overrides_the_default(tmp_path: Path) -> None:
 
 def test_flags_override_set_which_overrides_the_file_and_the_profile(tmp_path: Path) -> None:
     file = "budget: {kframes: 100}"
-    assert settled().budget.kframes == 1_000
+    assert settled().budget.kframes == 2_000
     assert settled(file, folder=tmp_path).budget.kframes == 100
     assert settled(file, "budget.kframes=200", folder=tmp_path).budget.kframes == 200
     assert settled(file, "budget.kframes=200", folder=tmp_path, budget__kframes=300).budget.kframes == 300

@@ -42,10 +42,10 @@ def folder(tmp_path: Path) -> Path:
     report = next(step for step in steps if step is not None)
     history.add(report)
     history.best = 0
-    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
-    history.save_best(old, trainer.network.state_dict(), {"symbols": list(ALPHABET)})
+    history.hold_best(trainer.network.state_dict())
+    history.files(old, trainer.snapshot(), {"symbols": list(ALPHABET)})()
     next(steps)
-    history.save(old, trainer.snapshot(), {"symbols": list(ALPHABET)})
+    history.files(old, trainer.snapshot(), {"symbols": list(ALPHABET)})()
     return old
 
 
@@ -155,3 +155,24 @@ def test_the_files_of_an_earlier_study_are_removed(folder: Path) -> None:
     (folder / "notes.txt").write_text("a person's")
     forget(folder)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+
+
+def test_best_weights_that_were_held_are_those_of_their_report(tmp_path: Path) -> None:
+    """They are written with a later snapshot, after the network has changed."""
+    history = TrialHistory(CONFIGURATION, empty(1.2))
+    trainer = Trainer(tiny_config(), toy_speech(), 1.2, 6, torch.device("cpu"), 3)
+    steps = trainer.steps()
+    report = next(step for step in steps if step is not None)
+    history.add(report)
+    history.best = 0
+    wanted = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    history.hold_best(trainer.network.state_dict())
+    next(steps)
+    write = history.files(tmp_path, trainer.snapshot(), {})
+    updates = trainer.cursor.updates
+    next(steps)
+    write()
+    best, last = checkpoints.load(tmp_path / "best.pt"), checkpoints.load(tmp_path / "last.pt")
+    torch.testing.assert_close(best["weights"], wanted, rtol=0, atol=0)
+    assert best["kframes"] == report.kframes
+    assert last["cursor"]["updates"] == updates

@@ -13,7 +13,7 @@ from tests.objective.watchers import Watchers
 from tests.processes import until
 
 pytestmark = pytest.mark.slow
-BUDGET = ("--trials", "6", "--budget-kframes", "60", "--seed", "3")
+BUDGET = ("--trials", "6", "--budget-kframes", "60", "--seed", "3", "--set", "study.unaligned=0")
 
 
 def test_what_is_taken_away_in_the_middle_changes_no_value(spoken: Path) -> None:

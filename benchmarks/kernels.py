@@ -82,7 +82,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a kernel takes: bytes of shared memory a block, registers and spilled bytes a thread; or why it does not compile."""
+    """A kernel's needs: bytes of shared memory a block, registers and spilled bytes a thread; or why it does not compile."""
 
     shared: int = 0
     registers: int = 0

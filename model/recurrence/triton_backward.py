@@ -18,7 +18,8 @@ def attention_backward(
 ):  # fmt: skip
     """Turn the gradients of one utterance's context and alignment into those of its query and of its location windows.
 
-    `d_windows` holds the gradient of the next step's windows on entry, and of this step's on return.
+    `d_windows` holds the gradient of the next step's windows on entry, and of this step's on return. Long, since a kernel is
+    one function.
     """
     b = tl.program_id(0)
     utterance = b.to(tl.int64) * N

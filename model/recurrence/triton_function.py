@@ -48,7 +48,7 @@ def attend(
 
 def _total(left: Tensor, right: Tensor) -> Tensor:
     """Return left^T right over all steps and utterances: (rows, M), (rows, N) -> (M, N), added up in single precision."""
-    if left.is_cuda and left.itemsize == 2:
+    if left.is_cuda and left.itemsize == 2 and torch.version.hip is None:  # hipBLAS need not have this output type
         return torch.mm(left.t(), right, out_dtype=torch.float32)
     return left.t() @ right
 

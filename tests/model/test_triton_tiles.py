@@ -49,6 +49,33 @@ def test_an_h200_keeps_its_tiles(batch: int, rows: int, units: int, x: int, warp
     assert {name: tuple(getattr(chosen, name).values()) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "batch", "kernel", "tile", "expected"),
+    [
+        ("sm_86", 256, "recurrent_backward", "num_stages", 4),  # 98,304 of 101,376 bytes
+        ("gfx942", 256, "recurrent_backward", "num_stages", 2),
+        ("gfx942", 64, "recurrent_backward", "num_stages", 4),
+        ("gfx942", 256, "lstm_forward", "BLOCK_A", 16),
+        ("sm_86", 256, "lstm_forward", "BLOCK_A", 16),
+        ("sm_100", 256, "lstm_forward", "BLOCK_A", 32),
+        ("sm_100", 16, "attention_forward", "BLOCK_N", 32),
+        ("sm_120", 16, "attention_forward", "BLOCK_N", 64),
+    ],
+)
+def test_what_the_compiler_refuses_elsewhere_is_smaller(name: str, batch: int, kernel: str, tile: str, expected: int) -> None:
+    """See the table in docs/performance.md; the slow tests of benchmarks.kernels compile the rest."""
+    assert getattr(tiles(batch, FULL, HALF, CARDS[name][1]), kernel)[tile] == expected
+
+
+def test_without_tensor_cores_half_precision_has_the_tiles_of_single_precision() -> None:
+    assert tiles(64, FULL, torch.float16, CARDS["sm_75"][1]) == tiles(64, FULL, SINGLE, H200)
+
+
+def test_a_wide_memory_has_fewer_stages() -> None:
+    wide, card = replace(FULL, E=1024), CARDS["gfx942"][1]
+    assert [tiles(16, size, HALF, card).attention_forward["STAGES"] for size in (FULL, wide)] == [3, 2]
+
+
 @pytest.mark.parametrize("attention", [5, 64, 128, 200, 512])
 @pytest.mark.parametrize("products", [HALF, SINGLE], ids=["bf16", "fp32"])
 @pytest.mark.parametrize("name", CARDS)

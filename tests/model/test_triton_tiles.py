@@ -67,6 +67,12 @@ def test_what_the_compiler_refuses_elsewhere_is_smaller(name: str, batch: int, k
     assert getattr(tiles(batch, FULL, HALF, CARDS[name][1]), kernel)[tile] == expected
 
 
+def test_warpgroups_keep_every_stage_in_shared_memory() -> None:
+    """Four stages of 32 KB on Hopper; before it, one of them is in registers."""
+    cards = [Card(99 * 1024, 132, arch) for arch in (89, 90)]
+    assert [tiles(256, FULL, HALF, card).recurrent_backward["num_stages"] for card in cards] == [4, 3]
+
+
 def test_without_tensor_cores_half_precision_has_the_tiles_of_single_precision() -> None:
     assert tiles(64, FULL, torch.float16, CARDS["sm_75"][1]) == tiles(64, FULL, SINGLE, H200)
 

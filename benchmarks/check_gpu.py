@@ -31,7 +31,16 @@ from benchmarks.checks import Case, run, write
 from model.config import Config, Network, Training
 from model.data.loading import Example
 from model.recurrence import Inputs, Weights, attend, implementation
-from model.selftest import HALF_BOUND, TENSOR_CORES, UPDATE_BOUND, draw, recording_fails, relative_errors
+from model.selftest import (
+    HALF_BOUND,
+    TENSOR_CORES,
+    UPDATE_BOUND,
+    difference,
+    draw,
+    recording_fails,
+    relative_errors,
+    worst_of,
+)
 from model.snapshot import Snapshot
 from model.synthesis import synthesise
 from model.tacotron2 import Tacotron2
@@ -99,7 +108,7 @@ def _largest_error(how: str, drawn: Callable[[], tuple[Inputs, Weights]], kind: 
     """Return the largest relative error of all outputs and gradients, and the name of that tensor."""
     torch.manual_seed(0)
     errors = relative_errors(lambda inputs, weights, _: attend(inputs, weights, how), drawn(), kind)
-    worst = max(errors, key=lambda name: inf if errors[name] != errors[name] else errors[name])
+    worst = worst_of(errors)
     return errors[worst], f"{worst}, of two runs" if errors[worst] == inf else worst
 
 
@@ -238,11 +247,6 @@ def advance(trainer: Trainer, recorded: bool) -> Tensor:
         assert trainer.captured is not None, "; ".join(trainer.remarks)
         assert trainer.captured.recorded, "no update was recorded"
     return torch.stack(trainer.window.records[-UPDATES:])
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest relative difference of two tensors' elements."""
-    return float(((one - other).abs() / other.abs().clamp(min=1e-6)).max())
 
 
 CHECKS = {check.__name__: check for check in (recurrence, recorded, resumed, synthesis, memory)}

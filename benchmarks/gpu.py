@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.gpu_study import missing
 from benchmarks.gpu_table import table
 from benchmarks.stages import Stage, read, run_all
+from model.selftest import TENSOR_CORES
 from objective.runtime.processes import environment, python_module
 
 LIMIT_S = 480  # of any stage
@@ -29,7 +30,6 @@ NAMES = (
 )  # fmt: skip
 CHECKED = ("recurrence", "recorded", "resumed", "synthesis")
 SPEED_ON_CPU = ("--profile", "demo", "--updates", "1", "--repeats", "1", "--threads", "1")
-WITH_KERNELS = [8, 0]  # the capability below which the kernels are not used
 LARGE_GB = 60  # memory of a GPU that trains batches of 256 long utterances: 24 GB, twice where graphs are recorded
 
 
@@ -67,7 +67,7 @@ def stages(arguments: argparse.Namespace, about: Mapping[str, Any]) -> list[Stag
     no_gpu, lacking = None if gpu else "needs a GPU", missing()
     no_study = f"needs {', '.join(lacking)}" if lacking else None
     sanitizer = shutil.which("compute-sanitizer")
-    kernels = about["versions"]["triton"] is not None and about.get("capability", [0, 0]) >= WITH_KERNELS
+    kernels = about["versions"]["triton"] is not None and tuple(about.get("capability", (0, 0))) >= TENSOR_CORES
     small = f"needs {LARGE_GB} GB of GPU memory" if about.get("memory_gb", LARGE_GB) < LARGE_GB else None
 
     def module(name: str, *more: str) -> list[str]:

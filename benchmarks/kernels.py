@@ -5,7 +5,7 @@ and with those of batches of 128 and 256, in half precision and in fp32, for one
 a table of the kernels for each architecture when it is done, then one of the architectures: the most shared memory that a block
 needs, the most registers and spilled bytes of a thread. The exit code is 0, or 1 if a kernel does not compile or does not fit.
 
-Needs torch, Triton and PyYAML, no GPU. Takes about a minute for each architecture on an idle core; what is compiled once is in
+Needs torch, Triton and PyYAML, no GPU. Takes 15 to 45 s for each architecture on an idle core; what is compiled once is in
 Triton's cache and takes seconds.
 """
 

@@ -111,7 +111,7 @@ def follow(command: Sequence[str], changes: Mapping[str, str], limit_s: float, l
             for line in process.stdout:
                 for output in (log, None):
                     print(line, end="", file=output, flush=True)
-        except BaseException:
+        except BaseException:  # re-raised: the group of the command must not outlive this process
             end()
             raise
         finally:

@@ -108,7 +108,7 @@ def compare(
     ):
         bound = SINGLE_BOUND if kind == torch.float32 else bound
         errors = relative_errors(attend, draw(size, (STEPS, batch, SYMBOLS), dropout=True, device=device), kind)
-        worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
+        worst = worst_of(errors)
         if not errors[worst] <= bound:
             return (
                 f"{worst} differs from the reference by {errors[worst]:.1e} at batch {batch} in {kind}, allowed {bound:g}",
@@ -139,10 +139,19 @@ def recording_fails(network: Network, dtype: torch.dtype, device: torch.device, 
         except NotRecordedError as why:
             return str(why)
     one, other = records
-    # In fp16 the first steps may overflow and are skipped, with infinite norms in both.
-    difference = float(((one - other).abs() / other.abs().clamp(min=1e-6)).masked_fill(one == other, 0).max())
+    differs = difference(one, other)
     bound = UPDATE_BOUND if dtype == torch.float32 else HALF_BOUND  # where rounding is enough to differ by 5e-3
-    return None if difference <= bound else f"a recorded update differs by {difference:.1e}, allowed {bound:g}"
+    return None if differs <= bound else f"a recorded update differs by {differs:.1e}, allowed {bound:g}"
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest relative difference of two records' elements. Infinite in both is equal: fp16 skips such steps."""
+    return float(((one - other).abs() / other.abs().clamp(min=1e-6)).masked_fill(one == other, 0).max())
+
+
+def worst_of(errors: dict[str, float]) -> str:
+    """Return the name of the largest error; one that is not a number is larger than any."""
+    return max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
 
 
 def cause(why: BaseException) -> str:

@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -64,13 +65,25 @@ def choose(language: Language, seed: int, utterances: int, kind: Kind) -> list[s
         raise ValueError(f"{rule}: choose a number in this range")
     if kind == "general":
         return sorted(general, key=lambda _: draw.random())[:utterances]
-    chosen: dict[str, None] = {}
     decks: list[list[str]] = [[] for _ in columns]
-    while len(chosen) < utterances:
+    rows: list[tuple[str, ...]] = []
+    for _ in range(utterances):
         for deck, words in zip(decks, columns, strict=True):  # each word once before any comes again
             deck += [] if deck else draw.sample(words, len(words))
-        chosen[f"{' '.join(deck.pop() for deck in decks)}."] = None
-    return list(chosen)
+        rows.append(tuple(deck.pop() for deck in decks))
+    known = Counter(rows)
+    for place in range(utterances):
+        while (
+            known[rows[place]] > 1
+        ):  # drawn twice: its first word changes places with another's, so none becomes more frequent
+            other = draw.randrange(utterances)
+            before = rows[place], rows[other]
+            after = (before[1][0], *before[0][1:]), (before[0][0], *before[1][1:])
+            if not any(known[row] for row in after):
+                known.subtract(before)
+                known.update(after)
+                rows[place], rows[other] = after
+    return [f"{' '.join(row)}." for row in rows]
 
 
 def _complete(corpus: Path, utterances: int) -> bool:

@@ -201,7 +201,7 @@ def _serve(settings: Settings, device: str | None, log: Path, pipe: Connection) 
     with Interruption(supervised=True) as interruption:
         try:
             pipe.send(join_study(settings, Sinks([_Pipe(pipe, interruption)]), interruption))
-        except Exception as why:
+        except Exception as why:  # re-raised: the supervisor says why the worker ended
             with suppress(OSError):  # the supervisor may be gone
                 pipe.send(RuntimeError(cause(why)))
             raise

@@ -16,7 +16,7 @@ from storage.outcome import finished
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
 data: {demo_utterances: 24, validation_utterances: 6}
-budget: {kframes: 12, reports: 4}
+budget: {kframes: 12, reports: 4, snapshot_kframes: 3}
 objective: {score: loss}
 listener: {kframes: 0}
 study: {recipes: [tacotune, nvidia, espnet]}

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from model.selftest import Abilities
 from objective.events.fanout import Sinks
-from objective.events.types import Event, Warned
+from objective.events.types import Warned
 from objective.runtime.signals import Interruption
 from objective.search.enqueue import enqueue_next
 from objective.search.worker import _run, reclaim, work
@@ -20,21 +20,7 @@ from search_spaces.recipes import load_recipes
 from search_spaces.space import load
 from storage.leases import Lease, Watch, owner
 from storage.studies import open_storage
-
-
-class Recorder:
-    """A sink that keeps all events."""
-
-    name = "recorder"
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def close(self) -> None:
-        pass
+from tests.objective.recorder import Recorder
 
 
 def context_of(tmp_path: Path, recorder: Recorder | None = None, **study: object) -> WorkerContext:

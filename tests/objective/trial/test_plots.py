@@ -108,7 +108,8 @@ def test_both_mels_stand_on_one_colour_scale(tmp_path: Path) -> None:
 
 
 def test_a_mel_that_has_diverged_is_still_a_picture(tmp_path: Path) -> None:
-    pixels_of(plots.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, "diverged"))
+    image = pixels_of(plots.mels(tmp_path / "mel.png", np.full((50, 80), np.nan), None, "diverged"))
+    assert image.std() > 0, "axes and a title, at least"
 
 
 def test_the_levels_are_drawn_into_the_curves(tmp_path: Path) -> None:
@@ -127,7 +128,9 @@ def test_curves_of_a_trial_with_gaps_and_a_divergence(tmp_path: Path, count: int
         samples.report(20.0, train=replace(samples.LOSSES, mel_before=float("inf"))),
         samples.report(30.0, validation=replace(samples.LOSSES, mel_after=1e20), gradients=replace(samples.GRADIENTS, p95=0.0)),
     ]
-    pixels_of(plots.curves(tmp_path / "curves.png", reports[:count], LEVELS, "trial 3"))
+    image = pixels_of(plots.curves(tmp_path / "curves.png", reports[:count], LEVELS, "trial 3"))
+    healthy = pixels_of(plots.curves(tmp_path / "curves.png", [samples.report(10.0)], LEVELS, "trial 3"))
+    assert (image != healthy).any(), "what was measured is drawn"
 
 
 def test_no_report_no_curves(tmp_path: Path) -> None:

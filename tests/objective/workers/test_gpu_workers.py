@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from objective.events.fanout import Sinks
-from objective.events.types import Event, TrialStarted, Warned
+from objective.events.types import TrialStarted, Warned
 from objective.runtime.signals import Interruption
 from objective.settings.device import Found, obstacle
 from objective.settings.resolve import resolve
 from objective.workers import processes, session, supervision
 from objective.workers.processes import gpus, sharing, supervise
 from objective.workers.session import _gpu_notes
+from tests.objective.recorder import Recorder
 from tests.objective.small_study import command, study
 
 
@@ -63,21 +64,6 @@ def test_the_start_tells_of_mps_and_of_a_gpu_that_is_not_used(tmp_path: Path, mo
     assert list(_gpu_notes(settings, 2, [])) == [f"training on the CPU: {obstacle(unused)}"]
     for flags in ({"device": "cpu"}, {"study.ray": "head:6379"}):
         assert list(_gpu_notes(resolve(None, [], flags, gpu=False), 1, [])) == []
-
-
-class Recorder:
-    """A sink that keeps all events."""
-
-    name = "recorder"
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.slow

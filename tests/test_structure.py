@@ -131,8 +131,7 @@ def test_files_and_functions_are_short() -> None:
     files = [*OURS, *(ROOT / "tests").rglob("*.py")]
     assert not [file for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 300]
     functions = [node for file in files for node in nodes(file, ast.FunctionDef, ast.AsyncFunctionDef)]
-    long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
-    assert long == ["attention_backward"], "a kernel is one function"
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
 
 
 def test_docstrings_say_what_the_thing_does() -> None:

@@ -1,9 +1,35 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 """Triton kernels of one decoder step backward, and of what follows the loop over the steps. Conventions in `triton_shared`."""
 
+import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
 from model.recurrence.triton_shared import filters, kernel, tanh, windows
+
+
+@triton.jit
+def weights_backward(
+    d_total, d_windows, old_sums, d_alignment, memory, after, limit, N,  # read
+    new_sums, d_weights,  # written
+    E: tl.constexpr, K: tl.constexpr, ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_W: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Compute the gradients of one utterance's weights and of their running sum; return the weights' mean gradient."""
+    e, w = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_W)[:, None]
+    mean = tl.zeros((BLOCK_M,), dtype=ACC)
+    for start in tl.range(0, limit, BLOCK_M, num_stages=STAGES):
+        n = start + tl.arange(0, BLOCK_M)
+        rows = tl.load(memory + n[:, None] * E + e[None, :], mask=(n < limit)[:, None] & (e < E)[None, :], other=0.0)
+        # A symbol has place k in the window of the symbol k - K // 2 before it.
+        at = n[None, :] - w % K + K // 2
+        window = tl.load(d_windows + w * N + at, mask=(w < 2 * K) & (at >= 0) & (at < limit), other=0.0)
+        d_sum = tl.load(old_sums + n, mask=n < limit, other=0.0) + tl.sum(tl.where(w < K, 0.0, window), 0)
+        tl.store(new_sums + n, d_sum, mask=n < limit)
+        d_weight = tl.sum(rows.to(ACC) * d_total[None, :], 1) + tl.sum(tl.where(w < K, window, 0.0), 0) + d_sum
+        d_weight += tl.load(d_alignment + n, mask=n < limit, other=0.0)
+        tl.store(d_weights + n, d_weight, mask=n < limit)
+        mean += tl.load(after + n, mask=n < limit, other=0.0) * d_weight
+    return tl.sum(mean, 0)
 
 
 @kernel
@@ -18,8 +44,7 @@ def attention_backward(
 ):  # fmt: skip
     """Turn the gradients of one utterance's context and alignment into those of its query and of its location windows.
 
-    `d_windows` holds the gradient of the next step's windows on entry, and of this step's on return. Long, since a kernel is
-    one function.
+    `d_windows` holds the gradient of the next step's windows on entry, and of this step's on return.
     """
     b = tl.program_id(0)
     utterance = b.to(tl.int64) * N
@@ -34,20 +59,10 @@ def attention_backward(
     for s in tl.static_range(SPLIT):
         d_total += tl.load(d_fed + (s * B + b) * (E + A) + e, mask=e < E, other=0.0)
     tl.store(d_contexts + now * E + e, d_total, mask=e < E)
-    mean = tl.zeros((BLOCK_M,), dtype=ACC)
-    for start in tl.range(0, limit, BLOCK_M, num_stages=STAGES):
-        n = start + tl.arange(0, BLOCK_M)
-        rows = tl.load(memory + n[:, None] * E + e[None, :], mask=(n < limit)[:, None] & (e < E)[None, :], other=0.0)
-        # A symbol has place k in the window of the symbol k - K // 2 before it.
-        at = n[None, :] - w % K + K // 2
-        window = tl.load(d_windows + w * N + at, mask=(w < 2 * K) & (at >= 0) & (at < limit), other=0.0)
-        d_sum = tl.load(old_sums + n, mask=n < limit, other=0.0) + tl.sum(tl.where(w < K, 0.0, window), 0)
-        tl.store(new_sums + n, d_sum, mask=n < limit)
-        d_weight = tl.sum(rows.to(ACC) * d_total[None, :], 1) + tl.sum(tl.where(w < K, window, 0.0), 0) + d_sum
-        d_weight += tl.load(d_alignment + n, mask=n < limit, other=0.0)
-        tl.store(d_weights + n, d_weight, mask=n < limit)
-        mean += tl.load(after + n, mask=n < limit, other=0.0) * d_weight
-    mean = tl.sum(mean, 0)
+    mean = weights_backward(
+        d_total, d_windows, old_sums, d_alignment, memory, after, limit, N, new_sums, d_weights,
+        E, K, ACC, BLOCK_M, BLOCK_E, BLOCK_W, STAGES,
+    )  # fmt: skip
     tl.debug_barrier()  # other threads read the d_weights written above, and write the d_windows read above
     for first in tl.static_range(0, D, BLOCK_D):
         d = first + tl.arange(0, BLOCK_D)

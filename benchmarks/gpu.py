@@ -20,7 +20,6 @@ from typing import Any
 from benchmarks.gpu_study import missing
 from benchmarks.gpu_table import table
 from benchmarks.stages import Stage, read, run_all
-from model.selftest import TENSOR_CORES
 from objective.runtime.processes import environment, python_module
 
 LIMIT_S = 480  # of any stage
@@ -67,7 +66,6 @@ def stages(arguments: argparse.Namespace, about: Mapping[str, Any]) -> list[Stag
     no_gpu, lacking = None if gpu else "needs a GPU", missing()
     no_study = f"needs {', '.join(lacking)}" if lacking else None
     sanitizer = shutil.which("compute-sanitizer")
-    kernels = about["versions"]["triton"] is not None and tuple(about.get("capability", (0, 0))) >= TENSOR_CORES
     small = f"needs {LARGE_GB} GB of GPU memory" if about.get("memory_gb", LARGE_GB) < LARGE_GB else None
 
     def module(name: str, *more: str) -> list[str]:
@@ -101,7 +99,7 @@ def stages(arguments: argparse.Namespace, about: Mapping[str, Any]) -> list[Stag
         ),
         study("study", "killed"),
         study("two-trials", "side-by-side"),
-        study("no-compiler", "no-compiler", no_gpu or (None if kernels else "the kernels are not used here")),
+        study("no-compiler", "no-compiler", no_gpu or (None if about["kernels"] else "the kernels are not used here")),
     ]
 
 

@@ -14,17 +14,20 @@ from typing import Any
 
 import torch
 
+from model.selftest import TENSOR_CORES
+
 
 def describe(device: str) -> dict[str, Any]:
-    """Return the name of the device, its limits, and the versions of what runs on it."""
+    """Return the name of the device, its limits, whether our kernels are made for it, and the versions of what runs on it."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "triton": None, "driver": driver()}
     with suppress(ImportError):
         versions["triton"] = import_module("triton").__version__
-    about: dict[str, Any] = {"device": device, "machine": f"{platform.machine()} CPU, {os.cpu_count()} cores"}
+    about: dict[str, Any] = {"device": device, "machine": f"{platform.machine()} CPU, {os.cpu_count()} cores", "kernels": False}
     if device == "cuda":
         versions |= {"cuda": torch.version.cuda, "hip": torch.version.hip, "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
         properties = torch.cuda.get_device_properties(0)
         about |= {"machine": properties.name, "capability": [properties.major, properties.minor]}
+        about["kernels"] = versions["triton"] is not None and (properties.major, properties.minor) >= TENSOR_CORES
         about |= {"memory_gb": properties.total_memory / 1e9, "multiprocessors": properties.multi_processor_count}
     return about | {"versions": versions}
 

@@ -20,7 +20,7 @@ from tests.processes import until
 
 ROOT = Path(__file__).parent.parent.parent
 CPU: dict[str, Any] = {"device": "cpu", "machine": "a CPU", "versions": {"torch": "2.8", "triton": "3.7"}}
-GPU = CPU | {"device": "cuda", "machine": "a card", "capability": [9, 0], "memory_gb": 150.0}
+GPU = CPU | {"device": "cuda", "machine": "a card", "capability": [9, 0], "kernels": True, "memory_gb": 150.0}
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -58,7 +58,7 @@ def test_on_a_gpu_stages_run_where_their_tools_and_memory_are(tmp_path: Path, mo
     assert "nvidia=DIR" not in plan["speed-64"].commands[0]
     monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
     monkeypatch.setattr(gpu, "missing", lambda: ["optuna>=5.0,<6", "rich"])
-    plan = planned(monkeypatch, tmp_path, GPU | {"capability": [7, 5], "memory_gb": 16.0})
+    plan = planned(monkeypatch, tmp_path, GPU | {"kernels": False, "memory_gb": 16.0})
     assert {name: stage.obstacle for name, stage in plan.items() if stage.obstacle} == {
         "sanitizer": "not installed",
         "speed-256": "needs 60 GB of GPU memory",

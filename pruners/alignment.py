@@ -8,7 +8,7 @@ from pruners.health_record import Record
 from pruners.rules import SHIPPED_RULES, measured
 
 ALIGNED = 0.7  # diagonality from which a trial has an alignment: chance gives 0.19, and healthy is 0.8
-SLOW = ("unaligned", "never_stops", "too_slow")  # causes that a slow start looks like: no attention yet, no stop, a flat loss
+SLOW = ("unaligned", "mumbles", "never_stops", "too_slow")  # causes that a slow start looks like
 BROKEN = ("nonfinite", "grad_norm")  # rules about numbers that no slow start explains
 UNPROVEN, UNSEEN = 0.25, 0.5  # shares of the frame budget: see `grace`
 RISE = 0.05  # of the diagonality in the second half of a trial, more than it wavers

@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 from pruners.combinators import AllOf, delayed
 from pruners.decision import Decision, Rule
 from pruners.health_record import Record, values_of
-from pruners.thresholds import Ceiling, Floor, GradNorm, NoAlignment, Nonfinite, Stagnation, Thresholds
+from pruners.thresholds import Ceiling, Floor, GradNorm, Mumbling, NoAlignment, Nonfinite, Stagnation, Thresholds
 
 ALIGNED = 0.6  # reading from which there is an alignment to lose; attention without one drifts over half of the text at most
 
-Cause = Literal["exploded", "unaligned", "never_stops", "overfitted", "too_slow"]  # the key of a remedy
+Cause = Literal["exploded", "unaligned", "mumbles", "never_stops", "overfitted", "too_slow"]  # the key of a remedy
 
 
 def measured(record: Record, signal: str) -> list[tuple[float, float]]:
@@ -138,6 +138,36 @@ class Relapse:
 
 
 @dataclass(frozen=True, slots=True)
+class Unclear:
+    """Free-running, so few letters are heard that the pace so far leaves the voice unclear at the end of the budget.
+
+    Teacher-forced figures cannot tell this: a decoder that copies the frame before has them all in order. Letters are counted
+    as a share of those that the listener hears in recordings, and the pace is a straight line.
+    """
+
+    limits: Mumbling
+    name: str = "mumbling"
+
+    def __call__(self, record: Record) -> Decision | None:
+        errors, floor = _last(record, "free_errors"), _last(record, "free_floor")
+        if errors is None or floor is None or floor >= 1:
+            return None
+        kframes = record["kframes"][-1]
+        share = kframes / record["budget_kframes"]
+        heard = max(0.0, 1 - errors) / (1 - floor)
+        now = heard / share
+        if now >= self.limits.warn:
+            return None
+        critical = now < self.limits.critical
+        limit = self.limits.critical if critical else self.limits.warn
+        evidence = (
+            f"free-running, {heard:.0%} of the letters are heard that are heard in recordings, at {kframes:.4g} kframes: "
+            f"{now:.0%} < {limit:.0%} at the end of the budget at this pace"
+        )
+        return Decision(critical, self.name, 1 - now / limit, evidence, critical)
+
+
+@dataclass(frozen=True, slots=True)
 class Stagnant:
     """The best validation loss hardly falls any more. For a trial that has aligned only a warning: it may be done."""
 
@@ -205,6 +235,7 @@ SHIPPED_RULES: dict[str, ShippedRule] = {
     "diagonality": ShippedRule(partial(Below, "diagonality"), "unaligned"),
     "reading": ShippedRule(partial(Below, "reading"), "unaligned"),
     "coverage": ShippedRule(partial(Below, "coverage"), "unaligned"),
+    "mumbling": ShippedRule(Unclear, "mumbles"),
     "relapse": ShippedRule(Relapse, "exploded"),
     "gate_accuracy": ShippedRule(partial(Below, "gate_accuracy"), "never_stops"),
     "overfit_gap": ShippedRule(Overfit, "overfitted"),

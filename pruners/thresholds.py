@@ -82,7 +82,7 @@ class NoAlignment:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     diagonality: float = 0.4
-    reading: float = 0.3
+    reading: float = 0.5
     warmup_share: float = 0.1
     patience_share: float = 0.04
 
@@ -93,6 +93,22 @@ class NoAlignment:
             warmup_share=self.warmup_share,
             patience_share=self.patience_share,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Mumbling:
+    """Thresholds of the share of the letters that will be heard at the end of the budget, at the pace so far."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    warn: float = 0.6
+    critical: float = 0.4
+    warmup_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check(self.critical <= self.warn, f"need critical <= warn, got critical={self.critical}, warn={self.warn}: swap them")
+        _check(self.critical <= 1, f"critical is a share of the letters, need critical <= 1, got {self.critical}")
+        _shares(warmup_share=self.warmup_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +204,7 @@ class Thresholds:
     coverage: Floor = Floor(0.9, 0.6, warmup_share=0.3)  # meaningless early: uniform attention covers everything
     gate_accuracy: Floor = Floor(0.8, 0.55, warmup_share=0.4)  # prunes what never fires: that gets 0.5
     progress: Floor = Floor(0.05, -0.1, warmup_share=0.3)  # 1 - EMA(loss) / loss at the end of the warm-up
+    mumbling: Mumbling = Mumbling()  # free-running, at the reports that have it
     relapse: Ceiling = Ceiling(0.3, 0.6)  # share of its best reading that a trial has lost
     overfit_gap: Ceiling = Ceiling(0.3, 1.0)  # counts only while the validation loss rises
     stagnation: Stagnation = Stagnation()

@@ -137,15 +137,14 @@ class Remedy:
 REMEDY_OF_CAUSE: dict[Cause, Remedy] = {
     "exploded": Remedy("exploded", _exploded),
     "unaligned": Remedy("unaligned", _unaligned),
+    "mumbles": Remedy("not_understood", _not_understood),
     "never_stops": Remedy("never_stops", _never_stops),
     "overfitted": Remedy("overfitted", _overfitted),
     "too_slow": Remedy("too_slow", _too_slow),
 }
-NOT_UNDERSTOOD = Remedy("not_understood", _not_understood)
 REMEDIES: dict[str, Remedy] = {  # by the name of a rule, of a missed target, or of a fault
     **{name: REMEDY_OF_CAUSE[rule.cause] for name, rule in SHIPPED_RULES.items()},
-    "understood": NOT_UNDERSTOOD,
-    "mumbled": NOT_UNDERSTOOD,
+    **dict.fromkeys(("understood", "mumbled"), REMEDY_OF_CAUSE["mumbles"]),
     **dict.fromkeys(("stuck", "repeated", "skipped"), REMEDY_OF_CAUSE["unaligned"]),
     **dict.fromkeys(("endless", "late"), REMEDY_OF_CAUSE["never_stops"]),
     "cut": Remedy("stops_too_early", _stops_too_early),

@@ -12,7 +12,7 @@ from pruners.combinators import After, AllOf, AnyOf, Patient
 from pruners.decision import Decision, judge, status
 from pruners.health_record import MAX_REPORTS, SIGNALS, Record, empty, extended
 from pruners.rules import SHIPPED_RULES, Below, Relapse, shipped_rules
-from pruners.thresholds import Ceiling, Floor, NoAlignment, Stagnation, Thresholds, renamed
+from pruners.thresholds import Ceiling, Floor, Mumbling, NoAlignment, Stagnation, Thresholds, renamed
 
 BUDGET = 240.0  # kframes: a report every 10
 WELL = {
@@ -28,6 +28,7 @@ THRESHOLDS = Thresholds(
     coverage=Floor(0.9, 0.6, warmup_share=0.3),
     gate_accuracy=Floor(0.8, 0.6, warmup_share=0.6),
     progress=Floor(0.05, -0.1, warmup_share=0.3),
+    mumbling=Mumbling(0.7, 0.5, warmup_share=0.2),
     relapse=Ceiling(0.3, 0.6),
     stagnation=Stagnation(0.02, 0.005, window_share=0.4),
 )
@@ -92,6 +93,21 @@ TABLE = {
     ),
     "loses its alignment": ({"reading": [0.6] * 15 + [0.2]}, 180, "relapse", ("0.60 at 10 kframes: lost 67% > 60%",)),
     "never had one to lose": ({"reading": [0.59] * 15 + [0.11]}, None, None, ()),
+    "mumbles": (
+        {"free_errors": [None, None, 0.8] * 4 + [None, None, 0.85], "free_floor": [0.0]},
+        120,
+        "mumbling",
+        ("20% of the letters are heard", "at 120 kframes: 40% < 50%"),
+    ),
+    "clearer and clearer": (
+        {"free_errors": [None] * 7 + [0.8, None, None, 0.7, None, 0.6, 0.3], "free_floor": [0.1]},
+        None,
+        None,
+        (),
+    ),
+    "heard as badly as the recordings": ({"free_errors": [0.85], "free_floor": [0.8]}, None, None, ()),
+    "mumbles at first": ({"free_errors": [1.0] * 4 + [0.7] * 10 + [0.4], "free_floor": [0.0]}, None, None, ()),
+    "no listener": ({"free_errors": [0.99], "free_floor": [None]}, None, None, ()),
     "done": ({"val_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3]}, None, None, ()),
     "overfits": (
         {"val_loss": [1.0] * 8 + [0.8, 0.9, 1.0, 1.1], "train_loss": [1.0] * 8 + [0.5, 0.4, 0.4, 0.4]},

@@ -23,10 +23,11 @@ KNOBS = {  # that the repair of a cause changes
     "never_stops": {GATE},
     "overfitted": {PRENET, ATTENTION, DECODER, DECAY},
     "too_slow": {RATE, WARMUP},
+    "mumbles": {DROP, GUIDED, R, PRENET},
 }
 NAMES = {
     **{name: KNOBS[rule.cause] for name, rule in SHIPPED_RULES.items()},
-    **{name: {DROP, *KNOBS["unaligned"]} for name in ("understood", "mumbled")},
+    **dict.fromkeys(("understood", "mumbled"), KNOBS["mumbles"]),
     **dict.fromkeys(("stuck", "repeated", "skipped"), KNOBS["unaligned"]),
     **{name: {GATE} for name in ("endless", "late", "cut")},
 }

@@ -61,10 +61,10 @@ def timed(owner: Any, name: str, times: list[float]) -> Iterator[None]:
 
 def overhead(out: Path, kframes: int) -> dict[str, float]:
     """Run one real trial with the command, and measure the study's own calls."""
+    from model import checkpoints
     from objective import study as command
     from objective.search import worker
     from objective.trial import run as trial
-    from storage import checkpoints
 
     spent: dict[str, list[float]] = {}
     calls = {

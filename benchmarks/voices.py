@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from model import checkpoints
 from model.audio import griffin_lim
 from model.config import Audio, Config
 from model.data.loading import Example, collate
@@ -45,7 +46,6 @@ from objective.trial.ears import load_ears
 from objective.trial.judge import Judge, mel_of
 from pruners.thresholds import renamed
 from search_spaces.space import load
-from storage import checkpoints
 
 Floats = NDArray[np.float32]
 Judgement = dict[str, Any]

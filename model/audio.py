@@ -4,6 +4,7 @@ S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands. libr
 that use them, so that cached mels can be read without them.
 """
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -143,6 +144,18 @@ def save(path: Path, wave: Floats, audio: Audio) -> None:
     soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
     with atomic_write(path) as part:
         part.write_bytes(sound.getvalue())
+
+
+def pcm(wave: Floats) -> bytes:
+    """Return a wave (S,) as 16-bit samples, little-endian, as WAV files hold them. Values outside [-1, 1] are clipped."""
+    return np.rint(np.clip(wave, -1, 1) * 32_767).astype("<i2").tobytes()
+
+
+def wav_header(audio: Audio) -> bytes:
+    """Return the header of a WAV file whose length is not known yet: players read 16-bit samples until the stream ends."""
+    rate = audio.rate_hz
+    layout = struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)  # PCM, mono
+    return b"RIFF\xff\xff\xff\xffWAVEfmt " + layout + b"data\xff\xff\xff\xff"
 
 
 def save_opus(path: Path, wave: Floats, audio: Audio) -> None:

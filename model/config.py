@@ -156,12 +156,13 @@ class Training:
     weight_decay: float = 1e-6
     clip_norm: float = 1.0  # of the unscaled gradient, over all parameters
     adam_epsilon: float = 1e-6
+    average: float = 0.0  # decay, in an update, of averaged weights that are judged beside the last ones, as 0.999; 0: none
     precision: str = "auto"  # auto | fp32 | bf16 | fp16; auto: bf16 where the device has it, else fp16 on a GPU, fp32 on a CPU
 
     def __post_init__(self) -> None:
         _check(
             *_positive(self, "batch_size", "learning_rate", "clip_norm", "adam_epsilon"),
-            *_share(self, "warmup_share"),
+            *_share(self, "warmup_share", "average"),
             (self.batch_frames >= 0, f"need batch_frames >= 0 (0: batches of batch_size utterances), got {self.batch_frames}"),
             (self.weight_decay >= 0, f"need weight_decay >= 0, got {self.weight_decay}"),
             (

@@ -183,6 +183,13 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _finite(records: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which steps of records (N, 7) were finite, and which were skipped for another reason than a scaler's adapting."""
+    norms, losses, scales = (records[:, RECORD.index(name)] for name in ("norm", "loss", "scale"))
+    finite = norms.isfinite() & losses.isfinite()
+    return finite, ~finite & ((scales <= 1) | ~losses.isfinite())
+
+
 class ReportWindow:
     """The updates since the last report: a record each (model/train_step.py), on the device until the window is closed."""
 
@@ -190,6 +197,13 @@ class ReportWindow:
         self.clip_norm = clip_norm
         self.records: list[Tensor] = []  # (7,) each, in the order of RECORD
         self.running = 0  # consecutive skipped steps at the end of the last window
+
+    def skipping(self, newest: int = 16) -> int:
+        """Return how many of the `newest` steps in a row, up to the last one, were skipped and count as such."""
+        if not self.records:
+            return 0
+        _, skipped = _finite(torch.stack(self.records[-newest:]).cpu())
+        return next((count for count, fault in enumerate(reversed(skipped.tolist())) if not fault), len(skipped))
 
     def close(self) -> tuple[Gradients, Losses]:
         """Summarise the records and start the next window. A run of skipped steps continues into it.
@@ -199,10 +213,8 @@ class ReportWindow:
         if not self.records:
             return Gradients(None, None, 0, self.running, None), Losses(None, None, None, None)
         records = torch.stack(self.records).cpu()
-        norms, losses, scales = (records[:, RECORD.index(name)] for name in ("norm", "loss", "scale"))
-        terms = records[:, : len(TERMS)]
-        finite = norms.isfinite() & losses.isfinite()
-        skipped = ~finite & ((scales <= 1) | ~losses.isfinite())
+        terms, norms = records[:, : len(TERMS)], records[:, RECORD.index("norm")]
+        finite, skipped = _finite(records)
         streak, culprit = self.running, None
         for ok, fault, record in zip(finite.tolist(), skipped.tolist(), terms, strict=True):
             self.running = 0 if ok else self.running + fault

@@ -108,7 +108,8 @@ def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
     Autocast would run cuDNN's LSTM in fp16 whichever half precision was requested. Where the library has none in bf16, PyTorch
     would run one step by step and add up the gradients of its weights in bf16: ours is as fast there, and exact.
     """
-    if x.is_cuda and x.dtype == torch.bfloat16 and not library_has_bf16():
+    autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # which would turn wider inputs into bf16
+    if (x.dtype == torch.bfloat16 or autocast) and not library_has_bf16(x.device):
         return own_lstm(rnn, x.transpose(0, 1)).transpose(0, 1) if rnn.batch_first else own_lstm(rnn, x)
     if x.device.type == "cpu" or x.dtype != torch.bfloat16:
         outputs: Tensor = rnn(x)[0]
@@ -120,8 +121,10 @@ def run_lstm(rnn: nn.LSTM, x: Tensor) -> Tensor:
     return outputs
 
 
-def library_has_bf16() -> bool:
-    """Return True if the library of this GPU has an LSTM in bf16: cuDNN from 9.13 on, and not AMD's MIOpen."""
+def library_has_bf16(device: torch.device) -> bool:
+    """Return True if the library has an LSTM in bf16: cuDNN from 9.13 on, not MIOpen; oneDNN where the processor has it."""
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return torch.version.hip is None and version is not None and version >= 91_300
 

@@ -60,7 +60,7 @@ def abilities(configs: Sequence[Config], dtype: torch.dtype, device: torch.devic
     recurrence = "cuda" if kernels[0] is None else "deferred"
     unrecorded = recording_fails(replace(configs[0].network, recurrence=recurrence), dtype, device)
     explicit = any(config.network.recurrence == "cuda" for config in configs)
-    notes = () if dtype != torch.bfloat16 or library_has_bf16() else (NO_LIBRARY_LSTM,)
+    notes = () if dtype != torch.bfloat16 or library_has_bf16(device) else (NO_LIBRARY_LSTM,)
     return verdict(torch.cuda.get_device_name(device), kernels, unrecorded, explicit, notes)
 
 

@@ -18,6 +18,8 @@ class Cursor:
     mark: int = 0  # reports made
     seconds: float = 0.0
     aligned_at: int | None = None  # frames at the first validation whose alignment_score reached `guided_until`
+    rate_scale: float = 1.0  # of the learning rate: a training that repairs itself lowers it (objective/trial/rescue.py)
+    rate_from: int = 0  # frames at which the schedule of the learning rate has started anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Snapshot:
     scaler: dict[str, Any]  # empty without fp16
     random: dict[str, Tensor]  # generator states: cpu, and cuda where used
     window: dict[str, Any] = field(default_factory=dict)  # measurements since the last report
+    average: dict[str, Any] = field(default_factory=dict)  # empty without averaged weights
 
     def as_dict(self) -> dict[str, Any]:
         """Return tensors and plain values only, so that `torch.load(weights_only=True)` reads them back."""
@@ -42,6 +45,7 @@ class Snapshot:
             "scaler": self.scaler,
             "random": self.random,
             "window": self.window,
+            "average": self.average,
         }
 
     @classmethod

@@ -51,11 +51,12 @@ def synthesise(
     completed_frames: int | None = COMPLETED_FRAMES,
     most_frames: Tensor | None = None,
     window: int | None = None,
+    seed: int = SYNTHESIS_SEED,
 ) -> Synthesis:
     """Synthesise texts, ids (B, N) with lengths (B,).
 
-    The prenet's dropout is on, as in the paper, with the same masks in each utterance and on each device: a text sounds the
-    same every time, alone or in any batch.
+    The prenet's dropout is on, as in the paper, with the same masks in each utterance and on each device: with one `seed` a
+    text sounds the same every time, alone or in any batch.
 
     An utterance ends after the first step whose gate exceeds `threshold`; or whose attention has had its maximum in the last
     END_SYMBOLS symbols for `completed_frames` consecutive frames (None: no such end); or at its own limit, `most_frames` (B,),
@@ -71,7 +72,7 @@ def synthesise(
     most_frames = lengths * FRAMES_PER_SYMBOL + EXTRA_FRAMES if most_frames is None else most_frames
     limits = torch.div(most_frames, r, rounding_mode="floor").clamp(min=1)  # (B,)
     completed_steps = None if completed_frames is None else -(-completed_frames // r)
-    generator = torch.Generator().manual_seed(SYNTHESIS_SEED)
+    generator = torch.Generator().manual_seed(seed)
     block = Block(Decoder(network, ids, lengths, window), STEPS_PER_CHECK_CUDA if ids.is_cuda else STEPS_PER_CHECK)
     outputs: list[tuple[Tensor, ...]] = []
     running = True

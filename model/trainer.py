@@ -1,6 +1,5 @@
 """Train one Tacotron 2: a generator that yields reports. It writes nothing, prints nothing and is independent of trials."""
 
-import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.config import Config, Training
+from model.averaging import Average
+from model.config import Config
 from model.cpu.malloc import keep_freed_memory
 from model.cpu.processor import processor
 from model.cuda_graphs import CapturedUpdate
@@ -21,6 +21,7 @@ from model.loss import terms
 from model.memory import free_cached, in_parts, out_of_memory
 from model.recorder import NotRecordedError
 from model.report import Health, Losses, Report
+from model.schedule import current_rate
 from model.snapshot import Cursor, Snapshot
 from model.tacotron2 import Outputs, Tacotron2
 from model.train_step import Update
@@ -40,18 +41,6 @@ class Speech:
     symbols: tuple[str, ...]  # the table of the examples' ids: the network has an embedding for each of them
     mel_mean: float  # over all frames and bands of `train`
     mel_std: float
-
-
-def learning_rate(training: Training, progress: float) -> float:
-    """Return the rate at a share `progress` of the frame budget, so that a schedule fits any budget and batch size."""
-    warmup = training.warmup_share
-    if progress < warmup:
-        return training.learning_rate * progress / warmup
-    if training.schedule == "cosine":
-        return training.learning_rate * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
-    if training.schedule == "noam":
-        return training.learning_rate * math.sqrt(warmup / progress)
-    return training.learning_rate
 
 
 def precision(config: Config, device: torch.device) -> torch.dtype:
@@ -105,8 +94,10 @@ class Trainer:
         self.network = Tacotron2(config.network, len(speech.symbols), config.audio.mel_bands, *units).to(device)
         self.network.mean_frame = (speech.mel_mean - units[0]) / units[1]
         self.update = Update(self.network, config, speech.mel_std, precision(config, device), device)
+        self.average = Average(self.network, config.training.average) if config.training.average else None
         self.cursor = Cursor()
         self.window = ReportWindow(config.training.clip_norm)
+        self.indices: list[int] = []  # of the last batch
         if start is not None:
             self._restore(start)
         self.train, self.validation = Loader(speech.train, device), Loader(speech.validation, device)
@@ -119,11 +110,28 @@ class Trainer:
             batch_frames=config.training.batch_frames,
         )
         self.distributed = None if group is None else DistributedUpdate(self.update, self.train, group, seed)
-        self.captured: CapturedUpdate | None = None
         self.remarks: list[str] = []  # sentences for the user, about how it trains from now on
-        same_size = self.cursor.part is None and config.training.batch_frames == 0  # batches of frames have too many shapes
-        if graphs and same_size and group is None and device.type == "cuda":
-            self.captured = CapturedUpdate(self.update, self.train, min(config.training.batch_size, len(speech.train)))
+        self.graphs = graphs and group is None and device.type == "cuda"
+        self.captured = self._captured()
+
+    def _captured(self) -> CapturedUpdate | None:
+        """Return what records updates of whole batches; None where it cannot. Batches of frames have too many shapes."""
+        training = self.config.training
+        if not self.graphs or self.cursor.part is not None or training.batch_frames:
+            return None
+        return CapturedUpdate(self.update, self.train, min(training.batch_size, len(self.speech.train)))
+
+    def roll_back(self, snapshot: Snapshot) -> None:
+        """Take weights, optimiser and averaged weights from a snapshot, and continue at the present place of the budget."""
+        recorded = self.release("")
+        self.network.load_state_dict(snapshot.weights)
+        self.update.restore(snapshot.optimiser, snapshot.scaler)
+        if self.average is not None and snapshot.average:
+            self.average.restore(snapshot.average)
+        self.window.records, self.window.running = [], 0
+        if recorded:
+            self.remarks.pop()
+            self.captured = self._captured()  # the optimiser's tensors are others now
 
     def reports(self) -> Iterator[Report]:
         """Yield the reports: one for each mark of the grid."""
@@ -160,10 +168,13 @@ class Trainer:
         cursor.frames += int(self.train.frames[indices].sum())
         cursor.updates += 1
         cursor.epoch, cursor.batch = self.batches.epoch, self.batches.index
-        self.update.rate.fill_(learning_rate(self.config.training, min(1.0, cursor.frames / self.budget)))
+        self.update.rate.fill_(current_rate(self.config.training, cursor, self.budget))
         self.update.guided_weight.fill_(self.guided_weight())
+        self.indices = indices
         record, outputs = self._step(indices)
         self.window.records.append(record)
+        if self.average is not None:
+            self.average.update()
         if self._mark() <= cursor.mark:
             return None
         measured = [measure(output, self.config) for output in outputs]
@@ -262,6 +273,7 @@ class Trainer:
             optimiser=self.update.optimiser.state_dict(),
             scaler=self.update.scaler.state_dict(),
             random=states,
+            average={} if self.average is None or not self.average.updates else self.average.state(),
             window={
                 "records": torch.stack(records) if records else torch.empty(0, len(RECORD)),
                 "running": self.window.running,
@@ -278,6 +290,8 @@ class Trainer:
         self.update.restore(snapshot.optimiser, snapshot.scaler)
         self.window.records = list(snapshot.window["records"].to(self.device).unbind())
         self.window.running = snapshot.window["running"]
+        if self.average is not None and snapshot.average:
+            self.average.restore(snapshot.average)
         torch.set_rng_state(snapshot.random["cpu"])
         if self.device.type == "cuda" and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self.device)

@@ -10,6 +10,8 @@ from objective.settings.views import VIEWS
 COMMANDS = {
     "study": "search for the hyperparameters of a voice, or continue a search",
     **{view.name: view.about for view in VIEWS.values()},
+    "train": "train the best configuration of a study for long, into one file: a voice",
+    "speak": "say a text with a voice",
     "steer": "pause or resume a study, or stop one of its trials",
     "export": "write a study as CSV, Parquet or one HTML page",
     "cleanup": "delete snapshots that a study no longer needs",

@@ -31,7 +31,7 @@ from search_spaces.yaml_reader import read, way_out
 
 __all__ = ["SHIPPED", "Space", "SpaceError", "load"]
 
-SHIPPED = ("default", "demo", "safe", "seed", "record")
+SHIPPED = ("default", "demo", "safe", "seed", "record", "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ def read_table(table: Any, mistakes: list[str]) -> tuple[dict[str, Value], tuple
         return {}, ()
     mistakes += [f"{option}: unknown: {way_out(str(option), TOP)}" for option in table if option not in TOP]
     fixed_table, parameter_table = (_mapping(table, name, mistakes) for name in ("fixed", "parameters"))
-    if not parameter_table:
-        mistakes.append("parameters: need at least one searched knob, got none")
+    if table.get("parameters") is None:
+        mistakes.append("parameters: need the searched knobs, got none: write `parameters: {}` to search nothing")
 
     fixed = {}
     for key, value in fixed_table.items():

@@ -20,7 +20,7 @@ FLOORS = [
     {"pruners"},
     {"objective/settings", "objective/events", "objective/runtime"},
     {"objective/trial", "objective/display"},
-    {"objective/search", "objective/views"},
+    {"objective/search", "objective/speech", "objective/views"},
     {"objective/workers", "objective/dashboard", "objective/telegram", "objective"},
 ]
 FOLDERS = [folder for floor in FLOORS for folder in sorted(floor)]  # in one order, for xdist
@@ -55,7 +55,7 @@ HEAVY = {
     "numpy",
     "pydantic",
 }
-COMMANDS = ("study", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
+COMMANDS = ("study", "train", "speak", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
 
 
 def home(module: str) -> str | None:

@@ -40,8 +40,8 @@ def closing(console: Console, event: StudyEnded) -> None:
     _saved(console, event.saved_kframes)
     _repairs(console, *event.repairs)
     _title(console, "next")
-    # a command with a line break cannot be pasted: only the terminal may wrap it
-    console.print(Text(f"  {event.next_command}", style="bold"), soft_wrap=True)
+    for command in event.next_commands:  # one with a line break cannot be pasted: only the terminal may wrap it
+        console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
 
 
 def _title(console: Console, title: str) -> None:

@@ -82,7 +82,13 @@ def as_event(trial: FrozenTrial, folder: Path, budget_kframes: float) -> TrialEn
 
 
 def ended(
-    study: optuna.Study, why: str, wanted: int, budget_kframes: float, seconds: float, command: str, unaligned: int = 0
+    study: optuna.Study,
+    why: str,
+    wanted: int,
+    budget_kframes: float,
+    seconds: float,
+    commands: tuple[str, ...],
+    unaligned: int = 0,
 ) -> StudyEnded:
     """Return the content of the closing page of a study. `unaligned`: as the setting of the study."""
     trials = sorted(finished(study), key=rank)
@@ -95,7 +101,7 @@ def ended(
         finished=len(trials),
         wanted=wanted,
         seconds=seconds,
-        next_command=command,
+        next_commands=commands,
         trials=tuple(_row(trial, differing) for trial in trials[:ROWS]),
         importances=importances(study),
         saved_kframes=saved_kframes(trials, budget_kframes),

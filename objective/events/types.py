@@ -103,7 +103,7 @@ class StudyEnded:
     finished: int
     wanted: int
     seconds: float
-    next_command: str
+    next_commands: tuple[str, ...]  # to type, a line each
     trials: tuple[dict[str, Any], ...] = field(default=())  # rows of the closing table, best first
     importances: dict[str, float] = field(default_factory=dict)
     saved_kframes: dict[str, float] = field(default_factory=dict)  # by what pruned

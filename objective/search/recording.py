@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from model import checkpoints
 from model.files import atomic_write
 from model.report import Report
 from model.spoken import FreeRunning
@@ -43,7 +44,6 @@ from objective.trial.score import better, with_figures
 from pruners.health_record import measurements
 from pruners.thresholds import renamed
 from search_spaces.space import load
-from storage import checkpoints
 
 
 def record(k: int, settings: Settings, context: tuple[Any, ...]) -> tuple[dict[str, Any], dict[str, Any] | None]:

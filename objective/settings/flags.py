@@ -27,7 +27,7 @@ FLAGS = {
     "--data": Flag("data.path", "PATH", "folder or list of recordings with texts (default: the built-in corpus)"),
     "--language": Flag("data.language", "|".join(LANGUAGES), "language of the texts (default en)"),
     "--space": Flag(
-        "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, or a YAML file (default by profile)"
+        "study.space", "NAME|FILE", "search space: default, demo, safe, seed, record, none, or a YAML file (default by profile)"
     ),
     "--profile": Flag("profile", "demo|full", "demo or full (default: full with a GPU and --data, else demo)"),
     "--budget-kframes": Flag("budget.kframes", "N", "mel frames, in thousands (kframes), that one trial may train on"),

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -10,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from model.config import Config
 from objective.settings.flags import FLAGS
 from objective.settings.schema import PROFILES, Settings, SettingsError, mask_url
 from objective.settings.telegram_env import Setup, SetupError
@@ -28,18 +30,21 @@ def resolve(
     flags: Mapping[str, Any],
     *,
     gpu: bool,
+    start: Mapping[str, Any] | None = None,
     check: Callable[[Settings], Iterable[str]] = lambda settings: (),
 ) -> Settings:
     """Return the settings of a run. Raises SettingsError with all mistakes.
 
     assignments: the `key=value` pairs of `--set`. flags: values by dotted key, None where a flag was not given. gpu: whether
-    torch can use one; with a GPU and the user's own recordings the default profile is full, else demo. check: finds mistakes
+    torch can use one; with a GPU and the user's own recordings the default profile is full, else demo. start: values by dotted
+    key that all others override. check: finds mistakes
     outside of the tree, such as `absent`; it runs on the settings without those that were found wrong.
     """
     mistakes: list[str] = []
     given: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for where, key, value in (
+        *(("settings", key, value) for key, value in (start or {}).items()),
         *_from_file(settings_file, mistakes),
         *_from_assignments(assignments, mistakes),
         *((_FLAG_OF.get(key, key), key, value) for key, value in flags.items() if value is not None),
@@ -137,12 +142,20 @@ def _from_file(path: Path | None, mistakes: list[str]) -> Iterator[tuple[str, st
         mistakes.append(f"{path}: {error}")
         return
     seen = set()
-    for key, value in _flatten(table):
+    for key, value in _leaves(_of_trial(table)):
         if key in seen:
             mistakes.append(f"{path}: {key}: is set twice, nested and dotted: keep one")
         seen.add(key)
         if value is not None or key not in _GROUPS:  # a group whose lines are all commented out sets nothing
             yield str(path), key, value
+
+
+def _of_trial(table: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the settings in a trial's config.yaml, which describes the trial as well; any other table as it is."""
+    if not {"trial", "params", "network"} <= table.keys():
+        return table
+    groups = {group.name: table[group.name] for group in fields(Config) if group.name in table}
+    return {**groups, "data": {"language": table["language"]}, "budget": {"kframes": table["budget_kframes"]}}
 
 
 def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:
@@ -215,10 +228,24 @@ def _blamed(place: str, sentence: str, given: Mapping[str, Any]) -> list[str]:
     return named or inside
 
 
-def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the settings in nested groups by dotted name; those that this version does not have are left out."""
+    return {key: value for key, value in _leaves(tree) if key in _DEFAULTS}
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return the settings in a YAML file by dotted name. Raises SettingsError with all mistakes of its form."""
+    mistakes: list[str] = []
+    found = {key: value for _, key, value in _from_file(path, mistakes)}
+    if mistakes:
+        raise SettingsError(mistakes)
+    return found
+
+
+def _leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -234,5 +261,5 @@ def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-_DEFAULTS = dict(_flatten(Settings().model_dump()))
+_DEFAULTS = dict(_leaves(Settings().model_dump()))
 _GROUPS = list(dict.fromkeys(".".join(key.split(".")[:n]) for key in _DEFAULTS for n in range(1, key.count(".") + 1)))

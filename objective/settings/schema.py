@@ -99,6 +99,7 @@ class Data(_Group):
     demo_utterances: Count = 360  # utterances of the built-in corpus, those for validation included
     trim: bool = True  # cut the silence at the ends of the recordings
     trim_margin_s: Annotated[float, Field(ge=0)] = 0.1  # seconds of silence that are left at either end
+    licence: str | None = None  # of the recordings, a note that every voice carries
     limits: Limits = Limits()  # which recordings are left out
 
     @field_validator("language")
@@ -145,6 +146,12 @@ class Repair(_Group):
     """Repairs of sick trials: those that a health rule stopped or that miss a target (objective/search/repair.py)."""
 
     max_per_trial: Annotated[int, Field(ge=0)] = 2  # successive repairs of one configuration, each its own trial; 0: none
+
+
+class Rescue(_Group):
+    """Repairs of one long training while it runs (objective/trial/rescue.py). Trials of a search are never changed."""
+
+    rollbacks: Annotated[int, Field(ge=0)] = 0  # after which it ends with a diagnosis; 0: it changes nothing
 
 
 class Disk(_Group):
@@ -201,6 +208,7 @@ class Settings(_Group):
     listener: Listener = Listener()
     pruner: PrunerSettings = PrunerSettings()
     repair: Repair = Repair()
+    rescue: Rescue = Rescue()
     disk: Disk = Disk()
     pictures: Pictures = Pictures()
     watch: Watch = Watch()

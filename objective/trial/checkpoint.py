@@ -3,14 +3,15 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model import checkpoints
 from model.report import Report
 from model.snapshot import Snapshot
+from objective.trial.rescue import Action
 from pruners.health_record import Record, extended, measurements
-from storage import checkpoints
 from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST, SENTENCES
 from storage.snapshot_writer import held
 
@@ -28,6 +29,7 @@ class TrialHistory:
     earlier: float = 0.0  # seconds that earlier workers spent
     began: float = field(default_factory=time.monotonic)
     held: Callable[[], dict[str, Any]] | None = None  # best weights that are not yet written
+    actions: list[Action] = field(default_factory=list)  # by which the training has repaired itself
 
     @property
     def last(self) -> Report | None:
@@ -47,8 +49,7 @@ class TrialHistory:
 
     def hold_best(self, weights: dict[str, Any]) -> None:
         """Hold copies of the best weights, until they are written with the next snapshot."""
-        assert self.kept is not None
-        self.held = held({"weights": weights, "kframes": self.kept.kframes})
+        self.held = held({"weights": weights} | self._figures())
 
     def files(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> Callable[[], None]:
         """Copy the snapshot, and return what writes it as last.pt, with the entries of `more`; the newest becomes before.pt.
@@ -62,6 +63,7 @@ class TrialHistory:
             "reports": [report.as_dict() for report in self.reports],
             "best": self.best,
             "seconds": self.seconds,
+            "actions": [asdict(action) for action in self.actions],
         }
         copied = held(snapshot.as_dict())
         best, self.held = self.held, None
@@ -75,8 +77,13 @@ class TrialHistory:
 
     def save_best(self, folder: Path, weights: dict[str, Any], more: dict[str, Any]) -> None:
         """Write best.pt."""
+        checkpoints.save(folder / BEST, {"weights": weights} | self._figures() | more)
+
+    def _figures(self) -> dict[str, Any]:
+        """Return what was measured of the best weights."""
         assert self.kept is not None
-        checkpoints.save(folder / BEST, {"weights": weights, "kframes": self.kept.kframes} | more)
+        known = {name: value for name, value in measurements(self.kept).items() if value is not None}
+        return {"kframes": self.kept.kframes, "figures": known}
 
     def copy_best(self, old: Path, new: Path, snapshot: Snapshot, more: dict[str, Any]) -> None:
         """Copy the best weights from `old`, the folder of `snapshot`; take the snapshot's own if its newest report is the best.
@@ -113,6 +120,7 @@ def newest(
                 raise ValueError(f"{path} is of another configuration")
             reports = [Report.from_dict(report) for report in saved["reports"]]
             history = TrialHistory(configuration, saved["record"], reports, saved["best"], saved["seconds"])
+            history.actions = [Action(**action) for action in saved.get("actions", ())]
             return history, Snapshot.from_dict(values), path.parent
         except FileNotFoundError:
             continue

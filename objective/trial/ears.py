@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
+from model import checkpoints
 from model.data.corpus import Corpus
 from model.data.loading import Loader
 from model.listener import Listener, error_rate, spelled, train_listener
 from model.trainer import Speech
-from storage import checkpoints
 
 SEED = 0
 POOR = 0.3  # character errors on recordings from which on a listener cannot judge: it misses every third letter

@@ -7,7 +7,9 @@ from typing import Any
 
 import optuna
 import yaml
+from torch import Tensor
 
+from model import checkpoints
 from model.config import Config
 from model.files import atomic_write
 from model.memory import out_of_memory
@@ -15,19 +17,20 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.spoken import FreeRunning
 from model.trainer import Trainer
+from model.voice import card
 from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from objective.trial.context import WorkerContext
 from objective.trial.judge import due
 from objective.trial.plots import curves
+from objective.trial.rescue import Rescue
 from objective.trial.score import better, healthy, misses, value, violations, with_figures
 from objective.trial.show import show, write_sentences
 from objective.trial.torchrun import Task, build_trainer, leading
 from pruners.decision import judge, status
 from pruners.health_record import empty
 from pruners.thresholds import Targets, Thresholds
-from storage import checkpoints
 from storage.leases import Lease
 from storage.optuna_private import stored
 from storage.outcome import HEALTHY_AT
@@ -64,13 +67,14 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    alphabet = {"symbols": list(context.speech.symbols)}  # stored with the weights, which are of no use without them
+    origin = {"study": context.settings.study.name, "trial": trial.number, "licence": context.settings.data.licence}
+    about = card(config, context.corpus, context.judge.pause_s, **origin)
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
-    history, start = _history(trial, context, configuration, line, alphabet)
+    history, start = _history(trial, context, configuration, line, about)
     budget, result = context.settings.budget, TrialResult()
     try:
         trainer = build_trainer(Task(config, budget, seed, start), context.data, context.speech, context.group)
-        _train(trainer, trial, context, result, lease, history, alphabet)
+        _train(trainer, trial, context, result, lease, history, about)
         result.last, result.best = history.last, history.kept
         dpi = context.settings.pictures.dpi
         curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
@@ -87,7 +91,7 @@ def run_trial(
 
 
 def _history(
-    trial: optuna.Trial, context: WorkerContext, configuration: dict[str, Any], line: Sequence[int], alphabet: dict[str, Any]
+    trial: optuna.Trial, context: WorkerContext, configuration: dict[str, Any], line: Sequence[int], about: dict[str, Any]
 ) -> tuple[TrialHistory, Snapshot | None]:
     """Return the history so far, empty for a new trial. Reports of an earlier attempt are reported to the study again."""
     found = newest([context.folder(number) for number in line], configuration, context.warn)
@@ -95,7 +99,7 @@ def _history(
         return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
     history, snapshot, folder = found
     copy_history(folder, context.folder(trial.number))
-    history.copy_best(folder, context.folder(trial.number), snapshot, alphabet)
+    history.copy_best(folder, context.folder(trial.number), snapshot, about)
     if history.kept is None and snapshot.cursor.frames >= 1_000 * context.settings.budget.total_kframes:
         context.warn(f"trial {trial.number} restarts: the weights of its best report are damaged, and no report is to come")
         return TrialHistory(configuration, empty(context.settings.budget.total_kframes)), None
@@ -115,11 +119,12 @@ def _train(
     result: TrialResult,
     lease: Lease,
     history: TrialHistory,
-    alphabet: dict[str, Any],
+    about: dict[str, Any],
 ) -> None:
     """Consume the trainer's reports: record and show them, keep snapshots, stop where the pruner decides to."""
     folder, every = context.folder(trial.number), context.settings.budget.snapshot_kframes
     kept, score, targets = trainer.cursor.frames / 1_000, context.settings.objective.score, context.settings.health.targets
+    rescue = _rescue(trainer, history, context, folder)
     with SnapshotWriter() as writer, leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
         if history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
@@ -131,23 +136,26 @@ def _train(
             if report is None:
                 context.sinks.emit(Progressed(trial.number, kframes, trainer.cursor.updates))
             else:
-                report = _judged(report, trainer, history, context)
+                report, weights = _judged(report, trainer, history, context)
                 is_best = better(report, history.kept, score, targets)
                 history.add(report)
                 if is_best:
                     history.best = len(history.reports) - 1
-                    history.hold_best(trainer.network.state_dict())
+                    history.hold_best(weights)
                     _note_healthy(trial, history, targets)
                 alignments.add(report)
                 _report(trial, report, history, context)
-            stopped = report is not None and _stopped(trial, report, history, context, result)
+            if rescue is not None:
+                stopped = _ended(rescue.check(trainer, report, history.record), history, context, result)
+            else:
+                stopped = report is not None and _stopped(trial, report, history, context, result)
             stop = context.interruption.reason
             if stop is not None:
                 context.sinks.emit(Phase(trial.number, f"stopping: saving its snapshot ({stop})", stopping=True))
             save = (report is not None and writer.due()) if every is None else kframes // every > kept // every
             unwritten = (stopped and history.held is not None) or trainer.cursor.mark == trainer.grid
             if save or unwritten or stop is not None:
-                writer.write(history.files(folder, trainer.snapshot(), alphabet))
+                writer.write(history.files(folder, trainer.snapshot(), about))
                 kept = kframes
                 if every is not None:
                     writer.wait()  # no kill may cost more than this interval
@@ -162,13 +170,34 @@ def _note_healthy(trial: optuna.Trial, history: TrialHistory, targets: Targets) 
         trial.set_user_attr(HEALTHY_AT, history.kept.kframes)
 
 
-def _judged(report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext) -> Report:
-    """Add the figures of free-running synthesis, where the trial is judged at this report."""
+def _rescue(trainer: Trainer, history: TrialHistory, context: WorkerContext, folder: Path) -> Rescue | None:
+    """Return what repairs this training while it runs; None for a trial of a search."""
+    most, train = context.settings.rescue.rollbacks, context.corpus.train
+    if not most:
+        return None
+    window = context.settings.health.stagnation.window_share
+    return Rescue(most, context.rules, folder, lambda index: train[index].id, context.warn, history.actions, window)
+
+
+def _judged(
+    report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext
+) -> tuple[Report, dict[str, Tensor]]:
+    """Add the figures of free-running synthesis, where the trial is judged at this report; return it with its weights.
+
+    Of the last and the averaged weights those are taken whose value is smaller.
+    """
+    weights = trainer.network.state_dict()
     reports, kframes = context.settings.budget.reports, context.settings.budget.total_kframes
     before = 0 if history.last is None else round(history.last.kframes * reports / kframes)
     if report.val_loss is None or not due(trainer.cursor.mark, before, kframes, reports, context.judge.frames):
-        return report
-    return with_figures(report, context.judge(trainer.network, trainer.release)[1])
+        return report, weights
+    report = with_figures(report, context.judge(trainer.network, trainer.release)[1])
+    if trainer.average is None:
+        return report, weights
+    with trainer.average.applied():
+        averaged = with_figures(report, context.judge(trainer.network, trainer.release)[1])
+    score, targets = context.settings.objective.score, context.settings.health.targets
+    return (averaged, trainer.average.weights) if better(averaged, report, score, targets) else (report, weights)
 
 
 def _report(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext) -> None:
@@ -188,7 +217,7 @@ def _report_value(trial: optuna.Trial, report: Report, score: str) -> None:
 
 def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
     """Return whether the trial ends at this report; the reason is put into `result`."""
-    kept = history.kept if healthy(history.kept, context.settings.health.targets) else None
+    kept = _healthy(history, context)
     if trial.should_prune():
         attributes, end = stored(trial).user_attrs, "pruned" if kept is None else "ended"
         rule, reason, severity = (attributes[f"{end}_{name}"] for name in ("by", "reason", "severity"))
@@ -199,12 +228,29 @@ def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context
         rule, reason, severity = worst.rule, worst.evidence, worst.severity
     else:
         return False
+    _end(result, kept, rule, reason, severity)
+    return True
+
+
+def _ended(diagnosis: str | None, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
+    """Return whether a training that could not be repaired ends; the diagnosis is put into `result`."""
+    if diagnosis is not None:
+        _end(result, _healthy(history, context), "diverged", diagnosis, 1.0)
+    return diagnosis is not None
+
+
+def _healthy(history: TrialHistory, context: WorkerContext) -> Report | None:
+    """Return the report of the best snapshot, if that is healthy."""
+    return history.kept if healthy(history.kept, context.settings.health.targets) else None
+
+
+def _end(result: TrialResult, kept: Report | None, rule: str, reason: str, severity: float) -> None:
+    """Put the end of a stopped trial into `result`: complete where it holds the healthy snapshot of `kept`, else pruned."""
     if kept is not None:
         result.ended_by = rule
         result.reason = f"ended by {rule}, keeping its healthy snapshot of {kept.kframes:.4g} kframes: {reason}"
     else:
         result.state, result.pruned_by, result.reason, result.severity = "PRUNED", rule, reason, severity
-    return True
 
 
 def _evaluate(trainer: Trainer, number: int, context: WorkerContext, result: TrialResult) -> None:

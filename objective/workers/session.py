@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 import torch
@@ -45,8 +45,22 @@ from storage.studies import open_storage, stop_retrying
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the study of the arguments; return the exit code. Raises BadInput, KeyboardInterrupt and the machine's errors."""
+    return run_session(lambda: _settings(parsed), parsed.typed)
+
+
+def run_session(
+    settings_of: Callable[[], Settings],
+    typed: list[str],
+    command: str = "study",
+    finish: Callable[["Session"], tuple[str, ...]] = lambda session: (),
+) -> int:
+    """Run a command that works on a study; return its exit code.
+
+    typed: its arguments. finish: called once the work is done, before the closing page; returns the commands to type next,
+    or none for those of a study.
+    """
     with Interruption() as interruption:
-        settings = _settings(parsed)
+        settings = settings_of()
         space = load(settings.study.space, settings.config())
         if settings.study.ray is not None:
             check_cluster(settings.head)
@@ -57,17 +71,19 @@ def run(parsed: argparse.Namespace) -> int:
         with process_group(data) as group:
             if group is not None and group.rank > 0:
                 return follow(data, group)
-            return Session(settings, data, group, parsed.typed, interruption).run()
+            return Session(settings, data, group, typed, interruption, command, finish).run()
 
 
 class Session:
     """The study of one command, with its database, displays and workers."""
 
     def __init__(
-        self, settings: Settings, data: TrainingData, group: Group | None, typed: list[str], interruption: Interruption
-    ) -> None:
-        """group: all ranks, where torchrun started several processes. typed: the arguments, for the closing page."""
+        self, settings: Settings, data: TrainingData, group: Group | None, typed: list[str], interruption: Interruption,
+        command: str, finish: Callable[["Session"], tuple[str, ...]],
+    ) -> None:  # fmt: skip
+        """group: all ranks, where torchrun started several processes. command, typed, finish: see `run_session`."""
         self.began = time.monotonic()
+        self.command, self.finish = command, finish
         self.settings, self.data, self.group, self.typed, self.interruption = settings, data, group, typed, interruption
         self.devices = gpus() if data.device.type == "cuda" else []
         self.workers = 1 if group else how_many(settings, self.devices)
@@ -75,6 +91,7 @@ class Session:
     def run(self) -> int:
         """Open the study, work on it, and close it; return the exit code."""
         study, storage, opening = self._open()
+        self.study = study
         settings = self.settings
         for folder in ("cache", ARTIFACTS):
             remove_stale_parts(settings.out / folder)
@@ -88,9 +105,9 @@ class Session:
                     end = self._work(study, sinks)
                 views.why = end.reason
                 _complete_notes(study, settings, end.early, sinks)
-                command = self._next_command(study, end.early)
+                commands = (() if end.early else self.finish(self)) or self._next_commands(end.early)
                 seconds, wanted, kframes = time.monotonic() - self.began, settings.study.trials, settings.budget.total_kframes
-                sinks.emit(ended(study, end.reason, wanted, kframes, seconds, command, settings.study.unaligned))
+                sinks.emit(ended(study, end.reason, wanted, kframes, seconds, commands, settings.study.unaligned))
         return end.code
 
     def _open(self) -> tuple[optuna.Study, optuna.storages.BaseStorage, list[str]]:
@@ -153,21 +170,27 @@ class Session:
         workers = f"{self.workers} workers, " if self.workers > 1 else ""
         return f"{ranks}{workers}{name}, profile {settings.profile}"
 
-    def _next_command(self, study: optuna.Study, early: bool) -> str:
-        """The command to type next: the same after an early stop, more trials where none is healthy, else the dashboard."""
+    def _next_commands(self, early: bool) -> tuple[str, ...]:
+        """The commands to type next: the same if it was stopped, more trials where none is healthy, else those for a voice."""
         typed, settings = [mask_url(argument) for argument in self.typed], self.settings
         ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        command = as_typed("study")
+        command = as_typed(self.command)
         if ranks > 1:
-            command = f"{in_this_environment('torchrun')} --nproc-per-node {ranks} -m objective.study"
+            command = f"{in_this_environment('torchrun')} --nproc-per-node {ranks} -m objective.{self.command}"
         if early:
-            return f"{command} {shlex.join(typed)}".rstrip()
-        if best_trial(study) is None:
-            return f"{command} {shlex.join([*_without(typed, '--trials'), '--trials', str(settings.study.trials * 2)])}"
+            return (f"{command} {shlex.join(typed)}".rstrip(),)
+        best = best_trial(self.study)
+        if best is None:
+            more = [*_without(typed, "--trials"), "--trials", str(settings.study.trials * 2)]
+            return (f"{command} {shlex.join(more)}",)
         where = ["--out", str(settings.out)]
         if settings.study.storage is not None:
             where += ["--storage", mask_url(settings.storage_url)]
-        return f"{as_typed('dashboard')} {shlex.join(where)}"
+        name, text = self.study.study_name, best.user_attrs.get("free_text", "...")
+        return (
+            f"{as_typed('speak')} {shlex.join(['--voice', name, *where, text])}",
+            f"{as_typed('train')} {shlex.join(['--study', name, *where])}",
+        )
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:

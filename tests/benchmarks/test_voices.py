@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from benchmarks.voices import Judgement, Voice, judge_all, judged
+from model import checkpoints
 from model.config import Audio, Config
 from model.tacotron2 import Tacotron2
 from model.text.languages import find_language
 from objective.trial.ears import Ears
 from objective.trial.judge import Judge
-from storage import checkpoints
 from tests.conftest import tiny_network
 from tests.model.voices import BANDS, TOY, sentences
 from tests.objective.trial.test_judge import CPU, HOP_S, voice

@@ -114,8 +114,8 @@ def witness() -> None:
 
 
 def killed_in_a_file(fault: Fault, where: str) -> None:
+    from model import checkpoints
     from model.data import mels
-    from storage import checkpoints
 
     class Torn(type(pathlib.Path())):  # type: ignore[misc]
         """A path whose file is half written when its process dies."""

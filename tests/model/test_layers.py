@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from model.layers import MOMENTUM, Activation, ConvolutionBlock, MaskedBatchNorm, valid_mask
+from model.layers import MOMENTUM, Activation, ConvolutionBlock, MaskedBatchNorm, library_has_bf16, run_lstm, valid_mask
 
 C = 3
 LENGTHS = {"ragged": [9, 4, 7], "no padding": [9, 9, 9], "one utterance": [6], "one position": [1]}
@@ -128,3 +128,17 @@ def test_under_autocast_a_block_stays_in_half_precision() -> None:
     mask = torch.ones(2, 1, 9)
     with torch.autocast("cpu", torch.bfloat16):
         assert block(torch.randn(2, 4, 9), mask).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("library", [True, False])
+def test_an_lstm_in_bf16_runs_on_any_processor(monkeypatch: pytest.MonkeyPatch, library: bool) -> None:
+    """Where oneDNN has none for the processor, autocast would end in its error."""
+    if library and not library_has_bf16(torch.device("cpu")):
+        pytest.skip("this processor's library has none")
+    monkeypatch.setattr("model.layers.library_has_bf16", lambda device: library)
+    torch.manual_seed(0)
+    rnn, x = nn.LSTM(6, 10, batch_first=True), torch.randn(3, 7, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = run_lstm(rnn, x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), rnn(x)[0], atol=2e-2, rtol=0)

@@ -146,8 +146,9 @@ def test_it_runs_the_decoders_steps_with_new_masks_in_each() -> None:
     for t, drawn in enumerate(masks):
         state, _, gate = decoder.step(state, drawn)
         running = speech.step_lengths > t
-        torch.testing.assert_close(speech.gate[running, t], gate[running].sigmoid(), rtol=0, atol=0)
-        torch.testing.assert_close(speech.alignment[running, t], state.alignment[running], rtol=0, atol=0)
+        # in double precision; some processors take a sigmoid of one row otherwise than of two
+        torch.testing.assert_close(speech.gate[running, t], gate[running].sigmoid(), rtol=1e-12, atol=0)
+        torch.testing.assert_close(speech.alignment[running, t], state.alignment[running], rtol=1e-12, atol=0)
 
 
 def test_attention_rows_sum_to_one_and_padding_is_silent() -> None:

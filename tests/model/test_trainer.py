@@ -14,8 +14,9 @@ from model.data.loading import Batch, Example, collate
 from model.health import measure
 from model.loss import Counts, terms
 from model.report import Report
+from model.schedule import learning_rate
 from model.snapshot import Snapshot
-from model.trainer import Speech, Trainer, learning_rate
+from model.trainer import Speech, Trainer
 from tests.conftest import tiny_config, toy_speech, without_dropout
 from tests.model.training import timeless
 
@@ -147,7 +148,7 @@ def test_reference_and_deferred_train_equally() -> None:
         how: [report.val_loss for report in trainer(tiny_config(recurrence=how), kframes=1.5).reports()]
         for how in ("reference", "deferred")
     }
-    assert losses["deferred"] == pytest.approx(losses["reference"], rel=1e-4)
+    assert losses["deferred"] == pytest.approx(losses["reference"], rel=3e-4)  # sums in another order
 
 
 @pytest.mark.parametrize("how", ["reference", "deferred"])

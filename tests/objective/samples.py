@@ -138,7 +138,10 @@ def study_ended(**changes: Any) -> StudyEnded:
         finished=5,
         wanted=5,
         seconds=3720.0,
-        next_command="python -m objective.study --study tacotron2 --storage sqlite:///runs/tacotron2.db --trials 10",
+        next_commands=(
+            'python -m objective.speak --voice tacotron2 --storage sqlite:///runs/tacotron2.db "we share one kitchen."',
+            "python -m objective.train --study tacotron2 --storage sqlite:///runs/tacotron2.db",
+        ),
         trials=(row(3), row(1, healthy=False), row(4, healthy=False, state="PRUNED", value=None, reason=REASON)),
         importances={"learning_rate": 0.62, "guided_weight": 0.3, "r": 0.08},
         saved_kframes={"diagonality": 320.0, "peers": 140.0},

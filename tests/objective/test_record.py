@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from model import checkpoints
 from model.config import Config
 from model.tacotron2 import Tacotron2
 from objective.record import main
 from pruners.replay.archive import read
-from storage import checkpoints
 from tests.objective.corpus import copy_of
 
 SMALL = [

@@ -8,7 +8,7 @@ import optuna
 import pytest
 import torch
 
-from storage.checkpoints import load
+from model.checkpoints import load
 from storage.outcome import finished
 from tests.objective.small_study import UNDISTURBED, command, events, held, reports, results, study
 

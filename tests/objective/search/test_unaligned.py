@@ -23,7 +23,7 @@ def test_it_is_said_once_whichever_worker_says_it_and_again_on_the_last_page() -
         assert len(said) == (count >= 3)
     assert said[0].startswith("none of 3 trials has aligned: ")
     assert study.user_attrs["unaligned"] == said[0]
-    page = ended(study, "finished", wanted=5, budget_kframes=240.0, seconds=60.0, command="", unaligned=3)
+    page = ended(study, "finished", wanted=5, budget_kframes=240.0, seconds=60.0, commands=(), unaligned=3)
     assert page.unaligned is not None
     assert page.unaligned.startswith("none of 5 trials has aligned: ")
 
@@ -34,4 +34,4 @@ def test_zero_says_it_never() -> None:
     said: list[str] = []
     warn_if_nobody_aligned(study, study.trials, 0, said.append)
     assert said == []
-    assert ended(study, "finished", wanted=1, budget_kframes=240.0, seconds=60.0, command="").unaligned is None
+    assert ended(study, "finished", wanted=1, budget_kframes=240.0, seconds=60.0, commands=()).unaligned is None

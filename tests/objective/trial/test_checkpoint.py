@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from model import checkpoints
 from model.report import Report
 from model.trainer import Trainer
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from pruners.health_record import empty
-from storage import checkpoints
 from storage.paths import ARTIFACT_FILES, BEFORE, BEST, LAST
 from tests.conftest import ALPHABET, tiny_config, toy_speech
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from storage import checkpoints
+from model import checkpoints
 
 
 def test_a_checkpoint_is_read_as_it_was_saved(tmp_path: Path) -> None:

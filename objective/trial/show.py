@@ -13,11 +13,11 @@ from model.audio import griffin_lim, save, save_opus
 from model.config import Audio
 from model.files import atomic_write
 from model.health import measure_alignment
+from model.loudness import normalised
 from model.spoken import FreeRunning, severity
 from model.synthesis import Synthesis
 from model.text.languages import Language
 from objective.trial.judge import Judge, Sentence, mel_of
-from objective.trial.loudness import normalised
 from objective.trial.plots import alignment, gate, mels
 
 HEADROOM = 3.0  # natural log: mels are lowered by it before they become a wave, which would clip otherwise

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model.audio import FULL_SCALE, LOUDEST
 from model.config import Audio
-from objective.trial.loudness import LOUDNESS_DB, PEAK_DB, loudness_db, normalised
+from model.loudness import LOUDNESS_DB, PEAK_DB, loudness_db, normalised
 from objective.trial.show import _wave
 
 RATE = 22_050

@@ -9,18 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.audio import griffin_lim, save, save_opus
+from model.audio import save, save_opus
 from model.config import Audio
 from model.files import atomic_write
 from model.health import measure_alignment
-from model.loudness import normalised
 from model.spoken import FreeRunning, severity
 from model.synthesis import Synthesis
 from model.text.languages import Language
+from model.vocoders.loading import GRIFFIN_LIM, load_vocoder
 from objective.trial.judge import Judge, Sentence, mel_of
 from objective.trial.plots import alignment, gate, mels
-
-HEADROOM = 3.0  # natural log: mels are lowered by it before they become a wave, which would clip otherwise
 
 
 def show(folder: Path, output: Synthesis, judge: Judge, audio: Audio, title: str, dpi: int) -> None:
@@ -67,7 +65,7 @@ def draw(
 
 def _wave(mel: NDArray[np.float32], audio: Audio) -> NDArray[np.float32]:
     """Return what a mel sounds like, at the loudness of all samples."""
-    return normalised(griffin_lim(mel - HEADROOM, audio), audio.rate_hz)
+    return load_vocoder(GRIFFIN_LIM, audio)(mel)
 
 
 @lru_cache(maxsize=1)

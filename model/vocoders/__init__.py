@@ -1,0 +1,1 @@
+"""Turn log-mels into waves: Griffin-Lim, HiFi-GAN, or any vocoder as a TorchScript file (docs/vocoders.md)."""

@@ -113,15 +113,15 @@ def _players(study: Path, trials: list[Trial]) -> Iterator[str]:
     recorded = set()
     for trial in trials:
         folder = trial_folder(study, trial.number)
-        recording = _data(folder / "reference.wav") or _sound(folder, "reference")  # two Ogg files of one sound differ
+        recording = _data(folder / "reference.wav") or sound(folder, "reference")  # two Ogg files of one sound differ
         if recording and recording not in recorded:
             recorded.add(recording)
-            yield _player("<b>recorded</b>", _sound(folder, "reference"), trial.spoken.get("text"))
-        if sample := _sound(folder, "sample"):
-            yield _player(_title(trial), sample, trial.spoken.get("heard"))
+            yield player("<b>recorded</b>", sound(folder, "reference"), trial.spoken.get("text"))
+        if sample := sound(folder, "sample"):
+            yield player(_title(trial), sample, trial.spoken.get("heard"))
 
 
-def _player(title: str, data: str, words: str | None) -> str:
+def player(title: str, data: str, words: str | None) -> str:
     """Render a player; `words` are what was said or heard, None where that is not known."""
     said = "" if words is None else f"<q>{escape(words or heard.NOTHING)}</q>"
     return f'<figure><figcaption>{title}{said}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
@@ -175,7 +175,7 @@ def _when(at: str) -> str:
     return at.replace("T", " ").replace("+00:00", " UTC")
 
 
-def _sound(folder: Path, name: str) -> str:
+def sound(folder: Path, name: str) -> str:
     return _data(folder / f"{name}.ogg") or _data(folder / f"{name}.wav")
 
 

@@ -177,7 +177,7 @@ class Session:
         command = as_typed(self.command)
         if ranks > 1:
             command = f"{in_this_environment('torchrun')} --nproc-per-node {ranks} -m objective.{self.command}"
-        if early:
+        if early or self.command != "study":
             return (f"{command} {shlex.join(typed)}".rstrip(),)
         best = best_trial(self.study)
         if best is None:

@@ -5,7 +5,7 @@ import hashlib
 import shlex
 import shutil
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from model.voice import Voice
 from objective.runtime.cli import as_typed
 from objective.settings.device import probe
 from objective.settings.flags import FLAGS
-from objective.settings.resolve import absent, flattened, resolve, settings_of
+from objective.settings.resolve import absent, flattened, resolve
 from objective.settings.schema import Settings
-from objective.speech.find import Found, find
 from objective.workers.session import Session, run_session
+from objective.workers.source import source_of_settings, source_of_trial
 from storage.lookup import existing_study
 from storage.outcome import finished
 from storage.paths import BEST, OUT, trial_folder, url_of
@@ -49,20 +49,8 @@ SAFE: dict[str, Any] = {
     "training.batch_size": 8,
     "training.batch_frames": 0,
 }
-SOURCE = ("profile", "threads", "data.", "objective.", "listener.", "health.", "audio.", "network.", "loss.", "training.")
-
 
 OF_A_COMMAND = ("out", "study.storage", "study.timeout_s", "device", "quiet")  # settings that a continuation does not inherit
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The settings to train, by dotted name, and the weights to start from."""
-
-    name: str  # of the study, or of the settings
-    settings: dict[str, Any]
-    weights: Path | None
-    note: str
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -87,10 +75,13 @@ def _check(parsed: argparse.Namespace) -> None:
 
 def _started(parsed: argparse.Namespace, out: Path, storage: str | None) -> Settings:
     """Return the settings of a new training, or of the same one again."""
-    source = _source_of_settings(parsed.settings) if parsed.settings else _source_of_trial(parsed, out, storage)
+    file = parsed.settings
+    source = source_of_settings(file) if file else source_of_trial(parsed.study, parsed.trial, out, storage)
     name = parsed.name or f"{source.name}-voice"
     weights = None if parsed.scratch else parsed.warm_start or source.weights
     start = source.settings | ONE_TRIAL | (SAFE if parsed.safe else {})
+    if source.settings.get("budget.kframes"):
+        start["budget.kframes"] = LONGER * source.settings["budget.kframes"]
     budget = str(getattr(parsed, "budget.kframes") or start.get("budget.kframes"))
     start["budget.reports"] = min(REPORTS, int(budget)) if budget.isdecimal() and int(budget) else REPORTS
     kept = out / name / START
@@ -113,28 +104,6 @@ def _resumed(parsed: argparse.Namespace, out: Path, storage: str | None) -> Sett
     flags = _flags(parsed) | {"study.name": parsed.name}
     gpu = flags.get("device") != "cpu" and bool(probe().usable)
     return resolve(None, parsed.set, flags, gpu=gpu, start=stored, check=absent)
-
-
-def _source_of_settings(path: Path) -> Source:
-    """Return the settings of a file; of a trial's config.yaml with the weights next to it, and a longer budget."""
-    settings = settings_of(path)
-    if path.name != "config.yaml":
-        return Source(path.stem, settings, None, str(path))
-    if "budget.kframes" in settings:
-        settings["budget.kframes"] *= LONGER
-    weights = path.parent / BEST
-    return Source(path.absolute().parent.parent.name, settings, weights if weights.exists() else None, str(path))
-
-
-def _source_of_trial(parsed: argparse.Namespace, out: Path, storage: str | None) -> Source:
-    """Return the settings of a study with those of its best trial, or of the one that was named."""
-    found: Found = find(parsed.study, parsed.trial, out, storage)
-    study = existing_study(url_of(storage, out), parsed.study)
-    stored = {key: value for key, value in flattened(study.user_attrs["settings"]).items() if key.startswith(SOURCE)}
-    voice = Voice.load(found.path)
-    stored |= flattened(asdict(voice.config))
-    stored["budget.kframes"] = LONGER * int(study.user_attrs["identity"]["budget_kframes"])
-    return Source(parsed.study, stored, found.path, found.note)
 
 
 def _absent(settings: Settings, weights: Path | None) -> Any:

@@ -126,7 +126,7 @@ def _train(
     kept, score, targets = trainer.cursor.frames / 1_000, context.settings.objective.score, context.settings.health.targets
     rescue = _rescue(trainer, history, context, folder)
     with SnapshotWriter() as writer, leading(trainer, context.group) as steps, AlignmentHistory(trainer, folder) as alignments:
-        if history.last is not None and _stopped(trial, history.last, history, context, result):
+        if rescue is None and history.last is not None and _stopped(trial, history.last, history, context, result):
             return  # it was pruned at this report before, and its worker died before that was stored
         for report in steps:
             kframes = trainer.cursor.frames / 1_000
@@ -171,9 +171,9 @@ def _note_healthy(trial: optuna.Trial, history: TrialHistory, targets: Targets) 
 
 
 def _rescue(trainer: Trainer, history: TrialHistory, context: WorkerContext, folder: Path) -> Rescue | None:
-    """Return what repairs this training while it runs; None for a trial of a search."""
+    """Return what repairs this training while it runs; None for a trial of a search, and where several ranks train."""
     most, train = context.settings.rescue.rollbacks, context.corpus.train
-    if not most:
+    if not most or context.group is not None:
         return None
     window = context.settings.health.stagnation.window_share
     return Rescue(most, context.rules, folder, lambda index: train[index].id, context.warn, history.actions, window)

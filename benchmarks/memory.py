@@ -38,11 +38,11 @@ SYMBOLS = 80  # of the text's alphabet
 UTTERANCES = 13_100  # of the corpus from which the shapes of recorded updates are taken
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are made while it is active: those that live now, and the most that ever did."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._known: dict[int, Any] = {}  # storages by their id, which is theirs while they live
 
@@ -67,7 +67,7 @@ class Counter(TorchDispatchMode):
         self.peak = max(self.peak, self.live)
 
 
-class NoValues(FakeTensorMode):
+class NoValues(FakeTensorMode):  # type: ignore[no-untyped-call]
     """Gives tensors a shape and no values. A condition on a value, as Adam's on its rate, is taken to be true."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -20,7 +20,7 @@ from pruners.alignment import grace
 from pruners.base import ExplainedPruner
 from pruners.combinators import delayed
 from pruners.decision import Decision, Rule, judge
-from pruners.health_record import Record, empty, excerpt
+from pruners.health_record import Record, checked, empty, excerpt
 from pruners.peer_pruner import among_the_best, healthy_peers
 from pruners.rules import Below, Explosion, shipped_rules
 from pruners.thresholds import Floor, GradNorm, PrunerSettings, Thresholds
@@ -28,6 +28,10 @@ from storage.outcome import best_of
 
 LOG = logging.getLogger(__name__)
 DEFAULTS = Thresholds()
+NO_RECORD = (
+    "no rule can stop a trial without its attribute `health`: store a health record before should_prune "
+    "(pruners/health_record.py, docs/api.md)"
+)
 
 
 class HealthPruner(ExplainedPruner):
@@ -52,8 +56,13 @@ class HealthPruner(ExplainedPruner):
         self._warned: set[tuple[str, int]] = set()  # rule, number of the best trial
 
     def decide(self, study: optuna.Study, trial: FrozenTrial) -> Decision | None:
-        """Return the decision to stop, or None. Reads the other trials only where a rule requests a stop."""
-        record: Record = trial.user_attrs.get("health") or empty(0.0)
+        """Return the decision to stop, or None. Reads the other trials only where a rule requests a stop.
+
+        Raises ValueError for an attribute `health` that is no health record.
+        """
+        if "health" not in trial.user_attrs:
+            self._warn_once(("no record", -1), NO_RECORD)
+        record: Record = checked(trial.user_attrs.get("health", empty(0.0)))
         stops = [found for found in judge(record, self.rules) if found.stop]
         if stops and stops[0].rule == "nonfinite":  # there is nothing left to protect
             return stops[0]
@@ -86,10 +95,15 @@ class HealthPruner(ExplainedPruner):
     def _disarmed(self, rule: Rule, best: FrozenTrial) -> bool:
         """Return whether a rule would have stopped the best trial so far."""
         found = first_stop(rule, best.user_attrs["health"]) if "health" in best.user_attrs else None
-        if found is not None and (rule.name, best.number) not in self._warned:
-            self._warned.add((rule.name, best.number))
-            self.warn(f"rule {rule.name} is disarmed, it would have stopped trial {best.number}, the best: {found.evidence}")
+        if found is not None:
+            sentence = f"rule {rule.name} is disarmed, it would have stopped trial {best.number}, the best: {found.evidence}"
+            self._warn_once((rule.name, best.number), sentence)
         return found is not None
+
+    def _warn_once(self, about: tuple[str, int], sentence: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            self.warn(sentence)
 
 
 def _was_critical(rule: Rule, trial: FrozenTrial, kframes: float) -> bool:

@@ -40,6 +40,22 @@ def measurements(report: Report) -> dict[str, float | None]:
     }
 
 
+def checked(record: Any) -> Record:
+    """Return a record that somebody's own code has made. Raises ValueError where rules could not read it."""
+    way_out = "make it with `empty` and `extended` of pruners/health_record.py"
+    if not isinstance(record, dict):
+        raise ValueError(f"need a health record, a dictionary, got a {type(record).__name__}: {way_out}")
+    missing = [name for name in ("budget_kframes", *TRAINING) if name not in record]
+    if missing:
+        raise ValueError(f"need a health record with {', '.join(missing)}, got one without: {way_out}")
+    count = len(record["kframes"])
+    uneven = [name for name in SIGNALS if name in record and len(record[name]) != count]
+    if uneven:
+        rule = f"need a value of each signal for each of {count} reports"
+        raise ValueError(f"{rule}, got others of {', '.join(uneven)}: {way_out}")
+    return record
+
+
 def values_of(record: Record, signal: str) -> list[float | None]:
     """Return the values of a signal, one for each report."""
     values: list[float | None] = record[signal] if signal in record else [None] * len(record["kframes"])

@@ -11,7 +11,7 @@ one JSON object per line:
 
 A trial is judged at the same points as in a study. `end` describes free-running synthesis at the end of the training, `kept`
 that of the best snapshot, which a study would have kept (objective/trial/score.py). A missing value is null. With
-`--keep-weights` that snapshot lies next to its curve, so that other judges can hear it afterwards (benchmarks/voices.py).
+`--keep-weights` that snapshot lies next to its curve, a voice that other judges can hear afterwards (benchmarks/voices.py).
 """
 
 import argparse
@@ -31,6 +31,7 @@ from model.files import atomic_write
 from model.report import Report
 from model.spoken import FreeRunning
 from model.trainer import Trainer
+from model.voice import card
 from model.warmstart import warm_start
 from objective.runtime.processes import environment, python_module
 from objective.search.worker import TRAINER, seed
@@ -48,7 +49,8 @@ from search_spaces.space import load
 
 def record(k: int, settings: Settings, context: tuple[Any, ...]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Train trial k to the end of its budget; return its line of the archive, and its kept snapshot, or None without one."""
-    space, speech, judge, device, pretrained = context
+    space, data, judge = context
+    speech, device, pretrained = data.speech, data.device, data.pretrained
     params = space.sample(random.Random(f"{settings.study.seed} {k}"))
     budget, config = settings.budget, settings.config(params)
     trainer = Trainer(config, speech, budget.total_kframes, budget.reports, device, seed(settings.study.seed, k, TRAINER))
@@ -76,7 +78,7 @@ def record(k: int, settings: Settings, context: tuple[Any, ...]) -> tuple[dict[s
         "end": end and end.summary(),
         "kept": best and kept and {"kframes": best.kframes} | kept.summary(),
     }
-    return line, snapshot and snapshot | {"symbols": list(speech.symbols), "config": asdict(config)}
+    return line, snapshot and snapshot | card(config, data.corpus, judge.pause_s, trial=k)
 
 
 def _measurements(report: Report) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def work(settings: Settings, ks: Sequence[int], folder: Path, keep_weights: bool
     space = load(settings.study.space, settings.config())
     data = TrainingData.of(settings, space)
     settings = settled(settings, data.corpus)
-    context = space, data.speech, judge_of(settings, data), data.device, data.pretrained
+    context = space, data, judge_of(settings, data)
     for k in ks:
         path = file_of(folder, k)
         weights = path.with_suffix(".pt")

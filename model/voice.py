@@ -31,7 +31,9 @@ from model.vocoders.loading import GRIFFIN_LIM, Vocoder, load_vocoder
 Floats = NDArray[np.float32]
 
 FORMAT = "tacotune voice 1"
-KNOWN = ("format", "version", "config", "language", "symbols", "corpus", "study", "trial", "licence", "kframes", "figures")
+KNOWN = (  # entries of a file besides weights and listener; a trial's snapshot has others
+    "format", "version", "config", "language", "symbols", "corpus", "study", "trial", "licence", "source", "kframes", "figures",
+)  # fmt: skip
 TRIES = 3  # of a sentence with a fault, each with another seed
 LONGEST = 150  # symbols of a sentence, where the voice does not know those of its recordings
 PAUSE_S = 0.5  # the longest inside a sentence, where the voice does not know its recordings
@@ -149,6 +151,8 @@ class Voice:
         ids = torch.tensor([encoded.ids], device=device)
         lengths = torch.tensor([len(encoded.ids)], device=device)
         output = synthesise(self.network, ids, lengths, threshold=threshold, window=window, seed=seed)
+        if not output.mel.isfinite().all():
+            raise BadInput(f"need a voice whose speech is finite, this one's is not: {piece.text[:40]!r}: choose another trial")
         heard, misheard_as = self._heard(output, encoded.text)
         faults = [*self._misread(output, len(encoded.ids)), *misheard_as]
         mel = output.mel[0].float().cpu().numpy()
@@ -256,4 +260,6 @@ def _nvidia(path: Path, device: torch.device) -> Voice:
     if symbols != len(language.symbols):
         rule = f"need NVIDIA's {len(language.symbols)} English symbols, got {symbols}"
         raise BadInput(f"{path}: {rule}: --warm-start a study with it instead")
-    return Voice(network.to(device).eval(), Config(network=network.network), language, {"source": "NVIDIA/tacotron2"})
+    config = Config(network=network.network)
+    about = {"format": FORMAT, "config": asdict(config), "language": language.code, "symbols": list(language.symbols)}
+    return Voice(network.to(device).eval(), config, language, about | {"source": "NVIDIA/tacotron2"})

@@ -75,6 +75,13 @@ def test_a_sentence_with_a_fault_is_said_again_with_another_seed(
     assert (len(said.faults), said.tries) == (floor, tries)
 
 
+def test_speech_that_is_not_finite_is_refused() -> None:
+    own = voice()
+    torch.nn.init.constant_(own.network.projection.bias, torch.nan)
+    with pytest.raises(BadInput, match="need a voice whose speech is finite"):
+        list(own.utterances("Only one."))
+
+
 def test_what_has_no_symbol_is_told_and_nothing_to_say_is_refused() -> None:
     (said,) = voice().utterances("A word, 漢字 and more.", tries=1)
     assert said.dropped == "漢字"
@@ -97,6 +104,7 @@ def test_nvidias_checkpoint_is_an_english_voice(tmp_path: Path) -> None:
     own = voice(replace(tiny_config(), network=network))
     loaded = Voice.load(nvidia.save(own.network, tmp_path / "nvidia.pt"))
     assert loaded.language.code == "en"
+    assert Voice.load(loaded.save(tmp_path / "voice.pt")).about == loaded.about
     (said,), (expected,) = (list(one.utterances("Only one.", tries=1)) for one in (loaded, own))
     np.testing.assert_allclose(said.mel, expected.mel, atol=1e-5)
 

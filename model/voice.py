@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from model import checkpoints, nvidia
-from model.config import Config
+from model.config import Audio, Config
 from model.data.corpus import Corpus
 from model.errors import BadInput
 from model.listener import Listener, error_rate, spelled
@@ -260,6 +260,6 @@ def _nvidia(path: Path, device: torch.device) -> Voice:
     if symbols != len(language.symbols):
         rule = f"need NVIDIA's {len(language.symbols)} English symbols, got {symbols}"
         raise BadInput(f"{path}: {rule}: --warm-start a study with it instead")
-    config = Config(network=network.network)
+    config = Config(audio=Audio(mel_bands=network.bands), network=network.network)
     about = {"format": FORMAT, "config": asdict(config), "language": language.code, "symbols": list(language.symbols)}
     return Voice(network.to(device).eval(), config, language, about | {"source": "NVIDIA/tacotron2"})

@@ -19,6 +19,7 @@ from model.cpu.processor import processor
 from model.cuda_graphs import EAGER, CapturedUpdate
 from model.data.loading import Example, Loader
 from model.layers import library_has_bf16
+from model.memory import out_of_memory
 from model.recorder import NotRecordedError, Recorder
 from model.recurrence import Inputs, Weights, implementation, reference
 from model.tacotron2 import Tacotron2
@@ -52,13 +53,22 @@ class Abilities:
 def abilities(configs: Sequence[Config], dtype: torch.dtype, device: torch.device) -> Abilities:
     """Check the device for networks and batches such as those of `configs`, whose products are of type `dtype`.
 
-    Raises ValueError where `network.recurrence=cuda` is set and cannot run.
+    Raises ValueError where `network.recurrence=cuda` is set and cannot run, and where the card has no memory for the checks.
     """
     if device.type != "cuda":
         return Abilities(implementation("auto", device), graphs=False, notes=(str(processor()),))
-    kernels = kernels_fail(configs, dtype, device)
-    recurrence = "cuda" if kernels[0] is None else "deferred"
-    unrecorded = recording_fails(replace(configs[0].network, recurrence=recurrence), dtype, device)
+    try:
+        kernels = kernels_fail(configs, dtype, device)
+        recurrence = "cuda" if kernels[0] is None else "deferred"
+        unrecorded = recording_fails(replace(configs[0].network, recurrence=recurrence), dtype, device)
+    except (RuntimeError, MemoryError) as why:
+        if not out_of_memory(why):
+            raise
+        free, total = (size / 1e9 for size in torch.cuda.mem_get_info(device))
+        rule = (
+            f"need some memory of this {torch.cuda.get_device_name(device)} for a check, {free:.1f} of {total:.1f} GB are free"
+        )
+        raise ValueError(f"{rule}: end the processes that use it, or choose another GPU") from why
     explicit = any(config.network.recurrence == "cuda" for config in configs)
     notes = () if dtype != torch.bfloat16 or library_has_bf16(device) else (NO_LIBRARY_LSTM,)
     return verdict(torch.cuda.get_device_name(device), kernels, unrecorded, explicit, notes)
@@ -95,6 +105,8 @@ def kernels_fail(configs: Sequence[Config], dtype: torch.dtype, device: torch.de
 
         return compare(triton_function.attend, sizes, dtype, device)
     except Exception as why:  # whatever a compiler, a driver or a card fails with: the deferred recurrence needs none of them
+        if out_of_memory(why):  # it needs memory, too
+            raise
         return cause(why), 0.0
 
 

@@ -1,5 +1,6 @@
 """Write snapshots in a thread while the training continues, at most one behind, for a bounded share of the time."""
 
+import errno
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,10 +36,13 @@ class SnapshotWriter:
         self.pending = self.thread.submit(self._timed, job)
 
     def wait(self) -> None:
-        """Wait until all is written. Raises what the writing failed with."""
+        """Wait until all is written. Raises what the writing failed with; a lack of memory as an OSError, the machine's."""
         pending, self.pending = self.pending, None
-        if pending is not None:
-            pending.result()
+        try:
+            if pending is not None:
+                pending.result()
+        except MemoryError as why:  # else the trial's configuration would be blamed
+            raise OSError(errno.ENOMEM, "not enough memory to write a snapshot") from why
 
     def _timed(self, job: Callable[[], None]) -> None:
         began = self.clock()

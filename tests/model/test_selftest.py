@@ -114,6 +114,21 @@ def test_a_kernel_that_does_not_fit_is_named(emulated_card: None, monkeypatch: p
     assert "101376" in str(why)
 
 
+def test_a_full_card_is_not_taken_for_one_without_kernels(emulated_card: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from model.recurrence import triton_function
+
+    def fails(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    monkeypatch.setattr(triton_function, "attend", fails)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * 10**8, 24 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
+    monkeypatch.setattr(selftest, "draw", lambda *_, **__: (None, None))
+    monkeypatch.setattr(selftest, "relative_errors", lambda attend, *_: attend())
+    with pytest.raises(ValueError, match=r"need some memory of this card for a check, 0\.3 of 24\.0 GB are free: end the"):
+        abilities([Config()], torch.bfloat16, torch.device("cuda"))
+
+
 def test_cards_without_tensor_cores_take_the_deferred_recurrence(emulated_card: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert "capability 7.5" in str(kernels_fail([Config()], torch.float16, CPU)[0])

@@ -69,3 +69,13 @@ def test_held_tensors_keep_their_values() -> None:
     assert copies()["weights"]["a"].tolist() == [1, 1, 1]
     assert copies()["more"][1:] == [7, None]
     assert copies()["pair"][0].tolist() == [1, 1, 1]
+
+
+def test_a_lack_of_memory_while_writing_is_the_machines() -> None:
+    def fail_for_memory() -> None:
+        raise MemoryError
+
+    with SnapshotWriter() as writer:
+        writer.write(fail_for_memory)
+        with pytest.raises(OSError, match="not enough memory to write a snapshot"):
+            writer.wait()

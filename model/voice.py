@@ -255,7 +255,8 @@ def _nvidia(path: Path, device: torch.device) -> Voice:
     try:
         network = nvidia.load(path)
     except ValueError as why:
-        raise BadInput(f"{path}: need voice.pt, best.pt of a trial, or a checkpoint of NVIDIA's Tacotron 2: {why}") from why
+        shown = str(why).removeprefix(f"{path}: ")
+        raise BadInput(f"{path}: need voice.pt, best.pt of a trial, or a checkpoint of NVIDIA's Tacotron 2: {shown}") from why
     symbols = len(network.encoder.embedding.weight)
     if symbols != len(language.symbols):
         rule = f"need NVIDIA's {len(language.symbols)} English symbols, got {symbols}"

@@ -77,10 +77,10 @@ def enqueue_retries(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def is_retried(trial: FrozenTrial) -> bool:
-    """Return whether the configuration of a trial is to be retried. One released before it had parameters lost nothing."""
+    """Return whether the configuration of a trial is to be retried. One released before it had its k lost nothing."""
     attributes = trial.user_attrs
     released = trial.state == TrialState.FAIL and "released" in attributes and "given_up" not in attributes
-    return released and "k" in attributes and bool(parameters_of(trial))
+    return released and "k" in attributes
 
 
 def is_duplicate(trials: Sequence[FrozenTrial], trial: optuna.Trial) -> bool:

@@ -95,3 +95,15 @@ def test_a_stopped_trial_is_finished_before_the_next_one_starts(spoken: Path) ->
     assert command(spoken, *line) == 0
     (trial,) = finished(study(spoken, "first-owed"))
     assert (trial.user_attrs["origin"], trial.user_attrs["again_of"]) == ("recipe tacotune", 0)
+
+
+def test_a_stopped_trial_resumes_where_nothing_is_searched(spoken: Path) -> None:
+    """It has no parameters, as the one trial of `train`."""
+    line = ["--study", "nothing-searched", "--trials", "1", "--space", "none", "--set", "study.recipes=[]"]
+    with held(spoken, 0, 6.0, *line) as process:
+        process.kill()
+    assert command(spoken, *line) == 0
+    (trial,) = finished(study(spoken, "nothing-searched"))
+    assert trial.user_attrs["again_of"] == 0
+    assert trial.user_attrs["from_kframes"] >= 3.0
+    assert events(spoken, "nothing-searched", "Resumed")

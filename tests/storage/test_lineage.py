@@ -36,6 +36,14 @@ def test_a_released_configuration_is_retried_with_its_lineage_only() -> None:
     assert [it.number for it in ancestors(study.trials, again)] == [0]
 
 
+def test_a_trial_of_a_space_without_parameters_is_retried() -> None:
+    study = optuna.create_study()
+    study.ask().set_user_attr("k", 0)
+    assert release(study, 0, "interrupted")
+    assert enqueue_retries(study, study.get_trials(deepcopy=False))
+    assert [again.user_attrs for again in waiting(study)] == [{"k": 0, "again_of": 0}]
+
+
 def test_a_trial_is_released_once_and_never_after_its_end() -> None:
     study = optuna.create_study()
     started(study, k=0)
@@ -46,7 +54,7 @@ def test_a_trial_is_released_once_and_never_after_its_end() -> None:
     assert study.trials[1].state == TrialState.COMPLETE
 
 
-def test_trials_ended_by_a_person_or_without_parameters_are_not_retried() -> None:
+def test_trials_ended_by_a_person_or_before_they_had_a_k_are_not_retried() -> None:
     study = optuna.create_study()
     study.tell(started(study, k=0), state=TrialState.FAIL)
     study.ask()

@@ -43,7 +43,7 @@ from storage.leases import Lease, Watch
 from storage.outcome import finished
 from storage.studies import open_storage
 
-ARCHIVE = Path(__file__).with_name("curves.jsonl")
+ARCHIVE = Path(__file__).parent / "recorded" / "matrix-en.jsonl"
 NAME = "benchmark"
 TRIALS = 20  # measured for each size
 

@@ -22,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout-s", type=float, default=120.0, metavar="S", help="for a request, then 504 (default 120)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="of a sentence with a fault (default 3)")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores for the network (default: all; 1 for the demo's)")
     parser.add_argument("--log-texts", action="store_true", help="print the texts with the requests")
 
 

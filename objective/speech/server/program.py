@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -38,6 +39,8 @@ def run(parsed: argparse.Namespace) -> int:
     limits = Limits(parsed.most_characters, parsed.timeout_s, token, parsed.log_texts)
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         _bind(listener, address, parsed)
+        if parsed.threads is not None:
+            torch.set_num_threads(parsed.threads)
         voice, name = load(parsed)
         vocoder = load_vocoder(parsed.vocoder, voice.config.audio, device_of(parsed.device))
         if not healthy(voice, vocoder):
@@ -70,8 +73,8 @@ def _check(parsed: argparse.Namespace) -> None:
     """Raise BadInput for limits that let nothing through."""
     mistakes = [
         f"--{name.replace('_', '-')}: need at least 1, got {value}: give a larger one"
-        for name in ("queue", "batch", "most_characters", "tries")
-        if (value := getattr(parsed, name)) < 1
+        for name in ("queue", "batch", "most_characters", "tries", "threads")
+        if (value := getattr(parsed, name)) is not None and value < 1
     ]
     if not 0 < parsed.timeout_s < float("inf"):
         mistakes.append(f"--timeout-s: need seconds above 0, got {parsed.timeout_s:g}: leave it out for 120")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from model.audio import Floats
 from model.voice import Voice
@@ -21,6 +22,14 @@ from tests.model.test_voice import voice
 from tests.objective.asking import ask
 
 TEXT = "Only one."
+
+
+def talking(**about: Any) -> Voice:
+    """Return an untrained voice that never stops by itself, so that each text has a length of its own."""
+    own = voice(**about)
+    with torch.no_grad():
+        own.network.gate.bias.fill_(-20)
+    return own
 
 
 @dataclass
@@ -68,7 +77,7 @@ class Served:
 @contextmanager
 def served(own: Voice | None = None, *, held: bool = False, limits: Limits | None = None, **more: Any) -> Iterator[Served]:
     """Run a server, and stop it at the end of the block."""
-    own, vocoder = own or voice(), Buzz()
+    own, vocoder = own or talking(), Buzz()
     if not held:
         vocoder.free.set()
     speaker, interruption = Speaker(own, vocoder, **{"tries": 1, **more}), Interruption(supervised=True)

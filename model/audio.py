@@ -138,12 +138,17 @@ def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
 
 def save(path: Path, wave: Floats, audio: Audio) -> None:
     """Write a wave (S,) as 16-bit WAV, atomically. Values outside [-1, 1] are clipped."""
+    with atomic_write(path) as part:  # libsndfile does not report a full disk, a plain write does
+        part.write_bytes(wav(wave, audio))
+
+
+def wav(wave: Floats, audio: Audio) -> bytes:
+    """Return a wave (S,) as a 16-bit WAV file. Values outside [-1, 1] are clipped."""
     import soundfile
 
-    sound = BytesIO()  # libsndfile does not report a full disk, a plain write does
+    sound = BytesIO()
     soundfile.write(sound, np.clip(wave, -1, 1), audio.rate_hz, format="WAV", subtype="PCM_16")
-    with atomic_write(path) as part:
-        part.write_bytes(sound.getvalue())
+    return sound.getvalue()
 
 
 def pcm(wave: Floats) -> bytes:
@@ -160,14 +165,25 @@ def wav_header(audio: Audio) -> bytes:
 
 def save_opus(path: Path, wave: Floats, audio: Audio) -> None:
     """Write a wave (S,) as Ogg Opus, atomically: a tenth of a WAV's size, played by browsers and telephones."""
-    import librosa
+    with atomic_write(path) as part:
+        part.write_bytes(opus(wave, audio))
+
+
+def opus(wave: Floats, audio: Audio) -> bytes:
+    """Return a wave (S,) as an Ogg Opus file. Values outside [-1, 1] are clipped."""
     import soundfile
 
-    resampled = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=OPUS_HZ, res_type="soxr_hq")
     sound = BytesIO()
-    soundfile.write(sound, np.clip(resampled, -1, 1), OPUS_HZ, format="OGG", subtype="OPUS")
-    with atomic_write(path) as part:
-        part.write_bytes(sound.getvalue())
+    soundfile.write(sound, resampled(wave, audio, OPUS_HZ), OPUS_HZ, format="OGG", subtype="OPUS")
+    return sound.getvalue()
+
+
+def resampled(wave: Floats, audio: Audio, rate_hz: int) -> Floats:
+    """Return a wave (S,) at another rate, in [-1, 1]."""
+    import librosa
+
+    found: Floats = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=rate_hz, res_type="soxr_hq")
+    return np.clip(found, -1, 1)
 
 
 def _samples(content: bytes) -> tuple[Floats, int]:

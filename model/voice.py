@@ -5,7 +5,7 @@ wave, rate_hz = voice.speak("Shall we share one kitchen?")
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from model import checkpoints, nvidia
 from model.config import Audio, Config
@@ -23,7 +25,7 @@ from model.listener import Listener, error_rate, spelled
 from model.spoken import Fault, misheard, misread
 from model.synthesis import SYNTHESIS_SEED, Synthesis, synthesise
 from model.tacotron2 import Tacotron2
-from model.text.frontend import encode
+from model.text.frontend import Encoded, encode
 from model.text.languages import Language, find_language
 from model.text.sentences import Piece, pieces
 from model.vocoders.loading import GRIFFIN_LIM, Vocoder, load_vocoder
@@ -115,13 +117,41 @@ class Voice:
         another seed, up to `tries` times, and the try with the fewest faults is taken. threshold, window: as in `synthesise`.
         Raises BadInput for a text without anything to say.
         """
-        if tries < 1:
-            raise BadInput(f"need tries >= 1, got {tries}: 1 says each sentence once")
+        for piece in self.pieces(text):
+            yield from self.say_batch([piece], threshold=threshold, window=window, seed=seed, tries=tries)
+
+    def pieces(self, text: str) -> list[Piece]:
+        """Divide a text into what is said at once. Raises BadInput for a text without anything to say."""
         found = [piece for piece in pieces(text, self.language.code, self.longest) if encode(piece.text, self.language).ids]
         if not found:
             raise BadInput(f"need a text with something to say, got {text.strip()[:40]!r}: write words of {self.language.code}")
-        for piece in found:
-            yield self._best_try(piece, threshold, window, seed, tries)
+        return found
+
+    def say_batch(
+        self,
+        batch: Sequence[Piece],
+        *,
+        threshold: float = 0.5,
+        window: int | None = None,
+        seed: int = SYNTHESIS_SEED,
+        tries: int = TRIES,
+    ) -> list[Utterance]:
+        """Say pieces of texts in one batch, and those with a fault again in another, as `utterances` does one by one.
+
+        A piece sounds as it does alone, up to rounding. Raises BadInput for tries < 1.
+        """
+        if tries < 1:
+            raise BadInput(f"need tries >= 1, got {tries}: 1 says each sentence once")
+        best = self._say(batch, threshold, window, seed)
+        for count in range(1, tries):
+            again = [row for row, said in enumerate(best) if said.faults]
+            if not again:
+                break
+            said_again = self._say([batch[row] for row in again], threshold, window, seed + count)
+            for row, said in zip(again, said_again, strict=True):
+                fewest = min(best[row], said, key=lambda one: len(one.faults))
+                best[row] = replace(fewest, tries=count + 1)
+        return best
 
     @property
     def longest(self) -> int:
@@ -133,49 +163,43 @@ class Voice:
         found: Mapping[str, Any] = self.about.get("corpus", {})
         return found
 
-    def _best_try(self, piece: Piece, threshold: float, window: int | None, seed: int, tries: int) -> Utterance:
-        best: Utterance | None = None
-        for count in range(1, tries + 1):
-            said = self._say(piece, threshold, window, seed + count - 1)
-            if best is None or len(said.faults) < len(best.faults):
-                best = said
-            if not best.faults:
-                break
-        assert best is not None
-        return replace(best, tries=count)
-
-    def _say(self, piece: Piece, threshold: float, window: int | None, seed: int) -> Utterance:
-        """Say a piece once."""
-        encoded = encode(self._ended(piece.text), self.language)
+    def _say(self, batch: Sequence[Piece], threshold: float, window: int | None, seed: int) -> list[Utterance]:
+        """Say pieces once."""
+        texts = [encode(self._ended(piece.text), self.language) for piece in batch]
         device = self.network.mel_mean.device
-        ids = torch.tensor([encoded.ids], device=device)
-        lengths = torch.tensor([len(encoded.ids)], device=device)
+        ids = pad_sequence([torch.tensor(text.ids, device=device) for text in texts], batch_first=True)
+        lengths = torch.tensor([len(text.ids) for text in texts], device=device)
         output = synthesise(self.network, ids, lengths, threshold=threshold, window=window, seed=seed)
         if not output.mel.isfinite().all():
-            raise BadInput(f"need a voice whose speech is finite, this one's is not: {piece.text[:40]!r}: choose another trial")
-        heard, misheard_as = self._heard(output, encoded.text)
-        faults = [*self._misread(output, len(encoded.ids)), *misheard_as]
-        mel = output.mel[0].float().cpu().numpy()
-        return Utterance(piece.text, mel, piece.pause_s, tuple(dict.fromkeys(faults)), heard, encoded.dropped, 1)
+            raise BadInput(f"need a voice whose speech is finite, got another for {texts[0].text[:40]!r}: choose another trial")
+        return [self._utterance(output, row, *said) for row, said in enumerate(zip(batch, texts, strict=True))]
+
+    def _utterance(self, output: Synthesis, row: int, piece: Piece, encoded: Encoded) -> Utterance:
+        mel = output.mel[row, : int(output.frame_lengths[row])]
+        heard, misheard_as = self._heard(mel, encoded.text)
+        faults = [*self._misread(output, row, len(encoded.ids)), *misheard_as]
+        found = tuple(dict.fromkeys(faults))
+        return Utterance(piece.text, mel.float().cpu().numpy(), piece.pause_s, found, heard, encoded.dropped, 1)
 
     def _ended(self, text: str) -> str:
         """Return the text with the punctuation that its recordings end with: without it a voice may not stop."""
         return text if text[-1:] in ".!?…,;:" else text + self._corpus.get("ending", ".")
 
-    def _misread(self, output: Synthesis, symbols: int) -> list[Fault]:
+    def _misread(self, output: Synthesis, row: int, symbols: int) -> list[Fault]:
         """Return what is wrong with the attention and the stop of one utterance."""
-        if output.ended[0] == "limit":
+        if output.ended[row] == "limit":
             return ["endless"]
         audio, r = self.config.audio, self.config.network.reduction
         pause_s = float(self._corpus.get("pause_s", PAUSE_S))
-        return misread(output.alignment[0].argmax(1).cpu().numpy(), symbols, r * audio.hop_samples / audio.rate_hz, pause_s)
+        positions = output.alignment[row, : int(output.step_lengths[row]), :symbols].argmax(1).cpu().numpy()
+        return misread(positions, symbols, r * audio.hop_samples / audio.rate_hz, pause_s)
 
-    def _heard(self, output: Synthesis, text: str) -> tuple[str | None, list[Fault]]:
-        """Return the letters that the listener hears, and what is wrong with them."""
+    def _heard(self, mel: Tensor, text: str) -> tuple[str | None, list[Fault]]:
+        """Return the letters that the listener hears in a mel (F, M), and what is wrong with them."""
         if self.listener is None:
             return None, []
         letters = spelled(text, self.language)
-        heard = self.listener.hear(output.mel, output.frame_lengths, [text])[0].text
+        heard = self.listener.hear(mel[None], torch.tensor([len(mel)], device=mel.device), [text])[0].text
         return heard, misheard(letters, heard, understood=error_rate([letters], [heard]) <= MUMBLED)
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train the best configuration of a study for long, into one file: a voice",
     "speak": "say a text with a voice",
     "compare": "tell whether two configurations differ, with several seeds of each",
+    "serve": "serve a voice over HTTP",
     "steer": "pause or resume a study, or stop one of its trials",
     "export": "write a study as CSV, Parquet or one HTML page",
     "cleanup": "delete snapshots that a study no longer needs",

@@ -1,14 +1,10 @@
 """Serve optuna-dashboard behind our own server and guard: the program of `dashboard` (objective/dashboard/__main__.py)."""
 
 import argparse
-import ipaddress
-import os
-import socket
 import sys
 import threading
 import time
 import warnings
-from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -19,6 +15,7 @@ from model.errors import BadInput
 from objective.dashboard.auth import Guard
 from objective.dashboard.preferences import Listening
 from objective.dashboard.server import Server, seekable, styled
+from objective.runtime.access import address_of, origin, token_for
 from objective.runtime.signals import Interruption
 from objective.views.launcher import StudyCommand
 from storage.artifacts import artifact_store
@@ -28,7 +25,6 @@ from storage.paths import ARTIFACTS, STUDY, url_of
 from storage.studies import stop_retrying
 
 TOKEN = "DASHBOARD_TOKEN"
-SHORTEST = 12  # characters of a token
 # A health record is a line of thousands of letters: unwrapped, it makes a trial's page 8,000 pixels wide.
 WRAPPED = "#dashboard main p { white-space: normal; overflow-wrap: anywhere }"
 LOOK_S = 5.0  # between two looks at what was chosen
@@ -43,9 +39,9 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
     command = StudyCommand()
-    token = os.environ.get(TOKEN, "").strip() or None
-    family, address = _address(parsed.host, parsed.port)
-    _check(parsed, address, token)
+    family, address = address_of(parsed.host, parsed.port)
+    token = token_for(parsed.host, address, TOKEN)
+    _check(parsed)
     storage = existing_storage(url_of(parsed.storage, parsed.out))
     study = _first(storage, parsed)
     interruption.on_request = lambda: stop_retrying(storage)
@@ -61,7 +57,7 @@ def _serve(parsed: argparse.Namespace, interruption: Interruption) -> int:
         threading.Thread(target=server.serve_forever, args=(TICK_S,), daemon=True).start()
         shown = listening.heard if listening and listening.heard else study
         page = f"/dashboard/studies/{storage.get_study_id_from_name(shown.study_name)}" if shown else ""
-        print(f"dashboard: open {_origin(server.server_address)}{page}", flush=True)
+        print(f"dashboard: open {origin(server.server_address)}{page}", flush=True)
         if not command.present and not (parsed.out / ARTIFACTS).is_dir():  # of a running study they are still to come
             print(f"no artifacts in {parsed.out}: give --out", file=sys.stderr)
         looked = time.monotonic()
@@ -80,22 +76,7 @@ def _first(storage: optuna.storages.BaseStorage, parsed: argparse.Namespace) -> 
     return study_in(storage, parsed.study)
 
 
-def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    if not 0 <= port <= 65_535:
-        raise BadInput(f"need a port from 0 to 65535, got {port}: choose another --port")
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (OSError, UnicodeError) as why:
-        raise BadInput(f"need a name or an address of this machine, got {host}: give --host 127.0.0.1") from why
-    return family, address
-
-
-def _check(parsed: argparse.Namespace, address: tuple[Any, ...], token: str | None) -> None:
-    if token is None and not ipaddress.ip_address(address[0]).is_loopback:
-        way_out = f"set {TOKEN}, or leave --host out"
-        raise BadInput(f"need a token in the environment to serve {parsed.host}, which others can reach: {way_out}")
-    if token is not None and len(token) < SHORTEST:
-        raise BadInput(f"need a {TOKEN} of {SHORTEST} characters or more, got {len(token)}: choose a longer one")
+def _check(parsed: argparse.Namespace) -> None:
     if parsed.out.exists() and not parsed.out.is_dir():
         raise BadInput(f"need the folder that the study writes to, got the file {parsed.out}: choose another --out")
     if parsed.listen is not None and parsed.listen < 2:
@@ -123,10 +104,3 @@ def _show_the_healthy(storage: optuna.storages.BaseStorage) -> None:
         return best_of(storage.get_all_trials(study_id, deepcopy=False)) or smallest(study_id)
 
     vars(storage)["get_best_trial"] = best
-
-
-def _origin(address: Any) -> str:
-    host, port = address[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = socket.gethostname()
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

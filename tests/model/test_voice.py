@@ -57,10 +57,10 @@ class Faulty(Voice):
     asked: ClassVar[list[int]] = []
     floor: ClassVar[int] = 0
 
-    def _say(self, piece: Any, threshold: float, window: int | None, seed: int) -> Utterance:
+    def _say(self, batch: Any, threshold: float, window: int | None, seed: int) -> list[Utterance]:
         self.asked.append(seed)
-        said = super()._say(piece, threshold, window, seed)
-        return replace(said, faults=("endless", "cut", "stuck")[: max(self.floor, 3 - len(self.asked))])
+        faults: Any = ("endless", "cut", "stuck")[: max(self.floor, 3 - len(self.asked))]
+        return [replace(said, faults=faults) for said in super()._say(batch, threshold, window, seed)]
 
 
 @pytest.mark.parametrize(("floor", "tries"), [(0, 3), (1, 5), (3, 5)])
@@ -80,6 +80,34 @@ def test_speech_that_is_not_finite_is_refused() -> None:
     torch.nn.init.constant_(own.network.projection.bias, torch.nan)
     with pytest.raises(BadInput, match="need a voice whose speech is finite"):
         list(own.utterances("Only one."))
+
+
+def test_pieces_said_in_one_batch_sound_as_they_do_alone() -> None:
+    own = voice(corpus={"longest": 30})
+    batch = own.pieces(TEXT)
+    together = own.say_batch(batch, tries=2)
+    assert len(together) == len(batch) == 3
+    for piece, said in zip(batch, together, strict=True):
+        (alone,) = own.say_batch([piece], tries=2)
+        assert (said.text, said.faults, said.tries, said.mel.shape) == (piece.text, alone.faults, alone.tries, alone.mel.shape)
+        np.testing.assert_allclose(said.mel, alone.mel, atol=1e-4)
+
+
+def test_only_those_with_a_fault_are_said_again() -> None:
+    sizes: list[int] = []
+
+    class Once(Voice):
+        """The first piece of the first try has a fault."""
+
+        def _say(self, batch: Any, threshold: float, window: int | None, seed: int) -> list[Utterance]:
+            sizes.append(len(batch))
+            first, *rest = (replace(said, faults=()) for said in super()._say(batch, threshold, window, seed))
+            return [replace(first, faults=("cut",) if len(sizes) == 1 else ()), *rest]
+
+    own = voice(corpus={"longest": 30})
+    said = Once(own.network, own.config, own.language, own.about).say_batch(own.pieces(TEXT), tries=5)
+    assert sizes == [3, 1]
+    assert [utterance.tries for utterance in said] == [2, 1, 1]
 
 
 def test_what_has_no_symbol_is_told_and_nothing_to_say_is_refused() -> None:

@@ -12,7 +12,8 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
-from objective.dashboard.auth import READING, Guard
+from objective.dashboard.auth import Guard
+from objective.runtime.access import READING
 from storage.artifacts import artifact_store
 from storage.studies import open_storage
 from tests.objective.asking import ask, served

@@ -1,0 +1,1 @@
+"""A voice over HTTP: the program of `serve` (objective/serve.py)."""

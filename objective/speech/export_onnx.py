@@ -109,7 +109,7 @@ class _Postnet(nn.Module):
     def forward(self, before: Tensor, frame_lengths: Tensor) -> Tensor:
         network, valid = self.network, valid_mask(frame_lengths, before.shape[1])
         before = before * valid[:, :, None]
-        after = (before + network.postnet(before, valid)) * network.mel_std + network.mel_mean
+        after: Tensor = (before + network.postnet(before, valid)) * network.mel_std + network.mel_mean
         return after * valid[:, :, None]
 
 

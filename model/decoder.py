@@ -82,7 +82,7 @@ class Decoder:
         )
         decoder_hidden, decoder_cell = self.decode([hidden, context, state.decoder_hidden], state.decoder_cell)
         features = torch.cat([decoder_hidden, context], 1)
-        frames = net.projection(features).view(len(features), net.network.reduction, net.bands)
+        frames = net.projection(features).view(-1, net.network.reduction, net.bands)
         new = DecoderState(
             hidden=hidden,
             cell=cell,

@@ -127,8 +127,11 @@ class Tacotron2(nn.Module):
         self.mel_mean: Tensor
         self.mel_std: Tensor
 
-    def forward(self, batch: Batch) -> Outputs:
-        """Run the network under teacher forcing: the input of step t is the true mel of the step before it."""
+    def forward(self, batch: Batch, masks: Tensor | None = None) -> Outputs:
+        """Run the network under teacher forcing: the input of step t is the true mel of the step before it.
+
+        masks (2, T, 1 or B, P): the prenet's dropout, as from `Prenet.draw`; None draws it at random.
+        """
         r = self.network.reduction
         frames = batch.mels.shape[1]
         steps = -(-frames // r)
@@ -136,7 +139,7 @@ class Tacotron2(nn.Module):
         target = (batch.mels - self.mel_mean) / self.mel_std * mask[:, :, None]
         # The input of a step is the last frame of the step before it, and zeros for the first step.
         last = self._drop_frames(target[:, r - 1 :: r][:, : steps - 1].transpose(0, 1))
-        x = self.prenet(torch.cat([last.new_zeros(1, *last.shape[1:]), last]))  # (T, B, P)
+        x = self.prenet(torch.cat([last.new_zeros(1, *last.shape[1:]), last]), masks)  # (T, B, P)
 
         memory = self.encoder(batch.ids, batch.symbol_lengths)  # (B, N, E)
         padding = ~valid_mask(batch.symbol_lengths, batch.ids.shape[1])

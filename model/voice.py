@@ -34,7 +34,8 @@ Floats = NDArray[np.float32]
 
 FORMAT = "tacotune voice 1"
 KNOWN = (  # entries of a file besides weights and listener; a trial's snapshot has others
-    "format", "version", "config", "language", "symbols", "corpus", "study", "trial", "licence", "source", "kframes", "figures",
+    "format", "version", "config", "language", "symbols", "corpus", "data", "study", "trial", "licence", "source", "kframes",
+    "figures",
 )  # fmt: skip
 TRIES = 3  # of a sentence with a fault, each with another seed
 LONGEST = 150  # symbols of a sentence, where the voice does not know those of its recordings
@@ -206,7 +207,7 @@ class Voice:
 def card(config: Config, corpus: Corpus, pause_s: float, **origin: Any) -> dict[str, Any]:
     """Return what a voice file holds besides its weights, as plain values.
 
-    pause_s: the longest pause inside a recording. origin: the study, the trial, a licence.
+    pause_s: the longest pause inside a recording. origin: the study, the trial, a licence, how the recordings were read (data).
     """
     utterances = (*corpus.train, *corpus.validation)
     last, count = Counter(utterance.text[-1:] for utterance in utterances).most_common(1)[0]

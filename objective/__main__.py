@@ -15,7 +15,7 @@ COMMANDS = {
     "compare": "tell whether two configurations differ, with several seeds of each",
     "serve": "serve a voice over HTTP",
     "steer": "pause or resume a study, or stop one of its trials",
-    "export": "write a study as CSV, Parquet or one HTML page",
+    "export": "write a study as a table or a page, or a voice for other programs",
     "cleanup": "delete snapshots that a study no longer needs",
     "proxy": "serve a database to many workers",
     "record": "record whole learning curves of random configurations",

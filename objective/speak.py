@@ -15,6 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", metavar="TEXT", help="what to say (default: the lines of the standard input)")
     parser.add_argument("--file", type=Path, metavar="FILE", help="say the text of this file")
     add_voice(parser)
+    add_vocoder(parser)
     parser.add_argument(
         "-o", "--output", default="speech.wav", metavar="FILE", help="sound file to write, - for the standard output"
     )
@@ -28,17 +29,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_voice(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which voice speaks, and on what."""
+    """Add the arguments that say which voice, and on what it computes."""
     parser.add_argument("--voice", metavar="FILE|STUDY", help="a voice file, or a study (default: the study tacotron2)")
     parser.add_argument("--trial", type=int, metavar="N", help="a trial of the study (default: the best)")
-    parser.add_argument(
-        "--vocoder", default="griffin-lim", metavar="NAME|FILE", help="griffin-lim, or the files of HiFi-GAN or TorchScript"
-    )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default auto: a GPU if there is one)"
     )
     add_out(parser)
     add_storage(parser)
+
+
+def add_vocoder(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says what turns its mels into sound."""
+    parser.add_argument(
+        "--vocoder", default="griffin-lim", metavar="NAME|FILE", help="griffin-lim, or the files of HiFi-GAN or TorchScript"
+    )
 
 
 COMMAND = Command("speak", "objective.speech.say", __doc__, arguments)

@@ -8,6 +8,8 @@ is faster) these are PyTorch's own products.
 R rows, I inputs, O outputs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +18,19 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from model.cpu.processor import HALF, ONEDNN, processor
+
+_plain = False  # inside `plain`
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Multiply by PyTorch's own products within the block: a graph for other programs cannot hold those of oneDNN."""
+    global _plain
+    _plain = True
+    try:
+        yield
+    finally:
+        _plain = False
 
 
 def packed(weight: Tensor, rows: int) -> Tensor:
@@ -72,6 +87,6 @@ class _Linear(torch.autograd.Function):
 
 
 def _fast(x: Tensor) -> bool:
-    if not ONEDNN or x.device.type != "cpu":
+    if _plain or not ONEDNN or x.device.type != "cpu":
         return False
     return processor().single_by_onednn if x.dtype == torch.float32 else x.dtype == torch.bfloat16 and HALF

@@ -81,6 +81,15 @@ def open_mel(sound: Sound) -> Floats:
     return mel
 
 
+def cut_frames(sound: Sound, audio: Audio, trim_margin_s: float | None) -> int:
+    """Return how many frames of silence `prepare` cut before the first frame of the mel."""
+    return 0 if trim_margin_s is None else max(0, _frames(sound.lead_s, audio) - _frames(trim_margin_s, audio))
+
+
+def _frames(seconds: float, audio: Audio) -> int:
+    return round(seconds / (audio.hop_samples / audio.rate_hz))
+
+
 def _digest(audio: Audio, trim_margin_s: float | None, content: bytes) -> str:
     settings = json.dumps([_FORMAT, trim_margin_s, asdict(audio)], sort_keys=True)
     return hashlib.blake2b(settings.encode() + b"\0" + content, digest_size=16).hexdigest()
@@ -100,7 +109,7 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str, trim_margin_s:
     complete = log_mel(wave, audio)
     first, last = _speech(complete)
     hop_s = audio.hop_samples / audio.rate_hz
-    mel = complete if trim_margin_s is None else _cut(complete, first, last, round(trim_margin_s / hop_s))
+    mel = complete if trim_margin_s is None else _cut(complete, first, last, _frames(trim_margin_s, audio))
     file = BytesIO()  # on a full disk numpy's writer fails with "5120 requested and 0 written", a plain write with the reason
     np.save(file, mel)
     sound = Sound(

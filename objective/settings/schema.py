@@ -102,6 +102,15 @@ class Data(_Group):
     licence: str | None = None  # of the recordings, a note that every voice carries
     limits: Limits = Limits()  # which recordings are left out
 
+    @property
+    def margin_s(self) -> float | None:
+        """Seconds of silence that are left at either end; None: all."""
+        return self.trim_margin_s if self.trim else None
+
+    def of_a_voice(self) -> dict[str, Any]:
+        """Return what a voice keeps of these: without the path of recordings, which is private. The built-in ones have none."""
+        return self.model_dump(mode="json", exclude={"licence"} if self.path is None else {"licence", "path"})
+
     @field_validator("language")
     @classmethod
     def _known_language(cls, code: str) -> str:

@@ -1,8 +1,10 @@
 """Find a voice: a file, or the weights of a study's trial."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -20,6 +22,7 @@ class Found:
 
     path: Path
     note: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of its study; a file has none
 
 
 def load(parsed: argparse.Namespace) -> tuple[Voice, str]:
@@ -50,7 +53,8 @@ def find(name: str | None, number: int | None, out: Path, storage: str | None) -
         raise BadInput(f"need the weights of trial {trial.number}, got {path}, which does not exist: {way}")
     what = "the best" if number is None and healthy(trial) else "healthy" if healthy(trial) else "not healthy"
     why = reason(trial)
-    return Found(path, f"trial {trial.number} of {study.study_name}, {what}{f': {why}' if why else ''}")
+    note = f"trial {trial.number} of {study.study_name}, {what}{f': {why}' if why else ''}"
+    return Found(path, note, study.user_attrs.get("settings", {}))
 
 
 def _chosen(trials: list[FrozenTrial], number: int | None, study: str) -> FrozenTrial:

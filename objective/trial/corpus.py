@@ -14,7 +14,7 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.loading import Example
 from model.data.mels import open_mel
-from model.text.languages import find_language
+from model.text.languages import Language, find_language
 from model.trainer import Speech
 from model.warmstart import Pretrained, read
 from objective.settings.schema import Settings, SettingsError
@@ -37,10 +37,13 @@ def load_pretrained(settings: Settings) -> Pretrained | None:
         raise SettingsError([f"study.warm_start: {why}"]) from why
 
 
-def load_data(settings: Settings) -> Corpus:
-    """Return the corpus of the settings, checked and analysed, with progress bars on a terminal."""
-    data, language = settings.data, find_language(settings.data.language)
-    with _progress(settings) as bars:
+def load_data(settings: Settings, language: Language | None = None) -> Corpus:
+    """Return the corpus of the settings, checked and analysed, with progress bars on a terminal.
+
+    language: of the texts, with the symbols of a voice; None: that of the settings.
+    """
+    data, language = settings.data, language or find_language(settings.data.language)
+    with progress(settings) as bars:
 
         def bar(text: str) -> "Bar":
             return Bar(bars, text)
@@ -48,8 +51,8 @@ def load_data(settings: Settings) -> Corpus:
         path = data.path
         if path is None:
             try:
-                corpora, progress = settings.out / "corpora", bar("synthesising the built-in corpus")
-                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, data.demo, progress)
+                corpora, told = settings.out / "corpora", bar("synthesising the built-in corpus")
+                path = speak_corpus(corpora, language, CORPUS_SEED, data.demo_utterances, data.demo, told)
             except ValueError as why:
                 raise SettingsError([f"data.demo_utterances: {why}"]) from why
         return load_corpus(
@@ -61,11 +64,12 @@ def load_data(settings: Settings) -> Corpus:
             data.validation_utterances,
             CORPUS_SEED,
             bar("reading the recordings"),
-            data.trim_margin_s if data.trim else None,
+            data.margin_s,
         )
 
 
-def _progress(settings: Settings) -> "Progress":
+def progress(settings: Settings) -> "Progress":
+    """Return a display of progress bars, empty where there is no terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -75,7 +79,7 @@ def _progress(settings: Settings) -> "Progress":
 
 def load_listener(settings: Settings, corpus: Corpus, speech: Speech, device: "torch.device") -> Ears:
     """Return the listener of the corpus, trained first if there is none, with a progress bar on a terminal."""
-    with _progress(settings) as bars:
+    with progress(settings) as bars:
         return load_ears(
             corpus,
             fingerprint(corpus),

@@ -67,7 +67,8 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
     _write_config(folder / "config.yaml", trial, config, context, seed)
-    origin = {"study": context.settings.study.name, "trial": trial.number, "licence": context.settings.data.licence}
+    data = context.settings.data
+    origin = {"study": context.settings.study.name, "trial": trial.number, "licence": data.licence, "data": data.of_a_voice()}
     about = card(config, context.corpus, context.judge.pause_s, **origin)
     configuration = {"params": dict(trial.params), "seed": seed, "study": context.identity}
     history, start = _history(trial, context, configuration, line, about)

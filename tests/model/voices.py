@@ -48,7 +48,10 @@ def voice(texts: list[str]) -> tuple[Corpus, Speech]:
     spoken = [[replace(one, mel=with_tail(one.mel)) for one in examples(part)] for part in (train, texts)]
     sound = Sound(Path("x"), 1, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 22_050, 1, 0.0, 1.0, 0)
     utterances = [
-        tuple(Utterance(str(place), text, one.ids, sound) for place, (text, one) in enumerate(zip(part, made, strict=True)))
+        tuple(
+            Utterance(str(place), text, one.ids, sound, Path("x"))
+            for place, (text, one) in enumerate(zip(part, made, strict=True))
+        )
         for part, made in zip((train, texts), spoken, strict=True)
     ]
     corpus = Corpus(TOY, utterances[0], utterances[1], (), (), 0.0, 1.0)

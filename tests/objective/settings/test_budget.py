@@ -20,7 +20,7 @@ MANY = st.integers(1, 10**6)
 
 def corpus_of(utterances: int, frames: int) -> Corpus:
     sound = Sound(**dict.fromkeys(Sound.__slots__, 0) | {"frames": frames})
-    train = tuple(Utterance(str(number), "", (), sound) for number in range(utterances))
+    train = tuple(Utterance(str(number), "", (), sound, sound.mel_path) for number in range(utterances))
     return Corpus(find_language("en"), train, (), (), (), 0.0, 1.0)
 
 

@@ -98,7 +98,11 @@ async def serve(speaker: Speaker, name: str, limits: Limits, listener: socket.so
     name: of the voice. listener: a bound socket.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    interruption.on_request = lambda: loop.call_soon_threadsafe(stop.set)
+
+    def request() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    interruption.on_request = request
     runner = web.AppRunner(
         Api(speaker, name, limits).app(),
         access_log=None,

@@ -25,10 +25,12 @@ TEXT = "Only one."
 
 
 def talking(**about: Any) -> Voice:
-    """Return an untrained voice that never stops by itself, so that each text has a length of its own."""
+    """Return an untrained voice whose texts sound different: it reads on, and what it reads makes a difference."""
     own = voice(**about)
     with torch.no_grad():
         own.network.gate.bias.fill_(-20)
+        own.network.encoder.embedding.weight.mul_(20)
+        own.network.projection.weight.mul_(3)
     return own
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from model.audio import decode, pcm, wav
+from model.audio import decode, wav
 from objective.speech.server.api import PCM_HZ, Limits
 from tests.objective.asking import ask
 from tests.objective.speech.serving import TEXT, Served, served
@@ -32,7 +32,6 @@ def test_every_form_of_request_gets_the_same_sound(server: Served) -> None:
         server.openai(input=TEXT, response_format="wav", speed=1, instructions="sadly"),
     ]
     assert [(status, headers["content-type"], body) for status, headers, body in answers] == [expected] * len(answers)
-    assert wav(wave, server.voice.config.audio)[44:] == pcm(wave)
 
 
 def test_pcm_and_opus_hold_the_same_sound(server: Served) -> None:

@@ -150,7 +150,7 @@ def test_a_voice_that_is_not_finite_is_not_served(capfd: pytest.CaptureFixture[s
     own = talking(figures={"text": TEXT})
     vocoder = load_vocoder("griffin-lim", own.config.audio)
     assert healthy(own, vocoder)
-    assert f"faults: endless: {TEXT}" in capfd.readouterr().err
+    assert " s of speech in " in capfd.readouterr().err
     with torch.no_grad():
         own.network.projection.weight.fill_(torch.nan)
     assert not healthy(own, vocoder)
@@ -220,16 +220,19 @@ def test_sixty_four_clients_are_all_answered() -> None:
     own = talking(corpus={"longest": 40})
     with served(own, queue=32) as server, ThreadPoolExecutor(64) as clients:
         texts = [f"Number {number} speaks." for number in range(64)]
-        alone = {text: len(own.speak(text, server.vocoder, tries=1)[0]) for text in texts}
+        alone = {text: own.speak(text, server.vocoder, tries=1)[0] for text in texts}
+        assert not np.allclose(alone[texts[0]][:20_000], alone[texts[1]][:20_000], atol=1e-2)
 
         def client(text: str) -> list[int]:
             codes = []
-            for _ in range(10):
+            for _ in range(5):
                 status, headers, body = server.speech(text)
                 codes.append(status)
                 assert status in (200, 429)
-                assert status == 429 or (len(body) - 44) // 2 == alone[text]
-                assert status == 200 or int(headers["retry-after"]) >= 1
+                if status == 429:
+                    assert int(headers["retry-after"]) >= 1
+                else:
+                    np.testing.assert_allclose(np.frombuffer(body[44:], "<i2") / 32_767, alone[text], atol=1e-3)
             return codes
 
         codes = [code for row in clients.map(client, texts) for code in row]

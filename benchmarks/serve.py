@@ -34,7 +34,7 @@ TEXTS = ("Monday.", "Tuesday.", "Wednesday.", "Thursday.", "Friday.", "Saturday.
 
 @dataclass(slots=True)
 class Load:
-    """What some clients measured: seconds of each answer with speech, and all codes."""
+    """The measurements of some clients: seconds of each answer with speech, and all codes."""
 
     seconds: list[float] = field(default_factory=list)
     codes: Counter[int] = field(default_factory=Counter)

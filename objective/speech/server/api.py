@@ -40,7 +40,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of the request that a task answers, for its line in the log."""
+    """The request that a task answers, for its line in the log."""
 
     text: str | None = None
     said: Said | None = None

@@ -99,7 +99,7 @@ def test_a_voice_that_is_not_finite_ends_with_one(tmp_path: Path, capfd: pytest.
     assert "need a voice whose speech is finite" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_speaks_until_a_signal_of_which_more_change_nothing(file: Path, number: signal.Signals) -> None:
     with running(file) as (process, address):
         port = urlsplit(address).port
@@ -113,6 +113,7 @@ def test_it_speaks_until_a_signal_of_which_more_change_nothing(file: Path, numbe
         assert "Only" not in process.stdout.read()
 
 
+@pytest.mark.slow
 def test_others_may_come_with_the_token_which_is_never_shown(file: Path) -> None:
     with running(file, "--host", "0.0.0.0", **{TOKEN: LONG}) as (process, address):
         port = urlsplit(address).port

@@ -10,7 +10,7 @@ import soundfile
 import yaml
 
 from model.voice import Voice
-from objective import speak, train
+from objective import export, speak, train
 from storage.outcome import finished
 from tests.objective.corpus import copy_of
 from tests.objective.small_study import QUICK, command, events, study
@@ -61,6 +61,14 @@ def test_the_best_trial_of_a_study_speaks_to_the_standard_output(
     assert len(captured.out) > 44 + 2 * 256
     assert b"trial 0 of first" in captured.err
     assert [line for line in captured.err.splitlines() if line.endswith(b"words are here.")]
+
+
+def test_a_study_and_its_file_know_their_recordings(searched: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for voice, kept in (("first", ""), (str(searched / "first/trial-00000/best.pt"), ", 24 of them already there")):
+        line = ["--mels", str(tmp_path / "mels"), "--voice", voice, "--out", str(searched), "--device", "cpu"]
+        assert export.main(line) == 0
+        assert f"mels of 21 recordings to train on and 3 to validate{kept}\n" in capfd.readouterr().out
+    assert len(list((tmp_path / "mels" / "wavs").iterdir())) == 24
 
 
 def test_a_stopped_training_is_continued_by_its_name(searched: Path) -> None:

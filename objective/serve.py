@@ -8,11 +8,12 @@ import argparse
 import sys
 
 from objective.runtime.cli import Command
-from objective.speak import add_voice
+from objective.speak import add_vocoder, add_voice
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_voice(parser)
+    add_vocoder(parser)
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to serve (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5002, metavar="PORT", help="0: any free one (default 5002)")
     parser.add_argument("--queue", type=int, default=64, metavar="N", help="requests at a time, more get 429 (default 64)")

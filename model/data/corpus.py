@@ -115,7 +115,9 @@ def load_corpus(
     remarks += _remark_converted([sound for _, sound in kept], audio)
     remarks += _remark_silence([sound for _, sound in kept], trim_margin_s)
 
-    utterances = [Utterance(line.id, encoded.text, encoded.ids, sound, line.audio) for (line, encoded), sound in kept]
+    utterances = [
+        Utterance(line.id, encoded.text, encoded.ids, sound, line.audio.absolute()) for (line, encoded), sound in kept
+    ]
     chosen, how = split([utterance.id for utterance in utterances], validation, seed)
     train = tuple(utterance for position, utterance in enumerate(utterances) if position not in chosen)
     if len(train) < limits.min_train:

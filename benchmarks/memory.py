@@ -90,7 +90,7 @@ class Need:
 
     @property
     def eager(self) -> int:
-        """Of updates that are launched kernel by kernel."""
+        """Return the bytes of updates that are launched kernel by kernel."""
         return self.weights + self.optimiser + self.inputs + self.activations
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna.trial import FrozenTrial
 
 from model.errors import BadInput
+from model.trainer import WIDE
 from model.voice import Voice
 from objective.settings.device import device_of
 from storage.lookup import existing_study
@@ -27,8 +29,11 @@ class Found:
 
 def load(parsed: argparse.Namespace) -> tuple[Voice, str]:
     """Return the voice of a command's arguments (objective/speak.py: add_voice), and a sentence that names it."""
-    found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
-    return Voice.load(found.path, device_of(parsed.device)), found.note
+    found, device = find(parsed.voice, parsed.trial, parsed.out, parsed.storage), device_of(parsed.device)
+    voice = Voice.load(found.path, device)
+    if device.type == "cpu" and voice.config.network.attention_rnn < WIDE and getattr(parsed, "threads", None) is None:
+        torch.set_num_threads(1)  # for such small products a second thread loses much where another process needs the core
+    return voice, found.note
 
 
 def find(name: str | None, number: int | None, out: Path, storage: str | None) -> Found:

@@ -47,10 +47,10 @@ def utterance(bands: int = BANDS, symbols: int = SYMBOLS) -> tuple[Example, Tens
     return Example(tuple(random.integers(1, symbols, 9).tolist()), mel), torch.rand(2, 24, 1, 256).ge(0.5) * 2.0
 
 
-def shared(layers: Iterable[nn.Module], masks: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a forward function for a prenet, (T, 1, M) -> (T, 1, P), with these masks."""
+def shared(layers: Iterable[nn.Module], masks: Tensor) -> Callable[..., Tensor]:
+    """Return a forward function for a prenet, (T, 1, M) -> (T, 1, P), with these masks, whatever it is given."""
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor, _: Tensor | None = None) -> Tensor:
         for layer, mask in zip(layers, masks, strict=True):
             x = layer(x).relu() * mask[: len(x), :, : layer(x).shape[2]]
         return x

@@ -24,12 +24,16 @@ class Inspection:
 
 
 def inspect(trainer: Trainer) -> Inspection:
-    """Repeat the forward and the backward pass of the trainer's last batch, which changes nothing in the trainer."""
-    trainer.release("the memory of their graphs was needed to look into a failed update")
-    batch = trainer.train(trainer.indices)
-    network, update = trainer.network, trainer.update
+    """Repeat the forward and the backward pass of the trainer's last batch, which changes no weights and no state.
+
+    Recorded updates are dropped, since their memory is needed: `Trainer.roll_back` records anew.
+    """
+    trainer.drop_recorded()
+    indices, network, update = trainer.indices, trainer.network, trainer.update
+    size = trainer.cursor.part or len(indices)
+    parts = [trainer.train(indices[start : start + size]) for start in range(0, len(indices), size)]
     with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
-        sums, outputs, before = update.gradients([batch], Counts.of([batch], trainer.config.network.reduction))
+        sums, outputs, before = update.gradients(parts, Counts.of(parts, trainer.config.network.reduction))
     scale = float(update.scaler.scale(torch.ones((), device=trainer.device)))
     losses = dict(zip((*TERMS, "total"), map(finite_or_none, sums.tolist()), strict=True))
     gradients = _norms(network, lambda parameter: None if parameter.grad is None else parameter.grad / scale)
@@ -37,7 +41,7 @@ def inspect(trainer: Trainer) -> Inspection:
     update.optimiser.zero_grad(set_to_none=True)
     for buffer, old in zip(network.buffers(), before, strict=True):
         buffer.copy_(old)
-    return Inspection(tuple(trainer.indices), losses, gradients, weights, outputs[0])
+    return Inspection(tuple(indices), losses, gradients, weights, outputs[0])
 
 
 def _norms(network: nn.Module, tensor_of: Callable[[nn.Parameter], Tensor | None]) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """One step of the optimiser. The host never waits for the device: measurements stay there, in a record for each step."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -94,7 +95,7 @@ class Update:
 
     def restore(self, optimiser: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Continue from the states of a snapshot."""
-        self.optimiser.load_state_dict(optimiser)
+        self.optimiser.load_state_dict(deepcopy(optimiser))  # it would take the snapshot's own tensors, and change them
         for group in self.optimiser.param_groups:
             group.update(lr=self.rate, capturable=self.device.type == "cuda")
         if scaler:

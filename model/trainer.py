@@ -116,22 +116,25 @@ class Trainer:
 
     def _captured(self) -> CapturedUpdate | None:
         """Return what records updates of whole batches; None where it cannot. Batches of frames have too many shapes."""
-        training = self.config.training
-        if not self.graphs or self.cursor.part is not None or training.batch_frames:
+        if not self.graphs or self.cursor.part is not None or self.config.training.batch_frames:
             return None
-        return CapturedUpdate(self.update, self.train, min(training.batch_size, len(self.speech.train)))
+        return CapturedUpdate(self.update, self.train, min(self.config.training.batch_size, len(self.speech.train)))
 
     def roll_back(self, snapshot: Snapshot) -> None:
         """Take weights, optimiser and averaged weights from a snapshot, and continue at the present place of the budget."""
-        recorded = self.release("")
+        self.drop_recorded()  # the optimiser's tensors will be others
         self.network.load_state_dict(snapshot.weights)
         self.update.restore(snapshot.optimiser, snapshot.scaler)
         if self.average is not None and snapshot.average:
             self.average.restore(snapshot.average)
         self.window.records, self.window.running = [], 0
-        if recorded:
-            self.remarks.pop()
-            self.captured = self._captured()  # the optimiser's tensors are others now
+        self.captured = self._captured()
+
+    def drop_recorded(self) -> None:
+        """Free the memory of recorded updates."""
+        if self.captured is not None:
+            self.captured = None
+            self.update.optimiser.zero_grad(set_to_none=True)  # gradients live in the memory of the graphs
 
     def reports(self) -> Iterator[Report]:
         """Yield the reports: one for each mark of the grid."""
@@ -207,11 +210,11 @@ class Trainer:
             free_cached(self.device)
 
     def release(self, why: str = "the memory of their graphs is needed") -> bool:
-        """Give up recorded updates, and the memory that they hold. Return False where there are none."""
+        """Give up recorded updates for good, and the memory that they hold. Return False where there are none."""
         if self.captured is None:
             return False
-        self.captured = None
-        self.update.optimiser.zero_grad(set_to_none=True)  # gradients live in the memory of the graphs
+        self.drop_recorded()
+        self.graphs = False
         self.remarks.append(f"updates are launched kernel by kernel from here on, which is slower: {why}")
         return True
 

@@ -172,7 +172,8 @@ class Voice:
         lengths = torch.tensor([len(text.ids) for text in texts], device=device)
         output = synthesise(self.network, ids, lengths, threshold=threshold, window=window, seed=seed)
         if not output.mel.isfinite().all():
-            raise BadInput(f"need a voice whose speech is finite, got another for {texts[0].text[:40]!r}: choose another trial")
+            rule = f"need a voice whose speech is finite, got values that are not for {texts[0].text[:40]!r}"
+            raise BadInput(f"{rule}: choose another trial")
         return [self._utterance(output, row, *said) for row, said in enumerate(zip(batch, texts, strict=True))]
 
     def _utterance(self, output: Synthesis, row: int, piece: Piece, encoded: Encoded) -> Utterance:

@@ -20,9 +20,10 @@ class Piece:
 def pieces(text: str, language: str, longest: int) -> list[Piece]:
     """Divide a text into pieces of at most `longest` characters; a single word may be longer.
 
-    language: the code of the text's language, whose abbreviations end no sentence.
+    Paragraphs have an empty line between them. language: the code of the text's language, whose abbreviations end no sentence.
     """
-    found = [Piece(*pair) for paragraph in text.splitlines() for pair in _paragraph(paragraph.strip(), language, longest)]
+    paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", text))  # files are often wrapped at some column
+    found = [Piece(*pair) for paragraph in paragraphs for pair in _paragraph(paragraph, language, longest)]
     return [*found[:-1], Piece(found[-1].text, 0.0)] if found else []
 
 

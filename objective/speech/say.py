@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from model.audio import pcm, save, wav_header
 from model.errors import BadInput
 from model.files import atomic_write
 from model.synthesis import SYNTHESIS_SEED
+from model.text.sentences import PARAGRAPH_S
 from model.vocoders.loading import load_vocoder
 from model.voice import Utterance, Voice
 from objective.display.formatting import one_line
@@ -80,9 +82,12 @@ def _utterances(voice: Voice, parsed: argparse.Namespace) -> Iterator[Utterance]
     seed = SYNTHESIS_SEED + parsed.seed
     how = {"threshold": parsed.threshold, "window": parsed.window, "seed": seed, "tries": parsed.tries}
     if parsed.text is None and parsed.file is None:
-        for line in sys.stdin:
-            if line.strip():
-                yield from voice.utterances(line, **how)
+        for line in filter(str.strip, sys.stdin):
+            try:
+                for utterance in voice.utterances(line, **how):
+                    yield replace(utterance, pause_s=utterance.pause_s or PARAGRAPH_S)
+            except BadInput as why:  # a line without words: the others are still said
+                print(why, file=sys.stderr)
         return
     text = parsed.text if parsed.file is None else _text(parsed.file)
     yield from voice.utterances(text, **how)

@@ -98,7 +98,8 @@ class TrialHistory:
             found = None
         if found == self.kept.kframes:
             shutil.copyfile(old / BEST, new / BEST)
-        elif self.best == len(self.reports) - 1 and not len(snapshot.window["records"]):  # no step since that report
+        elif self.best == len(self.reports) - 1 and not len(snapshot.window["records"]) and not snapshot.average:
+            # There was no step since that report, and no averaged weights that it may be about.
             self.save_best(new, snapshot.weights, more)
         else:
             self.best = None

@@ -72,7 +72,7 @@ class Rescue:
 
         report: of this update, if there is one; it is the last of the `record`.
         """
-        if self.stable is None:
+        if self.stable is None and not self._diverging(record):
             self._keep(trainer)
         if trainer.cursor.updates % CHECK_UPDATES == 0 and (steps := trainer.window.skipping()) >= NONFINITE_STEPS:
             return self._roll_back(trainer, f"{steps} steps in a row were not finite, limit {NONFINITE_STEPS}")
@@ -91,6 +91,13 @@ class Rescue:
             self._restart(trainer, stagnant.evidence)
         return None
 
+    def _diverging(self, record: Record) -> bool:
+        """Return whether a training that was stopped in the middle of it diverges: its weights are not to go back to."""
+        if not record["kframes"]:
+            return False
+        found = judge(without_undone(record, self.actions), self.rules)
+        return any(one.critical and one.rule in DIVERGED for one in found)
+
     def _keep(self, trainer: Trainer) -> None:
         self.stable, self.stable_kframes = held(trainer.snapshot().as_dict()), trainer.cursor.frames / 1_000
 
@@ -103,10 +110,11 @@ class Rescue:
                 f"it diverged again after {done} rollbacks, at a learning rate of {rate:.3g}: {why}; what it saw is in "
                 f"{self.folder.name}/event-{cursor.updates:07d}: look at these recordings, or start anew with --safe"
             )
-        assert self.stable is not None
-        trainer.roll_back(Snapshot.from_dict(self.stable()))
+        change = f"learning rate {rate:.3g} -> {rate / 2:.3g}"
+        if self.stable is not None:
+            trainer.roll_back(Snapshot.from_dict(self.stable()))
+            change += f", weights of {self.stable_kframes:.4g} kframes"
         cursor.rate_scale /= 2
-        change = f"learning rate {rate:.3g} -> {rate / 2:.3g}, weights of {self.stable_kframes:.4g} kframes"
         self._done("rollback", trainer, change, why)
         return None
 

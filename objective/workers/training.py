@@ -40,6 +40,7 @@ ONE_TRIAL: dict[str, Any] = {
     "repair.max_per_trial": 0,
     "rescue.rollbacks": 3,
     "training.average": 0.999,
+    "disk.keep_pruned": True,  # one that ends with a diagnosis keeps its best weights, too
     **{f"health.{rule}.patience_share": 0.03 for rule in ("grad_norm", "progress", "relapse")},
 }
 SAFE: dict[str, Any] = {
@@ -100,6 +101,8 @@ def _resumed(parsed: argparse.Namespace, out: Path, storage: str | None) -> Sett
     """Return the settings with which the training --name was started."""
     study = existing_study(url_of(storage, out), parsed.name)
     stored = flattened(study.user_attrs["settings"])
+    if not stored.get("rescue.rollbacks"):
+        raise BadInput(f"--continue: need a training, got the study {parsed.name}: leave --continue out, or name a training")
     stored = {key: value for key, value in stored.items() if key not in OF_A_COMMAND}
     flags = _flags(parsed) | {"study.name": parsed.name}
     gpu = flags.get("device") != "cpu" and bool(probe().usable)

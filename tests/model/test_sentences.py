@@ -34,7 +34,7 @@ def test_sentences_end_where_a_reader_ends_them(text: str, language: str, found:
 
 
 def test_pauses_follow_the_structure_and_the_last_piece_has_none() -> None:
-    text = "The first sentence is here. The second one is very long, so long that it is divided.\nA new paragraph."
+    text = "The first sentence is here. The second one is very long, so long\nthat it is divided.\n\nA new paragraph."
     assert [(piece.text[:10], piece.pause_s) for piece in pieces(text, "en", 50)] == [
         ("The first ", SENTENCE_S), ("The second", CLAUSE_S), ("so long th", PARAGRAPH_S), ("A new para", 0.0),
     ]  # fmt: skip

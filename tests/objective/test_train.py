@@ -53,13 +53,14 @@ def test_a_trial_becomes_a_voice_that_speaks(searched: Path, capfd: pytest.Captu
 def test_the_best_trial_of_a_study_speaks_to_the_standard_output(
     searched: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("One word.\n\nTwo words are here.\n"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One word.\n\n***\nTwo words are here.\n"))
     assert speak.main(["--voice", "first", "--out", str(searched), "--tries", "1", "-o", "-"]) == 0
     captured = capfdbinary.readouterr()
     assert captured.out.startswith(b"RIFF\xff\xff\xff\xffWAVE")
     assert (len(captured.out) - 44) % 2 == 0
     assert len(captured.out) > 44 + 2 * 256
     assert b"trial 0 of first" in captured.err
+    assert b"need a text with something to say, got '***'" in captured.err
     assert [line for line in captured.err.splitlines() if line.endswith(b"words are here.")]
 
 
@@ -131,6 +132,7 @@ def test_every_change_to_a_training_is_in_its_log(searched: Path) -> None:
         (["--trial", "7"], "need a finished trial of first, got 7: choose one of 0"),
         (["--study", "other"], "need the name of a study, got other"),
         (["--continue"], "--continue: need --name"),
+        (["--continue", "--name", "first"], "--continue: need a training, got the study first"),
         (["--scratch", "--warm-start", "x.pt"], "need one start"),
         (["--warm-start", "missing.pt"], "need a checkpoint, got"),
         (["--set", "training.lerning_rate=1"], "did you mean training.learning_rate?"),
@@ -158,6 +160,7 @@ def test_one_name_is_one_training(searched: Path, capsys: pytest.CaptureFixture[
     ("line", "sentence"),
     [
         (["--voice", "gone.pt", "a"], "need the file of a voice, got"),
+        (["--voice", "v1.2", "a"], "need the name of a study, got v1.2"),
         (["--voice", "first", "--trial", "3", "a"], "need a finished trial of first, got 3"),
         (["--voice", "first", "-o", "x.mp3", "a"], "need a file *.wav, or -"),
         (["--voice", "first", "-o", "nowhere/x.wav", "a"], "need a folder to write x.wav to"),

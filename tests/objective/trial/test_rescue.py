@@ -1,5 +1,6 @@
 """A long training that is poisoned recovers, or ends with its diagnosis; a healthy one is left alone."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from model.config import Config, Training
+from model.snapshot import Snapshot
 from model.trainer import Trainer
 from objective.trial.rescue import DIVERGED, NONFINITE_STEPS, Action, Rescue, without_undone
 from pruners.health_record import Record, empty, extended, measurements
 from pruners.rules import shipped_rules
 from pruners.thresholds import Ceiling, Floor, GradNorm, Thresholds
+from storage.snapshot_writer import held
 from tests.conftest import tiny_config, toy_speech, without_dropout
 
 CPU = torch.device("cpu")
@@ -89,6 +92,22 @@ def test_nan_gradients_are_skipped_and_a_row_of_them_rolls_back(tmp_path: Path) 
     assert any("updates after the rollback: validation loss" in sentence for sentence in told)
     assert record["val_loss"][-1] < record["val_loss"][0]
     assert all(bool(weight.isfinite().all()) for weight in many.network.parameters())
+
+
+def test_going_back_twice_leads_to_the_same_state() -> None:
+    """On a CPU an optimiser would take the tensors of the snapshot, and change them with the next steps."""
+    trainer = Trainer(tiny_config(), toy_speech(), 4, 8, CPU, seed=5)
+    steps = trainer.steps()
+    for _ in range(4):
+        next(steps)
+    good = held(trainer.snapshot().as_dict())
+    before = copy.deepcopy(good())
+    for _ in range(2):
+        trainer.roll_back(Snapshot.from_dict(good()))
+        next(steps)
+        next(steps)
+    for part in ("weights", "optimiser"):
+        torch.testing.assert_close(good()[part], before[part], rtol=0, atol=0)
 
 
 def test_the_state_of_an_event_is_kept(tmp_path: Path) -> None:

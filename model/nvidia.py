@@ -7,15 +7,14 @@ import pickle
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from model import checkpoints
 from model.config import Network
-from model.files import atomic_write
 from model.tacotron2 import Tacotron2
 
 # (our name, NVIDIA's): # is a number, * the name of a parameter or of a statistic. torchaudio omits `linear_layer` and `conv`.
@@ -91,11 +90,7 @@ def save(network: Tacotron2, path: Path) -> Path:
     if broken:
         raise ValueError(f"NVIDIA's code needs {'; '.join(broken)}: train a network with such settings")
     weights = {theirs: value.detach().cpu() for name, value in network.state_dict().items() if (theirs := nvidia_name(name))}
-    content = BytesIO()  # on a full disk torch's writer fails with "unexpected pos", a plain write with the real reason
-    torch.save({"iteration": 0, "state_dict": weights}, content)
-    with atomic_write(path) as part:
-        part.write_bytes(content.getbuffer())
-    return path
+    return checkpoints.save(path, {"iteration": 0, "state_dict": weights})
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from objective.runtime.cli import Command
-from objective.settings.flags import FLAGS
+from objective.settings.flags import add_flags
 
 SHARED = ("--data", "--language", "--budget-kframes", "--device", "--workers", "--storage", "--out")
 
@@ -19,8 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="the same")
     parser.add_argument("--seeds", type=int, default=6, metavar="N", help="trainings of each side (default 6, at least 4)")
     parser.add_argument("--name", default="compare", metavar="NAME", help="name of its two studies (default compare)")
-    for name in SHARED:
-        parser.add_argument(name, dest=FLAGS[name].key, metavar=FLAGS[name].metavar, help=FLAGS[name].help)
+    add_flags(parser, SHARED)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of both; may be repeated")
     parser.add_argument("--quiet", action="store_true", help="the result only")
 

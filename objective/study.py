@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objective.runtime.cli import Command
-from objective.settings.flags import FLAGS
+from objective.settings.flags import add_flags
 
 
 class TelegramCheck(argparse.Action):
@@ -19,11 +19,7 @@ class TelegramCheck(argparse.Action):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Every setting can be given with --set, for example --set training.batch_size=64"
-    for name, flag in FLAGS.items():
-        if flag.bare is None:
-            parser.add_argument(name, dest=flag.key, metavar=flag.metavar, help=flag.help)
-        else:
-            parser.add_argument(name, dest=flag.key, metavar=flag.metavar, help=flag.help, nargs="?", const=flag.bare)
+    add_flags(parser)
     parser.add_argument("--settings", type=Path, metavar="FILE", help="YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--telegram-check", action=TelegramCheck, nargs=0, help="test the setup of --telegram with one message")

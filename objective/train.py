@@ -8,14 +8,15 @@ Its end is one file, voice.pt, for `speak`.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from objective.runtime.cli import Command, add_study
-from objective.settings.flags import FLAGS
+from objective.settings.flags import add_flags
 
 # Flags of the study command that mean the same here.
-SHARED = ("--data", "--language", "--budget-kframes", "--device", "--timeout", "--storage", "--out")
-VIEWS = ("--with-dashboard", "--mlflow", "--tensorboard")
+SHARED = (
+    "--data", "--language", "--budget-kframes", "--device", "--timeout", "--storage", "--out",
+    "--with-dashboard", "--mlflow", "--tensorboard",
+)  # fmt: skip
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--safe", action="store_true", help="learning rate 1e-4, clipping at 1, single precision, batches of 8: for a restart"
     )
     parser.add_argument("--notify", action="store_true", help="report to Telegram, as --telegram of the study command does")
-    for name in (*SHARED, *VIEWS):
-        flag = FLAGS[name]
-        bare: dict[str, Any] = {} if flag.bare is None else {"nargs": "?", "const": flag.bare}
-        parser.add_argument(name, dest=flag.key, metavar=flag.metavar, help=flag.help, **bare)
+    add_flags(parser, SHARED)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
     parser.add_argument("--quiet", action="store_true", help="the closing page only")
 

@@ -1,6 +1,9 @@
 """Flags of the study command, and the setting that each of them fills. Values are checked together with the settings."""
 
+import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from model.text.languages import LANGUAGES
 from objective.settings.views import VIEWS
@@ -51,3 +54,17 @@ FLAGS = {
     **{view.flag: Flag(f"watch.{view.name}", view.metavar, view.help, view.bare) for view in VIEWS.values()},
     "--out": Flag("out", "DIR", "folder for everything that is written (default runs)"),
 }
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Iterable[str] = FLAGS) -> None:
+    """Add these flags to a command's parser."""
+    for name in names:
+        flag = FLAGS[name]
+        bare: dict[str, Any] = {} if flag.bare is None else {"nargs": "?", "const": flag.bare}
+        parser.add_argument(name, dest=flag.key, metavar=flag.metavar, help=flag.help, **bare)
+
+
+def given_flags(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were typed as flags, --quiet among them, by dotted name."""
+    typed = {flag.key: getattr(parsed, flag.key, None) for flag in FLAGS.values()} | {"quiet": parsed.quiet or None}
+    return {key: value for key, value in typed.items() if value is not None}

@@ -8,9 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -18,24 +16,16 @@ from model.errors import BadInput
 from model.files import atomic_write
 from objective.display.difference import LEAST, Difference, difference
 from objective.settings.device import probe
-from objective.settings.flags import FLAGS
+from objective.settings.flags import given_flags
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings
 from objective.views.pairs_page import Side, page
 from objective.workers.session import run_session
-from objective.workers.source import Source, source_of_settings, source_of_trial
+from objective.workers.source import UNSEARCHED, Source, source_of_settings, source_of_trial
 from storage.lookup import existing_study
 from storage.outcome import finished
 from storage.paths import OUT
 
-SEVERAL: dict[str, Any] = {
-    "study.space": "none",
-    "study.recipes": (),
-    "study.migrate": None,
-    "study.warm_start": None,
-    "pruner.name": "none",
-    "repair.max_per_trial": 0,
-}
 # Figure -> the attribute of a trial; None: its value. Of all of them smaller is better.
 FIGURES: dict[str, str | None] = {"value": None, "letters heard wrong": "free_errors", "faults": "free_failures"}
 
@@ -51,7 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise BadInput(f"need one budget for both, got {' and '.join(sorted(kframes))} kframes: give --budget-kframes")
     sides = [_settings(source, letter, parsed) for source, letter in zip(sources, "ab", strict=True)]
     for settings in sides:
-        code = run_session(partial(_given, settings), parsed.typed, "compare")
+        code = run_session(settings.model_copy, parsed.typed, "compare")
         if code != 0:
             return code
     done = [_by_seed(settings) for settings in sides]
@@ -61,10 +51,6 @@ def run(parsed: argparse.Namespace) -> int:
     named = zip((parsed.a, parsed.b), sides, done, strict=True)
     _show(parsed.name, out, [Side(name, settings.folder, trials) for name, settings, trials in named])
     return 0
-
-
-def _given(settings: Settings) -> Settings:
-    return settings
 
 
 def _by_seed(settings: Settings) -> list[FrozenTrial]:
@@ -82,10 +68,9 @@ def _source(name: str, out: Path, storage: str | None) -> Source:
 
 
 def _settings(source: Source, letter: str, parsed: argparse.Namespace) -> Settings:
-    flags = {flag.key: getattr(parsed, flag.key, None) for flag in FLAGS.values()}
-    flags |= {"study.name": f"{parsed.name}-{letter}", "study.trials": str(parsed.seeds), "quiet": parsed.quiet or None}
+    flags = given_flags(parsed) | {"study.name": f"{parsed.name}-{letter}", "study.trials": str(parsed.seeds)}
     gpu = flags.get("device") != "cpu" and bool(probe().usable)
-    return resolve(None, parsed.set, flags, gpu=gpu, start=source.settings | SEVERAL, check=absent)
+    return resolve(None, parsed.set, flags, gpu=gpu, start=source.settings | UNSEARCHED, check=absent)
 
 
 def _show(name: str, out: Path, sides: Sequence[Side]) -> None:

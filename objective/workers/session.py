@@ -29,7 +29,7 @@ from objective.search.stopping import StopReason
 from objective.search.worker import work
 from objective.settings.budget import described, settled
 from objective.settings.device import obstacle, probe
-from objective.settings.flags import FLAGS
+from objective.settings.flags import given_flags
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings, mask_url
 from objective.trial.context import TrainingData, WorkerContext
@@ -194,9 +194,7 @@ class Session:
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
-    flags = {flag.key: getattr(parsed, flag.key) for flag in FLAGS.values() if getattr(parsed, flag.key) is not None}
-    if parsed.quiet:
-        flags["quiet"] = True
+    flags = given_flags(parsed)
     gpu = flags.get("device") != "cpu" and bool(probe().usable)
     return resolve(parsed.settings, parsed.set, flags, gpu=gpu, check=absent)
 

@@ -12,6 +12,14 @@ from storage.paths import BEST, url_of
 
 # Settings of a study that its trials share; the others belong to the command that ran it.
 SHARED = ("profile", "threads", "data.", "objective.", "listener.", "health.", "audio.", "network.", "loss.", "training.")
+# What makes a study train one configuration, as often as it has trials, which nothing stops.
+UNSEARCHED: dict[str, Any] = {
+    "study.space": "none",
+    "study.recipes": (),
+    "study.migrate": None,
+    "pruner.name": "none",
+    "repair.max_per_trial": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)

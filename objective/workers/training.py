@@ -14,11 +14,11 @@ from model.files import atomic_write
 from model.voice import Voice
 from objective.runtime.cli import as_typed
 from objective.settings.device import probe
-from objective.settings.flags import FLAGS
+from objective.settings.flags import given_flags
 from objective.settings.resolve import absent, flattened, resolve
 from objective.settings.schema import Settings
 from objective.workers.session import Session, run_session
-from objective.workers.source import source_of_settings, source_of_trial
+from objective.workers.source import UNSEARCHED, source_of_settings, source_of_trial
 from storage.lookup import existing_study
 from storage.outcome import finished
 from storage.paths import BEST, OUT, trial_folder, url_of
@@ -28,16 +28,12 @@ REPORTS = 48  # twice those of a trial: what diverges is found sooner
 START = "start.pt"  # the weights that a training started from
 VOICE = "voice.pt"
 
-# What makes a study one training: a single trial of these settings, which nothing stops, and which repairs itself.
+# What makes a study one training, which repairs itself.
 ONE_TRIAL: dict[str, Any] = {
+    **UNSEARCHED,
     "study.trials": 1,
-    "study.space": "none",
-    "study.recipes": (),
-    "study.migrate": None,
     "study.workers": None,
     "study.trials_per_gpu": 1,
-    "pruner.name": "none",
-    "repair.max_per_trial": 0,
     "rescue.rollbacks": 3,
     "training.average": 0.999,
     "disk.keep_pruned": True,  # one that ends with a diagnosis keeps its best weights, too
@@ -134,9 +130,7 @@ def _digest(path: Path) -> str:
 
 
 def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
-    flags = {flag.key: getattr(parsed, flag.key, None) for flag in FLAGS.values()}
-    given = {key: value for key, value in flags.items() if value is not None}
-    return given | ({"quiet": True} if parsed.quiet else {}) | ({"watch.telegram": True} if parsed.notify else {})
+    return given_flags(parsed) | ({"watch.telegram": True} if parsed.notify else {})
 
 
 def _write_voice(session: Session) -> tuple[str, ...]:

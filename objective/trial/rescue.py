@@ -16,7 +16,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from model.trainer import Trainer
 from objective.trial.plots import alignment
-from pruners.decision import Rule, judge
+from pruners.decision import Decision, Rule, judge
 from pruners.health_record import SIGNALS, Record, values_of
 from storage.snapshot_writer import held
 
@@ -67,21 +67,23 @@ class Rescue:
     stable_kframes: float = field(default=0.0, init=False)
     figures: Figures = field(default_factory=dict, init=False)  # at the last report
 
+    def begin(self, trainer: Trainer, record: Record) -> None:
+        """Take the first weights to go back to, unless the training was stopped while it diverged."""
+        if not self._found(record)[1]:
+            self._keep(trainer)
+
     def check(self, trainer: Trainer, report: Report | None, record: Record) -> str | None:
         """Look at the training after an update, and act. Return the diagnosis where it has to end, else None.
 
         report: of this update, if there is one; it is the last of the `record`.
         """
-        if self.stable is None and not self._diverging(record):
-            self._keep(trainer)
         if trainer.cursor.updates % CHECK_UPDATES == 0 and (steps := trainer.window.skipping()) >= NONFINITE_STEPS:
             return self._roll_back(trainer, f"{steps} steps in a row were not finite, limit {NONFINITE_STEPS}")
         if report is None:
             return None
         self.figures = _figures(report)
         self._tell_effect(report)
-        found = judge(without_undone(record, self.actions), self.rules)
-        diverged = [one for one in found if one.critical and one.rule in DIVERGED]
+        found, diverged = self._found(record)
         if diverged and diverged[0].stop:
             return self._roll_back(trainer, diverged[0].evidence)
         if not diverged:
@@ -91,12 +93,10 @@ class Rescue:
             self._restart(trainer, stagnant.evidence)
         return None
 
-    def _diverging(self, record: Record) -> bool:
-        """Return whether a training that was stopped in the middle of it diverges: its weights are not to go back to."""
-        if not record["kframes"]:
-            return False
+    def _found(self, record: Record) -> tuple[Sequence[Decision], list[Decision]]:
+        """Return what the rules find at the last report of a record, and what of it is critical and says that it diverges."""
         found = judge(without_undone(record, self.actions), self.rules)
-        return any(one.critical and one.rule in DIVERGED for one in found)
+        return found, [one for one in found if one.critical and one.rule in DIVERGED]
 
     def _keep(self, trainer: Trainer) -> None:
         self.stable, self.stable_kframes = held(trainer.snapshot().as_dict()), trainer.cursor.frames / 1_000

@@ -177,16 +177,15 @@ def _rescue(trainer: Trainer, history: TrialHistory, context: WorkerContext, fol
     if not most or context.group is not None:
         return None
     window = context.settings.health.stagnation.window_share
-    return Rescue(most, context.rules, folder, lambda index: train[index].id, context.warn, history.actions, window)
+    rescue = Rescue(most, context.rules, folder, lambda index: train[index].id, context.warn, history.actions, window)
+    rescue.begin(trainer, history.record)
+    return rescue
 
 
 def _judged(
     report: Report, trainer: Trainer, history: TrialHistory, context: WorkerContext
 ) -> tuple[Report, dict[str, Tensor]]:
-    """Add the figures of free-running synthesis, where the trial is judged at this report; return it with its weights.
-
-    Of the last and the averaged weights those are taken whose value is smaller.
-    """
+    """Add free-running figures at a judged report; return it with the weights, last or averaged, of the lower value."""
     weights = trainer.network.state_dict()
     reports, kframes = context.settings.budget.reports, context.settings.budget.total_kframes
     before = 0 if history.last is None else round(history.last.kframes * reports / kframes)

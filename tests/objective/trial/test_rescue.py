@@ -41,6 +41,7 @@ def run(
     trainer, told = Trainer(config, toy_speech(), kframes, 24, CPU, seed=5), []
     rescue = Rescue(most, RULES, folder, str, told.append, [], window_share=0.4)
     record, steps = empty(kframes), trainer.steps()
+    rescue.begin(trainer, record)
     while True:
         poison(trainer)
         try:
@@ -92,6 +93,15 @@ def test_nan_gradients_are_skipped_and_a_row_of_them_rolls_back(tmp_path: Path) 
     assert any("updates after the rollback: validation loss" in sentence for sentence in told)
     assert record["val_loss"][-1] < record["val_loss"][0]
     assert all(bool(weight.isfinite().all()) for weight in many.network.parameters())
+
+
+def test_a_training_that_was_stopped_while_it_diverged_does_not_go_back_there(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(), toy_speech(), 4, 8, CPU, seed=5)
+    rescue = Rescue(3, RULES, tmp_path, str, print, [], window_share=0.4)
+    rescue.begin(trainer, extended(empty(4), {"kframes": 1.0, "val_loss": None}))
+    assert rescue.stable is None
+    rescue.begin(trainer, extended(empty(4), {"kframes": 1.0, "val_loss": 1.0}))
+    assert rescue.stable is not None
 
 
 def test_going_back_twice_leads_to_the_same_state() -> None:

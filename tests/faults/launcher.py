@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from tests.faults.poisons import around, nan_gradients, raised_rate
+
 VARIABLE = "TACOTUNE_FAULTS"
 LOG = ""
 inside = threading.local()  # `commits`: the kinds of fault that may hit a commit of this thread
@@ -64,16 +66,6 @@ def note(what: str, **more: Any) -> None:
     file = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, json.dumps({"what": what, "pid": os.getpid(), "at": time.monotonic(), **more}).encode() + b"\n")
     os.close(file)
-
-
-def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
-    """Replace a function by the decorated one, which receives the original as its first argument."""
-
-    def replace(wrapper: Callable[..., Any]) -> None:
-        real = getattr(owner, name)
-        setattr(owner, name, lambda *arguments, **named: wrapper(real, *arguments, **named))
-
-    return replace
 
 
 def witness() -> None:
@@ -233,46 +225,6 @@ def wrong_clock(count: int, seconds: float) -> None:
     time.time = lambda: real_time() + shift()
     jsonl.datetime = tables.datetime = Shifted  # type: ignore[attr-defined]
     at_an_update(counted)
-
-
-def poisoned(happens: Callable[[Any], None]) -> None:
-    """Call `happens` with the trainer of a long training before its first update and after each."""
-    from objective.trial import rescue
-
-    @around(rescue.Rescue, "begin")
-    def begin(real: Callable[..., None], self: Any, trainer: Any, *more: Any) -> None:
-        real(self, trainer, *more)
-        happens(trainer)
-
-    @around(rescue.Rescue, "check")
-    def check(real: Callable[..., str | None], self: Any, trainer: Any, *more: Any) -> str | None:
-        happens(trainer)
-        return real(self, trainer, *more)
-
-
-def nan_gradients(first: int, last: int) -> None:
-    """Make the gradients of the updates from `first` to `last` NaN. Counted in this process: a resumed training goes on."""
-    hooked = [-1]
-
-    def spoilt(gradient: Any) -> Any:
-        return gradient * float("nan") if first <= hooked[0] <= last else gradient
-
-    def count(trainer: Any) -> None:
-        if hooked[0] < 0:
-            trainer.network.gate.weight.register_hook(spoilt)
-        hooked[0] = trainer.cursor.updates + 1
-
-    poisoned(count)
-
-
-def raised_rate(update: int, factor: float) -> None:
-    """Multiply the learning rate once, and leave it there."""
-
-    def raise_it(trainer: Any) -> None:
-        if trainer.cursor.updates == update:
-            trainer.cursor.rate_scale *= factor
-
-    poisoned(raise_it)
 
 
 def install(log: str, *texts: str) -> None:

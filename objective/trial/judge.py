@@ -21,7 +21,7 @@ from model.synthesis import Synthesis, joined, synthesise
 from model.tacotron2 import Tacotron2
 from model.trainer import Speech
 from objective.trial.ears import Ears
-from objective.trial.score import mcd
+from model.distortion import mcd
 
 SENTENCES = 32  # at most
 COST_SHARE = 0.02  # of a trial's time that judging it on the way may take; a frame judged takes as long as a frame trained on

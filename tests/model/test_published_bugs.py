@@ -40,7 +40,7 @@ from model.loss import terms, total
 from model.tacotron2 import Tacotron2
 from model.trainer import Trainer
 from objective.settings.resolve import resolve
-from objective.trial.score import mcd
+from model.distortion import mcd
 from tests.conftest import BANDS, SYMBOLS, tiny_config, toy_examples, toy_speech, without_dropout
 
 CPU = torch.device("cpu")

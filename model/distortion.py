@@ -20,8 +20,8 @@ def warped(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> W
     """Lay two natural-log mels (T, M) of any lengths T >= 1 over each other by their cepstra.
 
     The distortion is that of Kubichek 1993: cepstra c_m describe a frame of M bands as sum_m c_m cos(m w), so that
-    10 / ln 10 sqrt(2 sum (difference)^2) is the root mean square, in dB, by which two smoothed spectra differ. Coefficients 1 to
-    13: a change of loudness costs nothing.
+    10 / ln 10 sqrt(2 sum (difference)^2) is the root mean square, in dB, by which two smoothed spectra differ. Coefficients
+    1 to 13: a change of loudness costs nothing.
     """
     import librosa
     from scipy.fft import dct

@@ -37,7 +37,7 @@ def pitch(wave: NDArray[np.float32], audio: Audio, frames: int) -> NDArray[np.fl
 def pitch_errors(
     synthesised_hz: NDArray[np.float64], recorded_hz: NDArray[np.float64], path: NDArray[np.intp]
 ) -> tuple[float | None, float]:
-    """Return how far two pitches (F,) in Hz differ along a path (P, 2): RMSE in cents, and the share of pairs of unlike voicing.
+    """Return how two pitches (F,) in Hz differ along a path (P, 2): RMSE in cents, and the share of pairs of unlike voicing.
 
     The first counts the pairs in which both are voiced; None where there is none.
     """

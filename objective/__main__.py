@@ -12,6 +12,7 @@ COMMANDS = {
     **{view.name: view.about for view in VIEWS.values()},
     "train": "train the best configuration of a study for long, into one file: a voice",
     "speak": "say a text with a voice",
+    "quality": "measure a voice on sentences that it was not trained on",
     "compare": "tell whether two configurations differ, with several seeds of each",
     "serve": "serve a voice over HTTP",
     "steer": "pause or resume a study, or stop one of its trials",

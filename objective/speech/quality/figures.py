@@ -110,8 +110,7 @@ class Quality:
     @property
     def length(self) -> float:
         """The length of all sentences, where 1 is that of their recordings."""
-        said, recorded = ([getattr(one, side).seconds for one in self.sentences] for side in ("voice", "recording"))
-        return sum(said) / sum(recorded)
+        return sum(one.voice.seconds for one in self.sentences) / sum(one.recording.seconds for one in self.sentences)
 
     @property
     def failures(self) -> float:

@@ -13,7 +13,7 @@ COMMANDS = {
     "train": "train the best configuration of a study for long, into one file: a voice",
     "speak": "say a text with a voice",
     "quality": "measure a voice on sentences that it was not trained on",
-    "compare": "tell whether two configurations differ, with several seeds of each",
+    "compare": "tell whether two configurations, with several seeds of each, or two voices differ",
     "serve": "serve a voice over HTTP",
     "steer": "pause or resume a study, or stop one of its trials",
     "export": "write a study as a table or a page, or a voice for other programs",

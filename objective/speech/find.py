@@ -17,6 +17,8 @@ from storage.lookup import existing_study
 from storage.outcome import best_of, finished, folder_of, healthy, rank, reason, state
 from storage.paths import BEST, STUDY, url_of
 
+FILES = (".pt", ".pth", ".ckpt")  # names that end so are files, not studies
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -53,7 +55,7 @@ def find(name: str | None, number: int | None, out: Path, storage: str | None) -
         if number is not None:
             raise BadInput(f"need a study for --trial {number}, got the file {name}: leave --trial out")
         return Found(path, f"voice {path}")
-    if name is not None and (Path(name).suffix in (".pt", ".pth", ".ckpt") or "/" in name):
+    if name is not None and (Path(name).suffix in FILES or "/" in name):
         raise BadInput(f"need the file of a voice, got {Path(name).absolute()}, which does not exist: check the path")
     study = existing_study(url_of(storage, out), name or STUDY)
     trials = finished(study)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,22 @@ FORMAT = "tacotune quality 1"
 MEANS = ("cer", "surprise", "value", "whisper_cer", "dnsmos", "silence", "mcd_db", "f0_rmse_cents", "voicing_errors")
 
 
+class Impression(NamedTuple):
+    """What a listener hears of a sentence; all None without one that hears well."""
+
+    heard: str | None = None  # letters
+    cer: float | None = None  # share of the letters that it heard wrong, at most 1
+    surprise: float | None = None  # 1 is that of guessing
+
+    @property
+    def value(self) -> float | None:
+        """The value of a trial for this sentence (objective/trial/score.py: speech); smaller is better."""
+        return None if self.cer is None or self.surprise is None else (self.cer + self.surprise) / 2
+
+
+NOTHING = Impression()
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     """One sentence as it sounds, by the voice or as the recording after the same vocoder. None: not measured."""
@@ -25,22 +41,16 @@ class Take:
     mcd_db: float  # mel-cepstral distortion, as all differences from the recording itself along the path of time warping
     f0_rmse_cents: float | None  # None: no frame is voiced in both
     voicing_errors: float  # share of the frames that are voiced in one of the two alone
-    heard: str | None = None  # by the listener
-    cer: float | None = None  # share of the letters that it heard wrong, at most 1
-    surprise: float | None = None  # of the listener; 1 is that of guessing
+    impression: Impression = NOTHING  # of the listener
     whisper: str | None = None  # what Whisper wrote
     whisper_cer: float | None = None
     dnsmos: float | None = None  # overall, 1 to 5
     wave: Floats = field(default_factory=lambda: np.zeros(0, np.float32), repr=False, compare=False)  # (S,)
 
-    @property
-    def value(self) -> float | None:
-        """The value of a trial for this sentence (objective/trial/score.py: speech); smaller is better."""
-        return None if self.cer is None or self.surprise is None else (self.cer + self.surprise) / 2
-
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "wave"}
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("impression", "wave")}
+        return {**own, **self.impression._asdict(), "value": self.impression.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Sentence:
     @property
     def severity(self) -> tuple[float, int, float]:
         """The key that sorts sentences, the worst last: by errors, then by faults, then by distortion."""
-        return self.voice.cer or 0.0, len(self.faults), self.voice.mcd_db
+        return self.voice.impression.cer or 0.0, len(self.faults), self.voice.mcd_db
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -149,8 +159,8 @@ def counted(faults: Sequence[Sequence[Fault]]) -> dict[str, int]:
 
 
 def _means(takes: Sequence[Take]) -> dict[str, float | None]:
-    found = {}
+    found, figures = {}, [take.as_dict() for take in takes]
     for name in MEANS:
-        known = [value for take in takes if (value := getattr(take, name)) is not None]
+        known = [one[name] for one in figures if one[name] is not None]
         found[name] = float(np.mean(known)) if known else None
     return found

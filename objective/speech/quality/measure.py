@@ -29,7 +29,7 @@ from model.text.languages import Language
 from model.text.sentences import Piece
 from model.vocoders.loading import GRIFFIN_LIM, Vocoder
 from model.voice import Voice
-from objective.speech.quality.figures import Floats, FreeRun, Quality, Sentence, Take
+from objective.speech.quality.figures import NOTHING, Floats, FreeRun, Impression, Quality, Sentence, Take
 from objective.speech.quality.judges import RATE_HZ, Dnsmos, Whisper, misheard_share
 from objective.trial.ears import Ears
 from objective.trial.judge import Judge, mel_of
@@ -138,8 +138,8 @@ def _wave(utterance: Utterance, audio: Audio, margin_s: float | None) -> Floats:
 def takes(mels: Sequence[Floats], recordings: Sequence[Recording], instruments: Instruments, told: Share) -> list[Take]:
     """Measure one mel (F, M) for each recording: what is heard of it, and how it differs from the recording itself."""
     found = []
-    heard = _heard(mels, [one.text for one in recordings], instruments.ears)
-    for mel, one, (letters, errors, surprise) in zip(mels, recordings, heard, strict=True):
+    impressions = heard(mels, [one.text for one in recordings], instruments.ears)
+    for mel, one, impression in zip(mels, recordings, impressions, strict=True):
         wave = instruments.vocoder(mel)
         mcd_db, cents, unlike = _differences(wave, len(mel), one, instruments.audio)
         written, score = _judged(wave, instruments)
@@ -150,9 +150,7 @@ def takes(mels: Sequence[Floats], recordings: Sequence[Recording], instruments: 
                 mcd_db=mcd_db,
                 f0_rmse_cents=cents,
                 voicing_errors=unlike,
-                heard=letters,
-                cer=errors,
-                surprise=surprise,
+                impression=impression,
                 whisper=written,
                 whisper_cer=None if written is None else misheard_share(one.text, written, instruments.language),
                 dnsmos=score,
@@ -172,15 +170,16 @@ def _judged(wave: Floats, instruments: Instruments) -> tuple[str | None, float |
     return None if whisper is None else whisper.write(audible), None if dnsmos is None else dnsmos.score(audible)
 
 
-def _heard(mels: Sequence[Floats], texts: Sequence[str], ears: Ears) -> Iterator[tuple[str | None, float | None, float | None]]:
-    """Yield what the listener hears of each mel: letters, character errors of at most 1, surprise."""
+def heard(mels: Sequence[Floats], texts: Sequence[str], ears: Ears) -> list[Impression]:
+    """Return what the listener hears of mels (F, M) that are to say `texts`."""
     if ears.listener is None or not ears.hears:
-        yield from [(None, None, None)] * len(mels)
-        return
+        return [NOTHING] * len(mels)
+    language = ears.listener.language
     batch = collate([Example((1,), mel) for mel in mels]).to(next(ears.listener.network.parameters()).device)
-    for text, one in zip(texts, ears.listener.hear(batch.mels, batch.frame_lengths, texts), strict=True):
-        errors = error_rate([spelled(text, ears.listener.language)], [one.text])
-        yield one.text, min(1.0, errors), one.surprise
+    return [
+        Impression(one.text, min(1.0, error_rate([spelled(text, language)], [one.text])), one.surprise)
+        for text, one in zip(texts, ears.listener.hear(batch.mels, batch.frame_lengths, texts), strict=True)
+    ]
 
 
 def _differences(wave: Floats, frames: int, recording: Recording, audio: Audio) -> tuple[float, float | None, float]:

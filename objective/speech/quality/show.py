@@ -91,11 +91,12 @@ def page(quality: Quality, audio: Audio) -> str:
 
 def sound(take: Take, audio: Audio) -> str:
     """Return a player for a sentence, with what was heard of it."""
-    figures = [f"{percent(take.cer)} wrong"] if take.cer is not None else []
+    impression = take.impression
+    figures = [f"{percent(impression.cer)} wrong"] if impression.cer is not None else []
     figures += [f"Whisper {percent(take.whisper_cer)} wrong"] if take.whisper_cer is not None else []
     figures += [f"DNSMOS {share(take.dnsmos)}"] if take.dnsmos is not None else []
     figures.append(f"{take.mcd_db:.1f} dB")
-    words = [one for one in (take.heard, take.whisper) if one is not None]
+    words = [one for one in (impression.heard, take.whisper) if one is not None]
     return listening.player(escape(", ".join(figures)), ogg(take.wave, audio), " / ".join(words) if words else None)
 
 

@@ -1,8 +1,8 @@
 """Tell whether two configurations, or two voices, differ.
 
 Configurations: A and B are each a study (its best trial), STUDY:N (its trial N), or a YAML file of settings, such as
-config.yaml of a trial. Both are trained with several seeds on the same data; the k-th seed of both is the same. The same command, typed
-again, continues.
+config.yaml of a trial. Both are trained with several seeds on the same data; the k-th seed of both is the same. The same
+command, typed again, continues.
 
 Voices: A and B are files, such as voice.pt. Nothing is trained: both say the same held-out sentences of their recordings, which
 --data names unless the files do, and are compared sentence by sentence.

@@ -25,9 +25,10 @@ HOW_TO = {
 
 
 class Whisper(NamedTuple):
-    """A model of Whisper: what it is called, and what it writes of a wave (S,) at RATE_HZ."""
+    """A model of Whisper: what it is called, the SHA-256 of its weights, and what it writes of a wave (S,) at RATE_HZ."""
 
     name: str
+    digest: str
     write: Callable[[Floats], str]
 
 
@@ -63,7 +64,7 @@ def whisper(folder: Path, language: Language, threads: int = 1) -> Whisper:
 
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Whisper(f"whisper {folder.name} ({digest[:12]})", write)
+    return Whisper(f"whisper {folder.name}", digest, write)
 
 
 def dnsmos() -> Dnsmos | None:

@@ -112,8 +112,6 @@ def _require_alike(names: tuple[str, str], voices: Sequence[Voice]) -> None:
     }
     for what, holds in alike.items():
         if not holds:
-            raise BadInput(
-                f"need voices of {what}, got {' and '.join(names)}, which differ in it: compare voices of one corpus"
-            )
+            raise BadInput(f"need voices of {what}, got {' and '.join(names)}, which differ: compare voices of one corpus")
     if a.about.get("data") != b.about.get("data"):
         print("A and B name different recordings: one may know sentences that were held out from the other", file=sys.stderr)

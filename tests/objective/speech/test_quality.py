@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from model.audio import log_mel, resampled
@@ -15,11 +17,13 @@ from model.loudness import normalised
 from model.text.languages import find_language
 from objective.speech.quality.figures import Floats, FreeRun, Impression, Quality, Sentence, Take
 from objective.speech.quality.judges import RATE_HZ, dnsmos
-from objective.speech.quality.measure import FREE_RUNNING, Instruments, Recording, chosen, heard, takes
+from objective.speech.quality.measure import FREE_RUNNING, Instruments, Recording, chosen, heard, recorded, takes
 from objective.speech.quality.show import page, table
+from objective.trial.corpus import speech_of
 from objective.trial.ears import Ears
+from objective.trial.judge import Judge
 from tests.model import voices
-from tests.model.corpora import tone
+from tests.model.corpora import UTTERANCES, Draft, tone
 from tests.model.test_distortion import pitch
 
 AUDIO = Audio()
@@ -86,6 +90,25 @@ def test_what_is_half_missing_is_worse(perfect: list[Take]) -> None:
     for take, own in zip(measured(silent), perfect, strict=True):
         assert take.voicing_errors > 0.2
         assert take.mcd_db > own.mcd_db + 1
+
+
+@pytest.mark.parametrize("margin_s", [0.1, None])
+def test_a_recording_is_cut_where_its_mel_is(tmp_path: Path, margin_s: float | None) -> None:
+    (tmp_path / "wavs").mkdir()
+    for number in range(UTTERANCES):
+        soundfile.write(tmp_path / f"wavs/a-{number:02}.wav", tone(0.5, 200 + 9 * number), AUDIO.rate_hz)
+    draft = Draft(tmp_path / "corpus", tmp_path)
+    draft.silence(0.3, lambda number: 0.2 + 0.01 * number)
+    corpus = draft.load(trim_margin_s=margin_s)
+    judge = Judge(corpus, speech_of(corpus), Ears(None), HOP / AUDIO.rate_hz, 0.3, torch.device("cpu"), most=2)
+    found = recorded(corpus, judge, AUDIO, margin_s, lambda done, total: None)
+    assert len(found) == 2
+    for one in found:
+        again = log_mel(one.wave, AUDIO)
+        assert again.shape == one.mel.shape
+        sounding = one.mel[4:-4] > -4
+        assert sounding.any()
+        assert np.abs(again - one.mel)[4:-4][sounding].max() < 0.02
 
 
 def test_the_listener_hears_what_is_said_and_not_what_is_mumbled() -> None:

@@ -4,6 +4,7 @@ On an Intel Xeon with avx512_bf16, products in bf16 take 1.4 to 1.8 times as lon
 long.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -60,22 +61,31 @@ def processor() -> Processor:
     """Return this machine's figures: measured if no process has done so before, which takes a quarter of a second.
 
     They are kept in the user's cache folder, so that all processes multiply alike: a trial that resumes with other products is
-    the same voice, but not bit for bit. Of several processes that measure at once, the last one's figures remain.
+    the same voice, but not bit for bit. Of several processes one measures, and the others wait for it.
     """
     name = _name()
     key = f"{name}, torch {torch.__version__}"
     path = cache_file()
     known = _read(path)
     if key not in known:
-        known |= {key: asdict(_measured(name))}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            known = _kept(path, key, name)
+        except OSError:
+            known = {key: asdict(_measured(name))}  # each process measures for itself
+    return Processor(**known[key])
+
+
+def _kept(path: Path, key: str, name: str) -> dict[str, dict[str, Any]]:
+    """Return the figures of the file, with those of `key` measured if no other process has done so meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _read(path)
+        if key not in known:
+            known |= {key: asdict(_measured(name))}
             with atomic_write(path) as part:
                 part.write_text(json.dumps(known), encoding="utf-8")
-            known = known | _read(path)
-        except OSError:
-            pass  # then each process measures for itself
-    return Processor(**known[key])
+    return known
 
 
 def cache_file() -> Path:

@@ -101,6 +101,12 @@ class Rescue:
     def _keep(self, trainer: Trainer) -> None:
         self.stable, self.stable_kframes = held(trainer.snapshot().as_dict()), trainer.cursor.frames / 1_000
 
+    def restore(self, trainer: Trainer) -> bool:
+        """Give a trainer its last good weights. Return whether there are any."""
+        if self.stable is not None:
+            trainer.roll_back(Snapshot.from_dict(self.stable()))
+        return self.stable is not None
+
     def _roll_back(self, trainer: Trainer, why: str) -> str | None:
         cursor, rate = trainer.cursor, float(trainer.update.rate)
         write_event(self.folder / f"event-{cursor.updates:07d}", trainer, self.name_of)
@@ -111,8 +117,7 @@ class Rescue:
                 f"{self.folder.name}/event-{cursor.updates:07d}: look at these recordings, or start anew with --safe"
             )
         change = f"learning rate {rate:.3g} -> {rate / 2:.3g}"
-        if self.stable is not None:
-            trainer.roll_back(Snapshot.from_dict(self.stable()))
+        if self.restore(trainer):
             change += f", weights of {self.stable_kframes:.4g} kframes"
         cursor.rate_scale /= 2
         self._done("rollback", trainer, change, why)

@@ -1,17 +1,15 @@
 """Run one trial, the only place where Optuna meets training: follow the trainer's reports, then evaluate the network."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from torch import Tensor
 
 from model import checkpoints
 from model.config import Config
-from model.files import atomic_write
 from model.memory import out_of_memory
 from model.report import Report
 from model.snapshot import Snapshot
@@ -21,6 +19,7 @@ from model.voice import card
 from objective.events.types import Phase, Progressed, Reported, Resumed
 from objective.trial.alignment_history import AlignmentHistory, copy_history
 from objective.trial.checkpoint import TrialHistory, forget, newest
+from objective.trial.config_file import write_config
 from objective.trial.context import WorkerContext
 from objective.trial.judge import due
 from objective.trial.plots import curves
@@ -66,7 +65,7 @@ def run_trial(
     folder = context.folder(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
     forget(folder)
-    _write_config(folder / "config.yaml", trial, config, context, seed)
+    write_config(folder / "config.yaml", trial, config, context, seed)
     data = context.settings.data
     origin = {"study": context.settings.study.name, "trial": trial.number, "licence": data.licence, "data": data.of_a_voice()}
     about = card(config, context.corpus, context.judge.pause_s, **origin)
@@ -147,7 +146,7 @@ def _train(
                 alignments.add(report)
                 _report(trial, report, history, context)
             if rescue is not None:
-                stopped = _ended(rescue.check(trainer, report, history.record), history, context, result)
+                stopped = _ended(rescue, rescue.check(trainer, report, history.record), trainer, history, context, result)
             else:
                 stopped = report is not None and _stopped(trial, report, history, context, result)
             stop = context.interruption.reason
@@ -232,11 +231,19 @@ def _stopped(trial: optuna.Trial, report: Report, history: TrialHistory, context
     return True
 
 
-def _ended(diagnosis: str | None, history: TrialHistory, context: WorkerContext, result: TrialResult) -> bool:
-    """Return whether a training that could not be repaired ends; the diagnosis is put into `result`."""
-    if diagnosis is not None:
-        _end(result, _healthy(history, context), "diverged", diagnosis, 1.0)
-    return diagnosis is not None
+def _ended(
+    rescue: Rescue, diagnosis: str | None, trainer: Trainer, history: TrialHistory, context: WorkerContext, result: TrialResult
+) -> bool:
+    """Return whether a training that could not be repaired ends, with its last good weights; `result` gets the diagnosis."""
+    if diagnosis is None:
+        return False
+    rescue.restore(trainer)
+    good = [place for place, report in enumerate(history.reports) if report.kframes <= rescue.stable_kframes]
+    if history.best is None and good:  # nothing was judged before
+        history.best = good[-1]
+        history.hold_best(trainer.network.state_dict())
+    _end(result, _healthy(history, context), "diverged", diagnosis, 1.0)
+    return True
 
 
 def _healthy(history: TrialHistory, context: WorkerContext) -> Report | None:
@@ -277,22 +284,3 @@ def _levels(levels: Thresholds) -> dict[str, tuple[float, float]]:
     """Return the levels that are drawn into the learning curves."""
     drawn = ("grad_norm", "diagonality", "reading", "gate_accuracy")
     return {name: (getattr(levels, name).warn, getattr(levels, name).critical) for name in drawn}
-
-
-def _write_config(path: Path, trial: optuna.Trial, config: Config, context: WorkerContext, seed: int) -> None:
-    values: dict[str, Any] = {
-        "trial": trial.number,
-        "study": context.settings.study.name,
-        "seed": seed,
-        "language": context.corpus.language.code,
-        "budget_kframes": context.settings.budget.total_kframes,
-        **(
-            {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}
-            if context.data.pretrained
-            else {}
-        ),
-        "params": dict(trial.params),
-        **asdict(config),
-    }
-    with atomic_write(path) as part:
-        part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

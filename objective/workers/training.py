@@ -134,11 +134,12 @@ def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_voice(session: Session) -> tuple[str, ...]:
-    """Write the voice of a finished training, with its listener; return the command to type next, that speaks."""
+    """Write the voice of a finished training, with its listener; return the command to type next: one that speaks."""
     settings, numbers = session.settings, [trial.number for trial in finished(session.study)]
     best = trial_folder(settings.folder, numbers[-1]) / BEST if numbers else None
-    if best is None or not best.exists():
-        return ()
+    if best is None or not best.exists():  # it diverged before there was anything to keep
+        again = [*session.typed, "--safe", "--name", f"{settings.study.name}-safe"]
+        return (f"{as_typed('train')} {shlex.join(again)}",) if numbers else ()
     voice = replace(Voice.load(best), listener=session.data.ears.listener if session.data.ears.hears else None)
     path = voice.save(settings.folder / VOICE)
     text = session.study.trials[numbers[-1]].user_attrs.get("free_text", "...")

@@ -104,6 +104,8 @@ class Bench:
 class Study:
     """One study in its own folder. A context manager: at its end no process of the study is left."""
 
+    program = "objective.study"
+
     def __init__(
         self,
         bench: Bench,
@@ -160,7 +162,7 @@ class Study:
 
     def start(self, *faults: str, more: Sequence[str] = (), plain: bool = False) -> "Run":
         """Start the command; `plain`: without the launcher that records evidence."""
-        run = Run([*self.arguments, *more], self.logs / str(len(self.runs)), faults, plain)
+        run = Run(self.program, [*self.arguments, *more], self.logs / str(len(self.runs)), faults, plain)
         self.runs.append(run)
         return run
 
@@ -191,10 +193,10 @@ class Study:
 class Run:
     """One run of the command, as a process that can be watched and disturbed."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, faults: Sequence[str], plain: bool) -> None:
+    def __init__(self, program: str, arguments: Sequence[str], log: Path, faults: Sequence[str], plain: bool) -> None:
         self.log = log
-        line = [sys.executable, "-m", "tests.faults.launcher", str(log), *faults, "--"]
-        line = [sys.executable, "-m", "objective.study"] if plain else line
+        line = [sys.executable, "-m", "tests.faults.launcher", str(log), *faults, "--", program]
+        line = [sys.executable, "-m", program] if plain else line
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with Path(f"{log}.out").open("wb") as out, Path(f"{log}.err").open("wb") as err:
             more: dict[str, Any] = {"env": environment, "start_new_session": True}  # a group for Ctrl-C

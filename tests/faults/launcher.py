@@ -1,4 +1,4 @@
-"""Run the study command with faults inside: `python -m tests.faults.launcher LOG [FAULT ...] -- ARGUMENT...`.
+"""Run a command with faults inside: `python -m tests.faults.launcher LOG [FAULT ...] -- MODULE ARGUMENT...`.
 
 The program is the real one. This module wraps a few of its functions: it records what happens, one line of JSON in LOG for each
 update, report and snapshot, and at the given place it simulates a fault of the machine. A fault is its kind and its arguments:
@@ -9,6 +9,8 @@ update, report and snapshot, and at the given place it simulates a fault of the 
 - `hang:COUNT`: the COUNT-th update never ends. `slow:SECONDS`: a pause after each update.
 - `clock:COUNT:SECONDS`: from the COUNT-th update on, the clock is wrong by SECONDS.
 - `host:NAME`: this process seems to run on another machine. `set:MODULE.NAME:VALUE`: another value of a constant.
+- `nan:FIRST:LAST`: the gradients of these updates of a long training are NaN. `rate:UPDATE:FACTOR`: from this update on its
+  learning rate is multiplied.
 
 Each SIGKILL and each hang hits one process of a command. Spawned workers import this module again, as `__mp_main__`, and read
 their faults from the environment.
@@ -233,6 +235,46 @@ def wrong_clock(count: int, seconds: float) -> None:
     at_an_update(counted)
 
 
+def poisoned(happens: Callable[[Any], None]) -> None:
+    """Call `happens` with the trainer of a long training before its first update and after each."""
+    from objective.trial import rescue
+
+    @around(rescue.Rescue, "begin")
+    def begin(real: Callable[..., None], self: Any, trainer: Any, *more: Any) -> None:
+        real(self, trainer, *more)
+        happens(trainer)
+
+    @around(rescue.Rescue, "check")
+    def check(real: Callable[..., str | None], self: Any, trainer: Any, *more: Any) -> str | None:
+        happens(trainer)
+        return real(self, trainer, *more)
+
+
+def nan_gradients(first: int, last: int) -> None:
+    """Make the gradients of the updates from `first` to `last` NaN. Counted in this process: a resumed training goes on."""
+    hooked = [-1]
+
+    def spoilt(gradient: Any) -> Any:
+        return gradient * float("nan") if first <= hooked[0] <= last else gradient
+
+    def count(trainer: Any) -> None:
+        if hooked[0] < 0:
+            trainer.network.gate.weight.register_hook(spoilt)
+        hooked[0] = trainer.cursor.updates + 1
+
+    poisoned(count)
+
+
+def raised_rate(update: int, factor: float) -> None:
+    """Multiply the learning rate once, and leave it there."""
+
+    def raise_it(trainer: Any) -> None:
+        if trainer.cursor.updates == update:
+            trainer.cursor.rate_scale *= factor
+
+    poisoned(raise_it)
+
+
 def install(log: str, *texts: str) -> None:
     """Install the faults in this process."""
     global LOG
@@ -251,6 +293,10 @@ def install(log: str, *texts: str) -> None:
                 at_an_update(lambda seconds=float(seconds): time.sleep(seconds))  # type: ignore[misc]
             case "clock", [count, seconds]:
                 wrong_clock(int(count), float(seconds))
+            case "nan", [first, last]:
+                nan_gradients(int(first), int(last))
+            case "rate", [update, factor]:
+                raised_rate(int(update), float(factor))
             case "host", [name]:
                 socket.gethostname = lambda name=name: name  # type: ignore[misc]
             case "set", [constant, value]:
@@ -269,6 +315,4 @@ if __name__ == "__main__":
 if __name__ in ("__main__", "__mp_main__"):
     install(*json.loads(os.environ[VARIABLE]))
 if __name__ == "__main__":
-    from objective.study import main
-
-    sys.exit(main(arguments))
+    sys.exit(importlib.import_module(arguments[0]).main(arguments[1:]))

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from storage.postgres import stop
-from tests.faults import files, outages, people
+from tests.faults import files, outages, people, training
 from tests.faults.harness import RANDOM, ROOT, SICK, TPE, Bench, Row
 from tests.faults.kills import ANY, four_workers, one_worker
 from tests.faults.report import document
@@ -27,7 +27,10 @@ def _one(name: str, storage: str, trials: int, places: str, kind: str = TPE) -> 
 
 
 FULL_LENGTHS, QUICK_LENGTHS = {TPE: 12, RANDOM: 10, SICK: 6}, {TPE: 3}
-QUICK: dict[str, Job] = {"kills": _one("kills", "SQLite", 3, "mels snapshot tell any")}
+QUICK: dict[str, Job] = {
+    "kills": _one("kills", "SQLite", 3, "mels snapshot tell any"),
+    "training": partial(training.killed, times=1),
+}
 FULL: dict[str, Job] = {  # long ones first, so that all lanes end together
     "four-sqlite": partial(four_workers, name="four-sqlite", storage="SQLite"),
     "four-postgres": partial(four_workers, name="four-postgres", storage="PostgreSQL"),
@@ -53,6 +56,10 @@ FULL: dict[str, Job] = {  # long ones first, so that all lanes end together
     "destroyed": files.destroyed_snapshots,
     "button": people.fail_button,
     "dead": people.dead_in_a_row,
+    "training-killed": training.killed,
+    "training-stopped": training.interrupted,
+    "training-full": training.full_disk,
+    "training-poisoned": training.poisoned,
 }
 
 

@@ -23,6 +23,8 @@ FAULTS = [
     "slow:0",
     "clock:1:1",
     "host:a",
+    "nan:1:2",
+    "rate:1:2",
 ]
 
 
@@ -34,7 +36,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     shutil.rmtree(folder)
 
 
-def test_the_launcher_finds_every_function_that_it_wraps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["objective.study", "objective.train"])
+def test_the_launcher_finds_every_function_that_it_wraps(program: str, tmp_path: Path) -> None:
     """A renamed function of the program would otherwise show only when the whole suite runs."""
     command = [
         sys.executable,
@@ -45,6 +48,7 @@ def test_the_launcher_finds_every_function_that_it_wraps(tmp_path: Path) -> None
         ON_DISK,
         IMPATIENT,
         "--",
+        program,
         "--help",
     ]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.startswith("usage: ")

@@ -14,6 +14,7 @@ from model.config import Audio
 from model.data.corpus import Corpus
 from model.listener import train_listener
 from model.loudness import normalised
+from model.pitch import pitch
 from model.text.languages import find_language
 from objective.speech.quality.figures import Floats, FreeRun, Impression, Quality, Sentence, Take
 from objective.speech.quality.judges import RATE_HZ, dnsmos
@@ -24,7 +25,6 @@ from objective.trial.ears import Ears
 from objective.trial.judge import Judge
 from tests.model import voices
 from tests.model.corpora import UTTERANCES, Draft, tone
-from tests.model.test_distortion import pitch
 
 AUDIO = Audio()
 FRAMES, HOP = 60, AUDIO.hop_samples

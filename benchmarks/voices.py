@@ -16,12 +16,10 @@ that of the recordings through the same Griffin-Lim. The same command continues 
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +33,14 @@ from model import checkpoints
 from model.audio import griffin_lim
 from model.config import Audio, Config
 from model.data.loading import Example, collate
+from model.errors import BadInput
 from model.files import atomic_write
-from model.listener import Listener, error_rate, spelled
+from model.listener import Listener
 from model.tacotron2 import Tacotron2
 from model.text.languages import Language
 from objective.settings.schema import Settings
+from objective.speech.quality import judges
+from objective.speech.quality.judges import RATE_HZ, misheard_share
 from objective.trial.context import TrainingData, judge_of
 from objective.trial.corpus import fingerprint
 from objective.trial.ears import load_ears
@@ -50,9 +51,6 @@ from search_spaces.space import load
 Floats = NDArray[np.float32]
 Judgement = dict[str, Any]
 Hear = Callable[["Voice"], Judgement]
-
-RATE_HZ = 16_000  # of whisper and of DNSMOS
-PAUSE_S = 0.5  # before and after a sentence: whisper misses words at the very ends of a sound
 
 
 @dataclass(frozen=True)
@@ -78,38 +76,15 @@ class Voice:
 
 def judged(voice: Voice, heard: Sequence[str], language: Language) -> Judgement:
     """Return the mean character error rate of what was heard, and the sentence of middle length. Both sides as letters only."""
-    rates = [
-        min(1.0, error_rate([_letters(text, language)], [_letters(said, language)]))
-        for text, said in zip(voice.texts, heard, strict=True)
-    ]
+    rates = [misheard_share(text, said, language) for text, said in zip(voice.texts, heard, strict=True)]
     return {"errors": sum(rates) / len(rates), "heard": heard[len(heard) // 2]}
 
 
-def _letters(text: str, language: Language) -> str:
-    """Return the letters of a text as they are read: numbers as words, no case, and ё, which few write, as е."""
-    return spelled(language.clean(text), language).replace("ё", "е")
-
-
 def whisper(folder: Path, language: Language, threads: int) -> tuple[str, Hear]:
-    """Return the judge that faster-whisper is. Raises ImportError without it."""
-    faster_whisper = import_module("faster_whisper")
-    digest = hashlib.sha256((folder / "model.bin").read_bytes()).hexdigest()
-    print(f"whisper {folder.name}: sha256 of its model.bin {digest}", flush=True)
-    model = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=threads)
-    silence = np.zeros(int(PAUSE_S * RATE_HZ), np.float32)
-
-    def written(wave: Floats) -> str:
-        segments, _ = model.transcribe(
-            np.concatenate([silence, wave, silence]),
-            language=language.code,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-            max_new_tokens=100,  # a voice that never stops would be transcribed for ever
-        )
-        return " ".join(segment.text.strip() for segment in segments)
-
-    return f"whisper {folder.name}", lambda voice: judged(voice, [written(wave) for wave in voice.waves], language)
+    """Return the judge that faster-whisper is. Raises BadInput without it."""
+    model = judges.whisper(folder, language, threads)
+    print(f"{model.name}: sha256 of its model.bin {model.digest}", flush=True)
+    return model.name, lambda voice: judged(voice, [model.write(wave) for wave in voice.waves], language)
 
 
 def listener(ears: Listener, seed: int) -> tuple[str, Hear]:
@@ -124,13 +99,11 @@ def listener(ears: Listener, seed: int) -> tuple[str, Hear]:
 
 
 def dnsmos() -> tuple[str, Hear]:
-    """Return the judge that DNSMOS is. Raises ImportError without speechmos."""
-    model = import_module("speechmos.dnsmos")
-
-    def hear(voice: Voice) -> Judgement:
-        return {"score": float(np.mean([model.run(np.clip(wave, -1, 1), RATE_HZ)["ovrl_mos"] for wave in voice.waves]))}
-
-    return "DNSMOS", hear
+    """Return the judge that DNSMOS is. Raises BadInput without speechmos."""
+    model = judges.dnsmos()
+    if model is None:
+        raise BadInput(judges.HOW_TO["dnsmos"])
+    return "DNSMOS", lambda voice: {"score": float(np.mean([model.score(wave) for wave in voice.waves]))}
 
 
 def said(weights: Path, judge: Judge) -> Voice | None:
@@ -145,7 +118,7 @@ def said(weights: Path, judge: Judge) -> Voice | None:
 
 
 def judges_of(parsed: argparse.Namespace, settings: Settings, data: TrainingData) -> dict[str, Hear]:
-    """Return the judges that the command names. Raises ImportError for one that is not installed."""
+    """Return the judges that the command names. Raises BadInput for one that is not installed."""
     language, found = data.corpus.language, []
     if parsed.whisper is not None:
         found.append(whisper(parsed.whisper, language, parsed.threads))

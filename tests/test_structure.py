@@ -55,7 +55,7 @@ HEAVY = {
     "numpy",
     "pydantic",
 }
-COMMANDS = ("study", "train", "speak", "serve", "compare", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
+COMMANDS = ("study", "train", "speak", "serve", "quality", "compare", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
 
 
 def home(module: str) -> str | None:

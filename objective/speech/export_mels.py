@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +27,10 @@ from model.synthesis import SYNTHESIS_SEED
 from model.tacotron2 import Tacotron2
 from model.voice import Voice
 from objective.settings.device import device_of
-from objective.settings.resolve import flattened, resolve
 from objective.settings.schema import Settings
-from objective.speech.find import Found, find
-from objective.trial.corpus import Bar, Recordings, fingerprint, load_data, progress
+from objective.speech.find import find
+from objective.speech.recordings import corpus_of, settings_of
+from objective.trial.corpus import Bar, Recordings, fingerprint, progress
 
 BATCH = 16  # recordings of similar length at once
 ORIGIN = "origin.json"  # says which voice and which recordings the files belong to
@@ -41,12 +40,10 @@ def run(parsed: argparse.Namespace) -> int:
     """Write the mels, recordings and lists; what exists is kept. Raises BadInput and OSError."""
     found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
     voice = Voice.load(found.path, device_of(parsed.device))
-    settings = _settings(parsed, voice, found)
+    settings = settings_of(found, voice, parsed.data, parsed.out)
     print(f"{found.note}, {voice.language.code}", file=sys.stderr)
-    corpus = load_data(settings, voice.language)
+    corpus = corpus_of(settings, voice)
     utterances = (*corpus.train, *corpus.validation)
-    if (known := voice.about.get("corpus", {}).get("utterances", len(utterances))) != len(utterances):
-        print(f"the voice was trained with {known} recordings, here are {len(utterances)}: are they the same?", file=sys.stderr)
     folder: Path = parsed.mels
     named = names([utterance.id for utterance in utterances])
     _claim(folder, voice, corpus)
@@ -95,17 +92,6 @@ def names(ids: Sequence[str]) -> dict[str, str]:
             return dict(zip(ids, candidates, strict=True))
     same = next(name for name in whole if whole.count(name) > 1)
     raise BadInput(f"need recordings with different names, two would be {same}.npy: rename one")
-
-
-def _settings(parsed: argparse.Namespace, voice: Voice, found: Found) -> Settings:
-    """Return the settings with which the recordings of a voice are read as in its training. Raises BadInput without a path."""
-    data: dict[str, Any] = {**(found.settings.get("data") or voice.about.get("data") or {})}
-    if parsed.data is not None:
-        data["path"] = str(parsed.data)
-    if "path" not in data:
-        raise BadInput(f"need the recordings on which {found.path} was trained, which it does not name: give --data PATH")
-    start = flattened({"data": data | {"language": voice.language.code}, "audio": asdict(voice.config.audio)})
-    return resolve(None, [], {"out": str(parsed.out)}, gpu=False, start=start)
 
 
 def _claim(folder: Path, voice: Voice, corpus: Corpus) -> None:

@@ -17,6 +17,8 @@ from storage.lookup import existing_study
 from storage.outcome import best_of, finished, folder_of, healthy, rank, reason, state
 from storage.paths import BEST, STUDY, url_of
 
+FILES = (".pt", ".pth", ".ckpt")  # names that end so are files, not studies
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -29,11 +31,19 @@ class Found:
 
 def load(parsed: argparse.Namespace) -> tuple[Voice, str]:
     """Return the voice of a command's arguments (objective/speak.py: add_voice), and a sentence that names it."""
-    found, device = find(parsed.voice, parsed.trial, parsed.out, parsed.storage), device_of(parsed.device)
+    found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
+    return opened(found, device_of(parsed.device), getattr(parsed, "threads", None)), found.note
+
+
+def opened(found: Found, device: torch.device, threads: int | None = None) -> Voice:
+    """Return the voice of a file. Raises BadInput for another file.
+
+    threads: that the user has asked for; None: a small voice on a CPU takes one.
+    """
     voice = Voice.load(found.path, device)
-    if device.type == "cpu" and voice.config.network.attention_rnn < WIDE and getattr(parsed, "threads", None) is None:
+    if device.type == "cpu" and voice.config.network.attention_rnn < WIDE and threads is None:
         torch.set_num_threads(1)  # for such small products a second thread loses much where another process needs the core
-    return voice, found.note
+    return voice
 
 
 def find(name: str | None, number: int | None, out: Path, storage: str | None) -> Found:
@@ -45,7 +55,7 @@ def find(name: str | None, number: int | None, out: Path, storage: str | None) -
         if number is not None:
             raise BadInput(f"need a study for --trial {number}, got the file {name}: leave --trial out")
         return Found(path, f"voice {path}")
-    if name is not None and (Path(name).suffix in (".pt", ".pth", ".ckpt") or "/" in name):
+    if name is not None and (Path(name).suffix in FILES or "/" in name):
         raise BadInput(f"need the file of a voice, got {Path(name).absolute()}, which does not exist: check the path")
     study = existing_study(url_of(storage, out), name or STUDY)
     trials = finished(study)

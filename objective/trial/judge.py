@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.data.corpus import Corpus
 from model.data.loading import Loader
+from model.distortion import mcd
 from model.health import measure_alignment
 from model.listener import error_rate, spelled
 from model.memory import Relief, in_parts, nothing_to_free
@@ -21,9 +22,8 @@ from model.synthesis import Synthesis, joined, synthesise
 from model.tacotron2 import Tacotron2
 from model.trainer import Speech
 from objective.trial.ears import Ears
-from objective.trial.score import mcd
 
-SENTENCES = 32  # at most
+SENTENCES = 32  # at most, of a trial
 COST_SHARE = 0.02  # of a trial's time that judging it on the way may take; a frame judged takes as long as a frame trained on
 PATIENCE, PATIENCE_S = 2.0, 1.0  # a sentence that is longer than twice its recording and a second is endless
 
@@ -38,17 +38,20 @@ class Sentence:
 
 
 class Judge:
-    """Judges networks by up to SENTENCES validation sentences, the shortest and the longest included, in one batch."""
+    """Judges networks by up to `most` validation sentences, the shortest and the longest included, in one batch."""
 
-    def __init__(self, corpus: Corpus, speech: Speech, ears: Ears, hop_s: float, mumbled: float, device: torch.device) -> None:
+    def __init__(
+        self, corpus: Corpus, speech: Speech, ears: Ears, hop_s: float, mumbled: float, device: torch.device,
+        most: int = SENTENCES,
+    ) -> None:  # fmt: skip
         """mumbled: character errors beyond those of the recordings, from which on a sentence is not understood."""
         self.language, self.ears, self.hop_s, self.device = corpus.language, ears, hop_s, device
         self.limit = ears.errors + mumbled
         order = sorted(
             range(len(speech.validation)), key=lambda row: (len(corpus.validation[row].ids), corpus.validation[row].id)
         )
-        count = min(SENTENCES, len(order))
-        rows = [order[round(place * (len(order) - 1) / max(1, count - 1))] for place in range(count)]
+        count = min(most, len(order))
+        self.rows = rows = [order[round(place * (len(order) - 1) / max(1, count - 1))] for place in range(count)]
         self.sentences = [
             Sentence(corpus.validation[row].text, corpus.validation[row].ids, np.array(speech.validation[row].mel))
             for row in rows

@@ -4,18 +4,12 @@ The value comes from free-running synthesis, so that trials of any reduction fac
 teacher-forced, a decoder can copy the frame before it, and the lower its loss the less may be understood.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from model.report import Free, Report
 from model.spoken import FreeRunning
 from pruners.health_record import measurements
 from pruners.thresholds import Targets
-
-COEFFICIENTS = 13  # mel-cepstral, the energy left out
 
 
 def value(kind: str, report: Report) -> float | None:
@@ -110,21 +104,3 @@ def misses(broken: dict[str, float], report: Report, targets: Targets) -> str:
 def _standing(report: Report, kind: str, targets: Targets) -> tuple[bool, float] | None:
     amount = value(kind, report)
     return None if amount is None else (not healthy(report, targets), amount)
-
-
-def mcd(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> float:
-    """Return the mel-cepstral distortion in dB (Kubichek 1993) between two log-mels (T, M) along the path of time warping.
-
-    Cepstra c_m describe a frame of M bands as sum_m c_m cos(m w), so that 10 / ln 10 sqrt(2 sum (difference)^2) is the root
-    mean square, in dB, by which two smoothed spectra differ. Coefficients 1 to 13: a change of loudness costs nothing.
-    """
-    import librosa
-    from scipy.fft import dct
-
-    cepstra: Sequence[NDArray[np.float32]] = [
-        dct(mel, axis=1)[:, 1 : COEFFICIENTS + 1] / mel.shape[1]
-        for mel in (synthesised, recorded)  # scipy's DCT is 2 sum x cos
-    ]
-    cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
-    _, path = librosa.sequence.dtw(C=cost)
-    return float(10 * np.sqrt(2) / np.log(10) * np.mean([cost[i, j] for i, j in path]))

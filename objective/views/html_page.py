@@ -1,6 +1,5 @@
 """Render a study as one HTML page that needs nothing else: first its sounds, then the pictures of each trial, then a table."""
 
-from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -8,48 +7,16 @@ from typing import Any
 
 from objective.display import heard
 from objective.display.formatting import HEALTHY, duration, kframes, number, percent, settings, share
+from objective.display.listening import TOP, data, player, sound
 from objective.display.summary import described
 from objective.events.log_reader import StudyLog, Trial
 from objective.views.descriptions import word
-from storage.artifacts import KINDS
 from storage.paths import trial_folder
 
 PICTURES = ("curves", "alignment", "mel", "gate")
 OUTCOMES = ("healthy", "sick", "pruned", "running", "failed")
 FIGURES = ("trial", "state", "value", "errors", "faults", "diagonality", "reading", "kframes", "time")
 LONG = ("parameters", "why")  # not in the table on a telephone: they are with the pictures, too
-
-# The policy in the first lines keeps the page from loading anything, whatever a reason or a name contains.
-TOP = """<!doctype html>
-<html lang="en"><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --soft: #8882; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }}
-h1 {{ font-size: 1.4rem; margin: .2rem 0; }} h2 {{ font-size: 1.1rem; margin: 1.5rem 0 .5rem; }}
-.board {{ display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; list-style: none; }}
-.board li {{ background: var(--soft); border-radius: .5rem; padding: .4rem .8rem; }}
-.board b {{ display: block; font-size: 1.2rem; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .85rem; }}
-th, td {{ text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }}
-td.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-td.long {{ min-width: 16rem; }}
-details {{ border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; padding: .4rem .8rem; }}
-summary {{ cursor: pointer; }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; font-size: .85rem; overflow-wrap: anywhere; }}
-dt, .quiet {{ opacity: .7; }} dd {{ margin: 0; }}
-img {{ max-width: 100%; height: auto; display: block; margin: .5rem 0; border-radius: .3rem; background: #fff; }}
-.listen {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .5rem 1rem; }}
-figure {{ margin: 0; }} audio {{ width: 100%; display: block; margin-top: .2rem; }}
-figcaption q {{ display: block; font-size: .85rem; opacity: .7; }}
-.healthy {{ color: #2a9d4a; }} .sick {{ color: #b7791f; }} .pruned {{ color: #1f8a99; }} .failed {{ color: #d1495b; }}
-@media (max-width: 40rem) {{ .long {{ display: none; }} th, td {{ padding: .3rem; }} }}
-</style>
-"""
 
 TERMS = """<p class="quiet">A healthy trial meets every target: what it says is understood, and few of its sentences have a
 fault. A sick one misses a target, a pruned one was stopped before it met them. Errors: share of the letters that a recogniser,
@@ -113,18 +80,12 @@ def _players(study: Path, trials: list[Trial]) -> Iterator[str]:
     recorded = set()
     for trial in trials:
         folder = trial_folder(study, trial.number)
-        recording = _data(folder / "reference.wav") or sound(folder, "reference")  # two Ogg files of one sound differ
+        recording = data(folder / "reference.wav") or sound(folder, "reference")  # two Ogg files of one sound differ
         if recording and recording not in recorded:
             recorded.add(recording)
             yield player("<b>recorded</b>", sound(folder, "reference"), trial.spoken.get("text"))
         if sample := sound(folder, "sample"):
             yield player(_title(trial), sample, trial.spoken.get("heard"))
-
-
-def player(title: str, data: str, words: str | None) -> str:
-    """Render a player; `words` are what was said or heard, None where that is not known."""
-    said = "" if words is None else f"<q>{escape(words or heard.NOTHING)}</q>"
-    return f'<figure><figcaption>{title}{said}</figcaption><audio controls preload="none" src="{data}"></audio></figure>\n'
 
 
 def _title(trial: Trial) -> str:
@@ -151,8 +112,8 @@ def _details(trial: Trial, folder: Path, open_: bool) -> Iterator[str]:
         yield f"<p>{escape(reason)}</p>\n"
     yield _spoken(trial)
     for name in PICTURES:
-        if data := _data(folder / f"{name}.png"):
-            yield f'<img alt="{name} of trial {trial.number}" src="{data}">\n'
+        if picture := data(folder / f"{name}.png"):
+            yield f'<img alt="{name} of trial {trial.number}" src="{picture}">\n'
     facts: dict[str, Any] = {"origin": trial.origin, "began": _when(trial.began)} | described(trial.params)
     yield "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()) + "</dl>\n"
     yield "</details>\n"
@@ -173,15 +134,3 @@ def _spoken(trial: Trial) -> str:
 
 def _when(at: str) -> str:
     return at.replace("T", " ").replace("+00:00", " UTC")
-
-
-def sound(folder: Path, name: str) -> str:
-    return _data(folder / f"{name}.ogg") or _data(folder / f"{name}.wav")
-
-
-def _data(file: Path) -> str:
-    """Return a URI that holds the file; "" where there is none."""
-    try:
-        return f"data:{KINDS[file.suffix]};base64,{b64encode(file.read_bytes()).decode()}"
-    except FileNotFoundError:
-        return ""

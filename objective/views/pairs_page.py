@@ -7,10 +7,9 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from objective.display import heard
+from objective.display import heard, listening
 from objective.display.difference import Difference
 from objective.display.formatting import number
-from objective.views.html_page import TOP, player, sound
 from storage.paths import trial_folder
 
 
@@ -25,19 +24,14 @@ class Side:
 
 def page(title: str, sides: Sequence[Side], found: Sequence[Difference]) -> str:
     """Return the page: what was found, then a player for each side and seed."""
-    results = "".join(f"<li><b>{escape(one.figure)}</b>: {escape(one.verdict)}</li>\n" for one in found)
-    head = "".join(f"<th>{letter}: {escape(side.name)}</th>" for letter, side in zip("AB", sides, strict=True))
-    rows = "".join(
-        f"<tr><td>{seed}</td>{''.join(_cell(side, trial) for side, trial in zip(sides, pair, strict=True))}</tr>\n"
-        for seed, pair in enumerate(zip(*(side.trials for side in sides), strict=False))
-    )
-    return (
-        f"{TOP.format(title=escape(title))}<h1>{escape(title)}</h1>\n<ul>{results}</ul>\n"
-        f'<table style="width: 100%"><thead><tr><th>seed</th>{head}</tr></thead><tbody>\n{rows}</tbody></table>\n</html>\n'
-    )
+    results = (f"<b>{escape(one.figure)}</b>: {escape(one.verdict)}" for one in found)
+    head = ["seed", *(f"{letter}: {side.name}" for letter, side in zip("AB", sides, strict=True))]
+    seeds = enumerate(zip(*(side.trials for side in sides), strict=False))
+    rows = ([str(seed), *(_cell(side, trial) for side, trial in zip(sides, pair, strict=True))] for seed, pair in seeds)
+    return listening.page(title, results, head, rows)
 
 
 def _cell(side: Side, trial: FrozenTrial) -> str:
     spoken = heard.spoken_of(trial.user_attrs)
-    folder = trial_folder(side.folder, trial.number)
-    return f"<td>{player(escape(number(trial.value)), sound(folder, 'sample'), spoken.get('heard'))}</td>"
+    sound = listening.sound(trial_folder(side.folder, trial.number), "sample")
+    return listening.player(escape(number(trial.value)), sound, spoken.get("heard"))

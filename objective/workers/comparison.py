@@ -1,6 +1,6 @@
-"""Train two configurations with several seeds and compare them: the program of `compare` (objective/compare.py).
+"""Compare two configurations, trained with several seeds, or two voices: the program of `compare` (objective/compare.py).
 
-Each side is a study of its own, NAME-a and NAME-b, of trials that differ in nothing but their seeds.
+Each configuration is a study of its own, NAME-a and NAME-b, of trials that differ in nothing but their seeds.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from objective.settings.device import probe
 from objective.settings.flags import given_flags
 from objective.settings.resolve import absent, resolve
 from objective.settings.schema import Settings
+from objective.speech.quality.pairs import compared, is_voice
 from objective.views.pairs_page import Side, page
 from objective.workers.session import run_session
 from objective.workers.source import UNSEARCHED, Source, source_of_settings, source_of_trial
@@ -35,6 +36,13 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.seeds < LEAST:
         raise BadInput(f"--seeds: need at least {LEAST}, got {parsed.seeds}: with fewer no difference can be told from chance")
     out, storage = Path(parsed.out or OUT), getattr(parsed, "study.storage")
+    voices = [is_voice(name) for name in (parsed.a, parsed.b)]
+    if any(voices):
+        if not all(voices):
+            raise BadInput(f"need two voices or two configurations, got {parsed.a} and {parsed.b}: compare like with like")
+        found, html = compared(parsed, out)
+        _show(parsed.name, out, (parsed.a, parsed.b), found, html)
+        return 0
     sources = [_source(name, out, storage) for name in (parsed.a, parsed.b)]
     kframes = {str(source.settings.get("budget.kframes")) for source in sources}
     if len(kframes) > 1 and getattr(parsed, "budget.kframes") is None:
@@ -49,7 +57,9 @@ def run(parsed: argparse.Namespace) -> int:
         print("not all seeds are trained: the same command continues", file=sys.stderr)
         return 0
     named = zip((parsed.a, parsed.b), sides, done, strict=True)
-    _show(parsed.name, out, [Side(name, settings.folder, trials) for name, settings, trials in named])
+    both = [Side(name, settings.folder, trials) for name, settings, trials in named]
+    found = differences(*done)
+    _show(parsed.name, out, (parsed.a, parsed.b), found, page(parsed.name, both, found))
     return 0
 
 
@@ -73,13 +83,12 @@ def _settings(source: Source, letter: str, parsed: argparse.Namespace) -> Settin
     return resolve(None, parsed.set, flags, gpu=gpu, start=source.settings | UNSEARCHED, check=absent)
 
 
-def _show(name: str, out: Path, sides: Sequence[Side]) -> None:
+def _show(name: str, out: Path, sides: tuple[str, str], found: Sequence[Difference], html: str) -> None:
     """Print what was found, and write it as JSON and as a page to listen to."""
-    found = differences(*(side.trials for side in sides))
-    print(f"\nA is {sides[0].name}, B is {sides[1].name}")
+    print(f"\nA is {sides[0]}, B is {sides[1]}")
     for one in found:
         print(f"{one.figure}: {one.verdict}")
-    texts = {".json": json.dumps([asdict(one) for one in found], indent=1), ".html": page(name, sides, found)}
+    texts = {".json": json.dumps([asdict(one) for one in found], indent=1), ".html": html}
     for suffix, text in texts.items():
         path = out / f"{name}{suffix}"
         with atomic_write(path) as part:

@@ -34,13 +34,13 @@ import torch
 from model.config import Loss, Training
 from model.data.batching import Batches
 from model.data.loading import Batch, collate
+from model.distortion import mcd
 from model.health import measure_alignment
 from model.layers import valid_mask
 from model.loss import terms, total
 from model.tacotron2 import Tacotron2
 from model.trainer import Trainer
 from objective.settings.resolve import resolve
-from objective.trial.score import mcd
 from tests.conftest import BANDS, SYMBOLS, tiny_config, toy_examples, toy_speech, without_dropout
 
 CPU = torch.device("cpu")

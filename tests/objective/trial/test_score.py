@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from model.report import Free, Gradients, Health, Losses, Report
 from model.spoken import FreeRunning, Spoken
-from objective.trial.score import better, healthy, mcd, misses, speech, value, violations, with_figures
+from objective.trial.score import better, healthy, misses, speech, value, violations, with_figures
 from pruners.thresholds import Targets
 
 WELL = Health(0.9, 0.8, 1.0, 0.0, 1.0, 0.8, 0.95, 1.0, 0.0, reading=0.95)
@@ -98,22 +97,3 @@ def test_the_score_falls_with_what_is_understood() -> None:
     figures = with_figures(report(free=Free()), spoken(0.5, 0.9)).free
     assert (figures.errors, figures.floor, figures.value) == (0.5, 0.01, speech(spoken(0.5, 0.9)))
     assert with_figures(report(free=Free()), None).free == Free()
-
-
-def test_the_distortion_ignores_pace_and_loudness_and_nothing_else() -> None:
-    random = np.random.default_rng(0)
-    mel = random.normal(size=(40, 80)).astype(np.float32).cumsum(0)
-    assert mcd(mel, mel) == pytest.approx(0, abs=1e-4)
-    assert mcd(np.repeat(mel, 2, 0), mel) == pytest.approx(0, abs=1e-4), "time warping: a change of pace costs nothing"
-    assert mcd(mel + 1.0, mel) == pytest.approx(0, abs=1e-3), "a change of loudness costs nothing"
-    other = mel + random.normal(size=mel.shape).astype(np.float32)
-    assert mcd(other, mel) > 1
-
-
-def test_the_distortion_is_the_difference_of_two_spectra_in_db() -> None:
-    """The root mean square of a cosine, 20 / ln 10 dB for a unit of the natural logarithm of a magnitude."""
-    bands = (np.arange(80) + 0.5) / 80
-    for ripple in (1, 5, 13):
-        ripples = 0.3 * np.cos(np.pi * ripple * bands)[None].astype(np.float32)
-        rms_db = float(np.sqrt(np.mean((20 / np.log(10) * ripples) ** 2)))
-        assert mcd(ripples, np.zeros((1, 80), np.float32)) == pytest.approx(rms_db, rel=1e-5)

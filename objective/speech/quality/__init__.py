@@ -1,0 +1,1 @@
+"""Measure a voice on held-out sentences, beside their recordings."""

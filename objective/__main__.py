@@ -15,6 +15,7 @@ COMMANDS = {
     "quality": "measure a voice on sentences that it was not trained on",
     "compare": "tell whether two configurations, with several seeds of each, or two voices differ",
     "serve": "serve a voice over HTTP",
+    "registry": "keep the versions of a voice in MLflow, and choose the one that is served",
     "steer": "pause or resume a study, or stop one of its trials",
     "export": "write a study as a table or a page, or a voice for other programs",
     "cleanup": "delete snapshots that a study no longer needs",

@@ -30,13 +30,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_voice(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which voice, and on what it computes."""
-    parser.add_argument("--voice", metavar="FILE|STUDY", help="a voice file, or a study (default: the study tacotron2)")
+    parser.add_argument(
+        "--voice",
+        metavar="FILE|STUDY",
+        help="a voice file, a study (default: the study tacotron2), or registry:NAME, the champion of MLflow's registry",
+    )
     parser.add_argument("--trial", type=int, metavar="N", help="a trial of the study (default: the best)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default auto: a GPU if there is one)"
     )
     add_out(parser)
     add_storage(parser)
+    add_mlflow(parser)
+
+
+def add_mlflow(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says where the registry of voices is."""
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="tracking URI of the registry (default: MLFLOW_TRACKING_URI, else the SQLite file OUT/mlflow.db)",
+    )
 
 
 def add_vocoder(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from storage.studies import LOCAL_FOLDER, open_storage, read_mostly
 
 def existing_storage(url: str) -> optuna.storages.BaseStorage:
     """Open a database to read from it. Raises StorageError where it does not exist yet and opening would create it."""
-    path = _local_path(url)
+    path = local_path(url)
     if path is not None and not path.exists():
         raise StorageError(f"need the database of the study, got {path}, which does not exist: give --storage or --out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -35,7 +35,7 @@ def study_in(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
     return optuna.load_study(storage=storage, study_name=name)
 
 
-def _local_path(url: str) -> Path | None:
+def local_path(url: str) -> Path | None:
     """The path of a database on this machine, which opening would create. None for a server's URL and for an invalid one."""
     kind, _, rest = url.partition(":")
     if kind == LOCAL:

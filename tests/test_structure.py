@@ -38,6 +38,7 @@ LIGHT = {
     "objective.events.log_writer": {"torch", "optuna", "matplotlib"},
     "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
     "objective.events.log_reader": {"torch", "optuna", "pydantic", "numpy", "rich"},
+    "objective.speech.find": {"mlflow", "aiohttp"},
     "objective.views.mlflow_runs": {"torch"},
     "objective.views.tensorboard_events": {"torch", "optuna", "sqlalchemy"},
     "objective.views.table_export": {"torch", "pandas"},
@@ -55,7 +56,21 @@ HEAVY = {
     "numpy",
     "pydantic",
 }
-COMMANDS = ("study", "train", "speak", "serve", "quality", "compare", *VIEWS, "export", "steer", "cleanup", "proxy", "record")
+COMMANDS = (
+    "study",
+    "train",
+    "speak",
+    "serve",
+    "registry",
+    "quality",
+    "compare",
+    *VIEWS,
+    "export",
+    "steer",
+    "cleanup",
+    "proxy",
+    "record",
+)
 
 
 def home(module: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Find a voice: a file, or the weights of a study's trial."""
+"""Find a voice: a file, the weights of a study's trial, or a version in MLflow's registry."""
 
 import argparse
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from model.errors import BadInput
 from model.trainer import WIDE
 from model.voice import Voice
 from objective.settings.device import device_of
+from objective.speech.registry.store import Reference, Registry
 from storage.lookup import existing_study
 from storage.outcome import best_of, finished, folder_of, healthy, rank, reason, state
 from storage.paths import BEST, STUDY, url_of
@@ -31,19 +32,31 @@ class Found:
 
 def load(parsed: argparse.Namespace) -> tuple[Voice, str]:
     """Return the voice of a command's arguments (objective/speak.py: add_voice), and a sentence that names it."""
-    found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
-    return opened(found, device_of(parsed.device), getattr(parsed, "threads", None)), found.note
+    device, reference, threads = device_of(parsed.device), Reference.parse(parsed.voice), getattr(parsed, "threads", None)
+    if reference is None:
+        found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
+        return opened(found, device, threads), found.note
+    registry = Registry(parsed.mlflow, parsed.out)
+    version = registry.version(reference)
+    voice = registry.voice(version, device)
+    suit_threads(voice, device, threads)
+    return voice, ", the ".join((str(version), *version.aliases))
 
 
 def opened(found: Found, device: torch.device, threads: int | None = None) -> Voice:
-    """Return the voice of a file. Raises BadInput for another file.
-
-    threads: that the user has asked for; None: a small voice on a CPU takes one.
-    """
+    """Return the voice of a file. Raises BadInput for another file."""
     voice = Voice.load(found.path, device)
-    if device.type == "cpu" and voice.config.network.attention_rnn < WIDE and threads is None:
-        torch.set_num_threads(1)  # for such small products a second thread loses much where another process needs the core
+    suit_threads(voice, device, threads)
     return voice
+
+
+def suit_threads(voice: Voice, device: torch.device, threads: int | None = None) -> None:
+    """Give a small network one thread: for such products a second one loses much where another process needs the core.
+
+    threads: that the user has asked for.
+    """
+    if threads is None and device.type == "cpu" and voice.config.network.attention_rnn < WIDE:
+        torch.set_num_threads(1)
 
 
 def find(name: str | None, number: int | None, out: Path, storage: str | None) -> Found:
@@ -56,7 +69,8 @@ def find(name: str | None, number: int | None, out: Path, storage: str | None) -
             raise BadInput(f"need a study for --trial {number}, got the file {name}: leave --trial out")
         return Found(path, f"voice {path}")
     if name is not None and (Path(name).suffix in FILES or "/" in name):
-        raise BadInput(f"need the file of a voice, got {Path(name).absolute()}, which does not exist: check the path")
+        found = "is a folder: name the voice.pt or best.pt in it" if Path(name).is_dir() else "does not exist: check the path"
+        raise BadInput(f"need the file of a voice, got {Path(name).absolute()}, which {found}")
     study = existing_study(url_of(storage, out), name or STUDY)
     trials = finished(study)
     trial = _chosen(trials, number, study.study_name)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from model.errors import BadInput
 from objective.events.log_reader import StudyLog, Trial
 from objective.settings.schema import mask_url
+from objective.settings.tracking import artifact_location, innermost
 from objective.views import descriptions
 from objective.views.follow import Away, report
 from objective.views.metrics import clock, measures, step
@@ -58,7 +59,7 @@ class MlflowRuns:
 
     def __init__(self, study_log: StudyLog, uri: str, out: Path) -> None:
         self.study_log, self.uri = study_log, uri
-        self.artifacts = None if uri.startswith("http") else (out / "mlartifacts").resolve().as_uri()
+        self.artifacts = artifact_location(uri, out)
         self._connected: MlflowClient | None = None
         self._experiment = self._identity = ""
         self._runs: dict[int | None, Run] = {}  # by the newest trial of the configuration
@@ -85,10 +86,10 @@ class MlflowRuns:
         except (MlflowException, SQLAlchemyError, OSError) as why:
             if isinstance(why, MlflowException) and why.error_code == "INVALID_PARAMETER_VALUE":
                 what = "the study" if number is None else f"trial {number}"
-                report(f"mlflow: not all of {what} is there: {_innermost(why)}")  # it answers, and refuses this one alone
+                report(f"mlflow: not all of {what} is there: {innermost(why)}")  # it answers, and refuses this one alone
                 return
             self._connected = None  # when it is back, it may be another, or an empty one
-            raise Away(f"no answer from {mask_url(self.uri)}: {_innermost(why)}") from why
+            raise Away(f"no answer from {mask_url(self.uri)}: {innermost(why)}") from why
 
     def _connect(self) -> MlflowClient:
         """Open the experiment, and read which runs of this study it has."""
@@ -221,13 +222,6 @@ class MlflowRuns:
         if run.status != status:
             client.set_terminated(run.id, status, round(1_000 * at))
             run.status, run.metrics = status, None  # thousands of trials would need hundreds of megabytes
-
-
-def _innermost(why: BaseException) -> str:
-    """Return the first cause of an error, on one line and without a password."""
-    while (deeper := why.__cause__ or why.__context__) is not None:
-        why = deeper
-    return mask_url(" ".join(str(why).split()))
 
 
 def _tags(trial: Trial) -> dict[str, str]:

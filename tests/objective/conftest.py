@@ -48,3 +48,13 @@ def undisturbed_study(corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def undisturbed(undisturbed_study: Path, tmp_path: Path) -> Path:
     """A copy of that folder for one test."""
     return shutil.copytree(undisturbed_study, tmp_path / "undisturbed")
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow without a run: making its tables takes seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file

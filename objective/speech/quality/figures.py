@@ -1,4 +1,4 @@
-"""What `tacotune quality` finds out about a voice, as values. Loads without torch."""
+"""The findings of `tacotune quality` about a voice, as values. Loads without torch."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ MEANS = ("cer", "surprise", "value", "whisper_cer", "dnsmos", "silence", "mcd_db
 
 
 class Impression(NamedTuple):
-    """What a listener hears of a sentence; all None without one that hears well."""
+    """A sentence as a listener hears it; all None without one that hears well."""
 
     heard: str | None = None  # letters
     cer: float | None = None  # share of the letters that it heard wrong, at most 1
@@ -129,7 +129,7 @@ class Quality:
 
     @property
     def understood(self) -> bool | None:
-        """Whether it is understood nearly as well as the recordings; None without a listener that hears well enough."""
+        """True if it is understood nearly as well as the recordings; None without a listener that hears well enough."""
         errors, floor = self.means["cer"], self.recordings["cer"]
         return None if errors is None or floor is None else errors <= floor + self.margin
 

@@ -62,7 +62,7 @@ class Instruments:
 
     @property
     def judges(self) -> dict[str, str | None]:
-        """Who listens."""
+        """The names of the judges; None for one that is missing."""
         whisper, dnsmos = (None if one is None else one.name for one in (self.whisper, self.dnsmos))
         return {"listener": self.listener_name if self.ears.hears else None, "whisper": whisper, "dnsmos": dnsmos}
 

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +16,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from model.errors import BadInput
 from model.vocoders.loading import Vocoder, load_vocoder
 from model.voice import Voice
-from objective.display.formatting import one_line
 from objective.runtime.access import address_of, origin, token_for
 from objective.runtime.signals import Interruption
 from objective.settings.device import device_of
 from objective.speech.find import load
+from objective.speech.registry.store import CHAMPION, BrokenVersion, Reference, Registry
+from objective.speech.self_check import fault
 from objective.speech.server.api import Api, Limits
 from objective.speech.server.speaker import Speaker
 
@@ -40,33 +40,49 @@ def run(parsed: argparse.Namespace) -> int:
         _bind(listener, address, parsed)
         if parsed.threads is not None:
             torch.set_num_threads(parsed.threads)
-        voice, name = load(parsed)
-        vocoder = load_vocoder(parsed.vocoder, voice.config.audio, device_of(parsed.device))
-        if not healthy(voice, vocoder):
+        found = ready(parsed)
+        if found is None:
             return 1
+        voice, name, vocoder = found
         speaker = Speaker(voice, vocoder, queue=parsed.queue, batch=parsed.batch, tries=parsed.tries)
         with Interruption(supervised=True) as interruption:  # one signal is enough, and `timeout` sends two
             asyncio.run(serve(speaker, name, limits, listener, interruption))
     return 0
 
 
-def healthy(voice: Voice, vocoder: Vocoder) -> bool:
-    """Say a sentence, print how that went, and return whether it is finite. The first sentence also loads what is needed."""
-    text = dict(voice.about.get("figures", {})).get("text") or voice.language.sentences.read_text("utf-8").partition("\n")[0]
-    began = time.perf_counter()
+def ready(parsed: argparse.Namespace) -> tuple[Voice, str, Vocoder] | None:
+    """Return the voice, its name and its vocoder after the self-check; None where no voice has passed it.
+
+    Where the champion of a registry fails, the version before it becomes the champion again.
+    """
+    reference = Reference.parse(parsed.voice)
+    if reference is None or reference.which != CHAMPION:
+        checked = _checked(parsed)
+        return None if isinstance(checked, str) else checked
+    registry = Registry(parsed.mlflow, parsed.out)
+    champion = registry.version(reference)
+    parsed.voice = str(champion.reference)  # what is judged, whichever becomes the champion meanwhile
+    checked = _checked(parsed)
+    if not isinstance(checked, str):
+        return checked
+    before = registry.roll_back(champion, f"serve: {checked}")
+    if before is None:
+        return None
+    print(f"{champion} failed its self-check: {before} is served, and is the champion", file=sys.stderr, flush=True)
+    parsed.voice = str(before.reference)
+    checked = _checked(parsed)
+    return None if isinstance(checked, str) else checked
+
+
+def _checked(parsed: argparse.Namespace) -> tuple[Voice, str, Vocoder] | str:
+    """Load the voice of the arguments and its vocoder; return why it cannot be used where it fails the self-check."""
     try:
-        said = list(voice.utterances(str(text)))
-    except BadInput as why:  # it is not finite
+        voice, name = load(parsed)
+    except BrokenVersion as why:
         print(why, file=sys.stderr)
-        return False
-    speech_s = sum(len(voice.wave(utterance, vocoder)) for utterance in said) / voice.rate_hz
-    took_s = time.perf_counter() - began
-    faults = dict.fromkeys(fault for utterance in said for fault in utterance.faults)
-    found = f"faults: {', '.join(faults)}" if faults else "no faults"
-    print(
-        f"self-check: {speech_s:.1f} s of speech in {took_s:.1f} s, {found}: {one_line(str(text))}", file=sys.stderr, flush=True
-    )
-    return True
+        return str(why)
+    vocoder = load_vocoder(parsed.vocoder, voice.config.audio, device_of(parsed.device))
+    return fault(voice, vocoder) or (voice, name, vocoder)
 
 
 def _check(parsed: argparse.Namespace) -> None:

@@ -36,14 +36,14 @@ BAD = {
 
 
 @contextmanager
-def running(file: Path, *more: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def running(voice: Path | str, *more: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The command in a process of its own, and the address that it prints."""
     line = [
         sys.executable,
         "-m",
         "objective.serve",
         "--voice",
-        str(file),
+        str(voice),
         "--port",
         "0",
         "--tries",
@@ -56,10 +56,11 @@ def running(file: Path, *more: str, **environment: str) -> Iterator[tuple["subpr
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(line, cwd=ROOT, text=True, env={**inherited, **environment}, **pipes) as process:  # type: ignore[call-overload]
         try:
-            lines = [process.stdout.readline() for _ in range(2)]
-            assert lines[0].startswith("self-check: "), lines
-            assert lines[1].startswith("serving voice ")
-            yield process, lines[1].split()[-1]
+            lines = [process.stdout.readline()]
+            while lines[-1] and not lines[-1].startswith("serving "):
+                lines.append(process.stdout.readline())
+            assert lines[-2].startswith("self-check: "), lines
+            yield process, lines[-1].split()[-1]
         finally:
             process.kill()
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from model.vocoders.loading import load_vocoder
+from objective.speech.self_check import fault
 from objective.speech.server import api
 from objective.speech.server.api import Limits
-from objective.speech.server.program import healthy
 from tests.objective.asking import ask
 from tests.objective.speech.serving import TEXT, served, talking
 from tests.processes import until
@@ -149,12 +149,14 @@ def test_a_gpu_that_failed_ends_the_server() -> None:
 def test_a_voice_that_is_not_finite_is_not_served(capfd: pytest.CaptureFixture[str]) -> None:
     own = talking(figures={"text": TEXT})
     vocoder = load_vocoder("griffin-lim", own.config.audio)
-    assert healthy(own, vocoder)
+    assert fault(own, vocoder) is None
     assert " s of speech in " in capfd.readouterr().err
     with torch.no_grad():
         own.network.projection.weight.fill_(torch.nan)
-    assert not healthy(own, vocoder)
-    assert "need a voice whose speech is finite" in capfd.readouterr().err
+    why = fault(own, vocoder)
+    assert why is not None
+    assert why.startswith("need a voice whose speech is finite")
+    assert why in capfd.readouterr().err
     with served(own) as server:
         assert server.speech()[0] == 500
 

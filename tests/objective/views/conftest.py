@@ -1,26 +1,17 @@
-"""Fixtures of the tests of views: a study that was run once, and an MLflow database whose tables were made once."""
+"""Fixtures of the tests of views: a study that was run once, and an empty MLflow."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
-from objective.views.mlflow_view import DEFAULTS
+from objective.settings.tracking import DEFAULTS
 
 
 @pytest.fixture(scope="session")
 def study(watched: Path) -> Path:
     """The folder of the study that the views show."""
     return watched
-
-
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of MLflow without a run: making its tables takes seconds."""
-    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{file}").search_experiments()
-    return file
 
 
 @pytest.fixture

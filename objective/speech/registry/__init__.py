@@ -1,0 +1,1 @@
+"""Versions of a voice in MLflow's model registry, and which of them is served."""

@@ -1,5 +1,6 @@
-"""Write files that a reader sees complete or not at all."""
+"""Write files that a reader sees complete or not at all, and let one process at a time do something."""
 
+import fcntl
 import os
 import time
 import uuid
@@ -24,6 +25,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock `path` in this block, once no other process holds it. Raises OSError for an unusable folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system gives it back when its holder dies
+        yield
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is found out once on a machine, in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tacotune")
 
 
 def remove_stale_parts(folder: Path) -> None:

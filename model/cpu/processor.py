@@ -4,10 +4,8 @@ On an Intel Xeon with avx512_bf16, products in bf16 take 1.4 to 1.8 times as lon
 long.
 """
 
-import fcntl
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.files import atomic_write
+from model.files import alone, atomic_write, cache_folder
 
 AVAILABLE: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 ONEDNN = AVAILABLE and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -77,9 +75,7 @@ def processor() -> Processor:
 
 def _kept(path: Path, key: str, name: str) -> dict[str, dict[str, Any]]:
     """Return the figures of the file, with those of `key` measured if no other process has done so meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(path.with_suffix(".lock")):
         known = _read(path)
         if key not in known:
             known |= {key: asdict(_measured(name))}
@@ -90,8 +86,7 @@ def _kept(path: Path, key: str, name: str) -> dict[str, dict[str, Any]]:
 
 def cache_file() -> Path:
     """Return the file of the figures, in the user's cache folder."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder, "tacotune", "processors.json")
+    return cache_folder() / "processors.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,6 @@
 Its error rate on recordings that it was not trained on is the floor against which every voice is read.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 from model import checkpoints
 from model.data.corpus import Corpus
 from model.data.loading import Loader
+from model.files import alone
 from model.listener import Listener, error_rate, spelled, train_listener
 from model.trainer import Speech
 
@@ -65,10 +65,8 @@ def load_ears(
     path = cache / f"{key}.pt"
     if (found := _read(path, corpus, device)) is not None:
         return found
-    cache.mkdir(parents=True, exist_ok=True)
     announce("training the listener, once for this corpus, or waiting for another process that does")
-    with (cache / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system gives it back when its holder dies
+    with alone(cache / f"{key}.lock"):
         if (found := _read(path, corpus, device)) is not None:
             return found
         listener = train_listener(corpus, speech.train, kframes, device, seed, progress)

@@ -1,4 +1,4 @@
-"""Convert waves to log-mels and back, and read and write sound files. The log-mels equal NVIDIA/tacotron2's.
+"""Convert waves to log-mels and back, and sound files to waves and back. The log-mels equal NVIDIA/tacotron2's.
 
 S samples, T mel frames, F = fft_samples // 2 + 1 frequencies, M mel bands. librosa and soundfile are imported in the functions
 that use them, so that cached mels can be read without them.
@@ -13,20 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model import sound_files
 from model.config import Audio
 from model.files import atomic_write
 
 Floats = NDArray[np.float32]
+
 
 FULL_SCALE = 0.999  # of [-1, 1]: a sample of this magnitude or more counts as being at full scale
 BLOCK_FRAMES = 512  # transformed in one piece: about 8 MB, so that an hour of sound needs no more memory than a sentence
 LOUDEST = 5.0  # natural log of a magnitude; full-scale speech reaches 2
 OPUS_HZ = 24_000  # a rate that Opus supports, and enough for speech
 MOMENTUM = 0.99  # of fast Griffin-Lim (Perraudin et al. 2013)
-
-
-class SoundError(ValueError):
-    """A sound file is missing, forbidden, cut short or no sound at all; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +111,12 @@ def griffin_lim(mel: Floats, audio: Audio, iterations: int = 60, seed: int = 0) 
     return np.clip(wave[:samples], -1, 1)
 
 
-def read(path: Path) -> bytes:
-    """Return the file's bytes. Raises SoundError, which tells an unreadable file from a disk that cannot be written."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SoundError((error.strerror or str(error)).lower()) from error
-
-
 def decode(content: bytes, audio: Audio) -> tuple[Floats, Source]:
     """Decode a file's bytes into a mono wave (S,) at `audio.rate_hz` in [-1, 1], and return its original properties with it.
 
-    WAV, FLAC, OGG and MP3 are recognised by their content. Raises SoundError.
+    The kind of file is recognised by its content. Raises SoundError.
     """
-    samples, rate_hz = _samples(content)
+    samples, rate_hz = sound_files.samples(content)
     source = Source(rate_hz, samples.shape[1], float(np.abs(samples).max()), _clipped(samples))
     wave = samples.mean(axis=1)
     if rate_hz != audio.rate_hz:
@@ -184,30 +174,6 @@ def resampled(wave: Floats, audio: Audio, rate_hz: int) -> Floats:
 
     found: Floats = librosa.resample(np.clip(wave, -1, 1), orig_sr=audio.rate_hz, target_sr=rate_hz, res_type="soxr_hq")
     return np.clip(found, -1, 1)
-
-
-def _samples(content: bytes) -> tuple[Floats, int]:
-    """Return the samples (S, channels) as they are in the file, and its rate in Hz."""
-    import soundfile
-
-    promised = 8 + int.from_bytes(content[4:8], "little")  # by the RIFF header; a writer to a pipe leaves the largest number
-    if content[:4] == b"RIFF" and len(content) < 0.99 * promised < 0x7FFF_0000:
-        raise SoundError(f"cut short: its header promises {promised} bytes, it has {len(content)}")
-    try:
-        with soundfile.SoundFile(BytesIO(content)) as file:
-            samples: Floats = file.read(dtype="float32", always_2d=True)
-            promised, rate_hz = file.frames, file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise SoundError(
-            f"{len(content)} bytes that cannot be decoded ({error.error_string or 'damaged'}): need WAV, FLAC, OGG or MP3"
-        ) from error
-    if len(samples) < 0.99 * promised:
-        raise SoundError(f"cut short: its header promises {promised} samples, it has {len(samples)}")
-    if not samples.size:
-        raise SoundError("it holds no sample")
-    if not np.isfinite(samples).all():
-        raise SoundError("it holds samples that are not finite numbers")
-    return samples, rate_hz
 
 
 def _clipped(samples: Floats) -> float:

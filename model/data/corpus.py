@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, ClassVar
 
-from model.audio import SoundError
 from model.config import Audio
 from model.data.manifests import Line, read
 from model.data.mels import Sound, prepare
 from model.data.problems import CorpusError, Problem, counted
+from model.data.remarks import converted, dropped, repeated, shown_characters, silence
 from model.data.split import split
+from model.sound_files import SoundError
 from model.text.frontend import Encoded, encode
-from model.text.languages import Language
+from model.text.languages import LANGUAGES, Language
 
 Progress = Callable[[int, int], None]  # (recordings done, recordings in total)
 EncodedLine = tuple[Line, Encoded]
 Fault = tuple[str, str]  # a Problem's reason and detail
 
 MIN_DEVIATION = 0.01  # of log-mels, whose standard deviation is 2 to 3 in speech: below, the network would see rounding noise
-LONG_SILENCE_S = 0.3  # at an end, median over the recordings: attention has nothing to read there
+FOREIGN = "characters without a symbol"
 WORKERS = 4  # threads at most: decoding and the Fourier transform run outside the interpreter's lock
 
 
@@ -92,33 +92,38 @@ def load_corpus(
     seed: int,
     progress: Progress | None = None,
     trim_margin_s: float | None = None,
+    columns: str | None = None,
 ) -> Corpus:
     """Read, check, analyse and split the corpus at `path`, a folder or a list (see `manifests`).
 
     `validation` is the number of utterances to validate on. Silence at the ends of the recordings is cut to `trim_margin_s`
-    seconds; None leaves it. The result depends only on the files, the settings and `seed`.
+    seconds; None leaves it. `columns` names the columns of sound and text, see `manifests.read`. The result depends only on the
+    files, the settings and `seed`.
     Raises CorpusError where too many lines are bad, too few are left, or too many characters have no symbol.
     """
-    manifest = read(path)
+    manifest = read(path, columns)
     total = len(manifest.lines) + len(manifest.problems)
     texts, bad_texts = _read_texts(manifest.lines, language, limits)
     problems = [*manifest.problems, *bad_texts]
+    _refuse_language(manifest.lines, bad_texts, language, limits)
     _refuse_bad(manifest.path, problems, total, limits)  # before the recordings, which may take minutes
     sounds = _analyse([line.audio for line, _ in texts], audio, cache, progress, trim_margin_s)
     kept, bad_sounds = _match(texts, sounds, limits)
-    problems = sorted((*problems, *bad_sounds), key=lambda problem: problem.line)
+    problems = sorted((*problems, *bad_sounds), key=lambda problem: (problem.list, problem.line))
     _refuse_bad(manifest.path, problems, total, limits)
     remarks = [*manifest.remarks]
     if problems:
         remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
-    remarks += _remark_dropped([line for line, _ in kept], language, limits)
-    remarks += _remark_converted([sound for _, sound in kept], audio)
-    remarks += _remark_silence([sound for _, sound in kept], trim_margin_s)
+    remarks += dropped([encoded for (_, encoded), _ in kept], language, limits.max_dropped_share)
+    remarks += converted([sound for _, sound in kept], audio)
+    remarks += silence([sound for _, sound in kept], trim_margin_s)
 
     utterances = [
         Utterance(line.id, encoded.text, encoded.ids, sound, line.audio.absolute()) for (line, encoded), sound in kept
     ]
-    chosen, how = split([utterance.id for utterance in utterances], validation, seed)
+    texts_kept = [utterance.text for utterance in utterances]
+    remarks += repeated(texts_kept, manifest.path)
+    chosen, how = split([utterance.id for utterance in utterances], validation, seed, texts_kept)
     train = tuple(utterance for position, utterance in enumerate(utterances) if position not in chosen)
     if len(train) < limits.min_train:
         rule = f"need at least {limits.min_train} utterances to train on (min_train), {manifest.path} leaves {len(train)}"
@@ -143,7 +148,7 @@ def _read_texts(lines: Sequence[Line], language: Language, limits: Limits) -> tu
     for line in lines:
         encoded = encode(line.text, language)
         if fault := _text_fault(encoded, limits):
-            problems.append(Problem(line.number, line.id, *fault))
+            problems.append(Problem(line.number, line.id, *fault, line.list))
         else:
             texts.append((line, encoded))
     return texts, problems
@@ -151,8 +156,8 @@ def _read_texts(lines: Sequence[Line], language: Language, limits: Limits) -> tu
 
 def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
     if len(encoded.dropped) > limits.max_line_dropped_share * len(encoded.text):
-        shown = _shown(Counter(encoded.dropped))
-        return "characters without a symbol", f"{len(encoded.dropped)} of {len(encoded.text)}: {shown}"
+        shown = shown_characters(Counter(encoded.dropped))
+        return FOREIGN, f"{len(encoded.dropped)} of {len(encoded.text)}: {shown}"
     if not encoded.ids or not any(character.isalnum() for character in encoded.text):
         return "empty text", f"nothing in {encoded.text!r} can be spoken"
     if len(encoded.ids) > limits.max_symbols:
@@ -186,17 +191,17 @@ def _match(
 ) -> tuple[list[tuple[EncodedLine, Sound]], list[Problem]]:
     kept: list[tuple[EncodedLine, Sound]] = []
     problems = []
-    lines: dict[Path, int] = {}  # line numbers of the sounds so far, by content
+    lines: dict[Path, str] = {}  # the lines of the sounds so far, by content
     for (line, encoded), sound in zip(texts, sounds, strict=True):
         if isinstance(sound, SoundError):
             fault: Fault | None = ("unreadable sound", f"{line.audio}: {sound}")
         elif sound.mel_path in lines:
-            fault = ("same sound twice", f"line {lines[sound.mel_path]} has the same recording")
+            fault = ("same sound twice", f"{lines[sound.mel_path]} has the same recording")
         else:
-            lines[sound.mel_path] = line.number
+            lines[sound.mel_path] = line.place
             fault = _sound_fault(sound, len(encoded.ids), limits)
         if fault:
-            problems.append(Problem(line.number, line.id, *fault))
+            problems.append(Problem(line.number, line.id, *fault, line.list))
         elif isinstance(sound, Sound):
             kept.append(((line, encoded), sound))
     return kept, problems
@@ -219,54 +224,29 @@ def _sound_fault(sound: Sound, symbols: int, limits: Limits) -> Fault | None:
     return None
 
 
+def _refuse_language(lines: Sequence[Line], problems: Sequence[Problem], language: Language, limits: Limits) -> None:
+    """Refuse texts of another language with its name: the cause of all problems is one setting."""
+    foreign = [problem for problem in problems if problem.reason == FOREIGN]
+    if 2 * len(foreign) <= len(lines):
+        return
+    sample = lines[:: max(1, len(lines) // 20)]
+
+    def fits(known: Language) -> bool:
+        return 2 * sum(_text_fault(encode(line.text, known), limits) is None for line in sample) > len(sample)
+
+    better = next((code for code, known in LANGUAGES.items() if fits(known)), None)
+    known = f"need one of {', '.join(LANGUAGES)}, or another column (data.columns)"
+    way_out = f"set data.language={better}" if better else known
+    rule = f"{len(foreign)} of {len(lines)} texts are not in {language.code!r}, such as {lines[0].text[:60]!r}"
+    raise CorpusError(f"{rule}: {way_out}", foreign)
+
+
 def _refuse_bad(path: Path, problems: Sequence[Problem], total: int, limits: Limits) -> None:
     if len(problems) > limits.max_bad_share * total:
         rule = f"{len(problems)} of {total} lines of {path} are bad, at most {limits.max_bad_share:.0%} may be (max_bad_share)"
-        raise CorpusError(f"{rule}: correct them or delete their lines", sorted(problems, key=lambda problem: problem.line))
-
-
-def _remark_dropped(lines: Sequence[EncodedLine], language: Language, limits: Limits) -> list[str]:
-    dropped = Counter(character for _, encoded in lines for character in encoded.dropped)
-    total = sum(len(encoded.text) for _, encoded in lines)
-    count = sum(dropped.values())
-    found = f"{count} of {total} characters have no symbol in {language.code!r} and are dropped: {_shown(dropped)}"
-    if count > limits.max_dropped_share * total:
-        rule = f"at most {limits.max_dropped_share:.0%} may be (max_dropped_share)"
-        raise CorpusError(f"{found}; {rule}: write them out, or choose the language of the texts")
-    return [found] if count else []
-
-
-def _remark_converted(sounds: Sequence[Sound], audio: Audio) -> list[str]:
-    remarks = []
-    rates = Counter(sound.rate_hz for sound in sounds if sound.rate_hz != audio.rate_hz)
-    if rates:
-        shown = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(rates.items()))
-        remarks.append(f"{sum(rates.values())} of {len(sounds)} recordings are resampled to {audio.rate_hz} Hz, from {shown}")
-    if mixed := sum(sound.channels > 1 for sound in sounds):
-        remarks.append(f"{mixed} of {len(sounds)} recordings are mixed down to one channel")
-    return remarks
-
-
-def _remark_silence(sounds: Sequence[Sound], trim_margin_s: float | None) -> list[str]:
-    """Say how much silence the files have at their ends, if it is trimmed or long."""
-    if not sounds:
-        return []
-    leads, tails = [sound.lead_s for sound in sounds], [sound.tail_s for sound in sounds]
-    usual = median(leads), median(tails)
-    lengths = f"{usual[0]:.2f} s before and {usual[1]:.2f} s after the speech"
-    found = f"silence at the ends: {lengths} (medians; at most {max(leads):.1f} and {max(tails):.1f} s)"
-    if trim_margin_s is not None:
-        return [f"{found}, trimmed to {trim_margin_s:.2f} s (data.trim)"] if max(*leads, *tails) > trim_margin_s else []
-    if max(usual) <= LONG_SILENCE_S:
-        return []
-    share = sum((*leads, *tails)) / sum(sound.seconds for sound in sounds)
-    return [f"{found}: in {share:.0%} of the frames there is no text to read, so attention forms late; data.trim=true cuts it"]
-
-
-def _shown(characters: Counter[str]) -> str:
-    """List characters with their counts, the most frequent first: `'п' 12, 'р' 3, ...`."""
-    shown = ", ".join(f"{character!r} {count}" for character, count in characters.most_common(12))
-    return shown + (", ..." if len(characters) > 12 else "")
+        raise CorpusError(
+            f"{rule}: correct them or delete their lines", sorted(problems, key=lambda problem: (problem.list, problem.line))
+        )
 
 
 def _mel_statistics(sounds: Sequence[Sound]) -> tuple[float, float]:

@@ -1,25 +1,22 @@
-"""Read lists of recordings with their texts: LJSpeech's `metadata.csv`, NVIDIA's `path|text` lists, and csv with a header.
+"""Read the list of a corpus: recordings with their texts, in any layout of docs/corpora.md.
 
-A list is read line by line; a line that cannot be read becomes a Problem with its number and never shifts the others.
+`layouts` has the parts: finding the list, splitting it into rows, choosing its columns, and finding the sounds that it names.
+A line that cannot be used becomes a Problem with its number and never shifts the others.
 """
 
-import csv
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from unicodedata import normalize
 
+from model.data.layouts.columns import Columns, choose, examples, titled, usual_width, width_of
+from model.data.layouts.finding import Found, find, kaldi_sounds
+from model.data.layouts.names import sound_column
+from model.data.layouts.rows import BOM, DELIMITERS, Row, Table, decode, split
+from model.data.layouts.sounds import Sounds, clean_name, without_suffix
 from model.data.problems import CorpusError, Problem
-
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-LIST_SUFFIXES = (".csv", ".txt", ".tsv")
-SOUND_COLUMNS = ("path", "file", "audio", "wav", "audio_path", "audio_file", "file_name", "filename", "wav_filename")
-TEXT_COLUMNS = ("normalized_text", "text", "transcript", "sentence")  # the first one in a header is used
-BOM = "\ufeff"
-DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +24,15 @@ class Line:
     """One recording of a list, with its text."""
 
     number: int  # in the list file, from 1
-    id: str  # the sound's name as listed, without its suffix
+    id: str  # the sound's name as listed, without its suffix; behind its folder where there are several lists
     audio: Path  # may not exist
     text: str  # NFC, stripped, not empty
+    list: str = ""  # the list file, where there are several
+
+    @property
+    def place(self) -> str:
+        """The name of this line for a person."""
+        return f"{self.list and f'{self.list}, '}line {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,170 +45,130 @@ class Manifest:
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One line, split into its columns but not yet checked."""
+def read(path: Path, columns: str | None = None) -> Manifest:
+    """Read the corpus at `path`, a list or a folder. Raises CorpusError where none can be read.
 
-    number: int
-    name: str  # the sound's, as listed
-    text: str
-
-
-def read(path: Path) -> Manifest:
-    """Read the list at `path`, or the only one in the folder `path`. Raises CorpusError where none can be read."""
-    path, remarks = _find(path)
-    text = _decode(path)
-    if text.startswith(BOM):
-        remarks.append(f"{path.name} starts with a byte order mark, which was skipped")
-        text = text.removeprefix(BOM)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    header = _header(text)
-    rows = _table(text, *header) if header else _pipes(text, path, remarks)
-    lines: list[Line] = []
-    problems: list[Problem] = []
-    seen: dict[str | Path, int] = {}
-    for row in rows:
-        line = _checked(row, path.parent, seen)
-        if isinstance(line, Line):
-            lines.append(line)
-        else:
-            problems.append(line)
-    if not lines and not problems:
-        raise CorpusError(f"{path} holds no line: need lines such as wavs/1.wav|Text of the recording.")
-    return Manifest(path, tuple(lines), tuple(problems), tuple(remarks))
+    columns: the columns of sound and text, such as `1,3` or `path,sentence`; None: by their names, or by what they hold.
+    """
+    found = find(path)
+    remarks = list(found.remarks)
+    items: list[Line | Problem] = []
+    seen: dict[str | Path, str] = {}  # the lines of the ids and sound files so far
+    known: list[tuple[Columns, tuple[str, ...] | None]] = []
+    for list_path in found.lists:
+        table, sounds, said = _open(found, list_path)
+        remarks += said
+        book = str(list_path.relative_to(path)) if len(found.lists) > 1 else ""
+        items += (replace(problem, list=book) for problem in table.problems)
+        if table.rows:
+            chosen = choose(table, sounds.is_sound, columns, list_path.name)
+            if not found.pairs and (chosen, table.header) not in known:  # once for all books
+                remarks += _remarks(table, chosen, list_path.name)
+            known.append((chosen, table.header))
+            items += (_checked(row, sounds, seen, book) for row in _rows(table, chosen))
+    where = found.lists[0] if len(found.lists) == 1 else path
+    if not items:
+        raise CorpusError(f"{where} holds no line: need lines such as wavs/1.wav|Text of the recording.")
+    lines = tuple(item for item in items if isinstance(item, Line))
+    if lines and not any(os.path.exists(line.audio) for line in lines):
+        raise CorpusError(_none_exists(where, lines, sounds))
+    problems = sorted((item for item in items if isinstance(item, Problem)), key=lambda item: (item.list, item.line))
+    return Manifest(where, lines, tuple(problems), tuple(remarks))
 
 
-def _find(path: Path) -> tuple[Path, list[str]]:
-    """Return the list that `path` names or holds, with remarks on how it was chosen."""
-    if not path.exists():
-        raise CorpusError(f"no such folder or list: {path.absolute()}")
-    if not path.is_dir():
-        return path, []
-    lists = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in LIST_SUFFIXES and entry.is_file())
-    if not lists:
-        found = "is empty" if not any(path.iterdir()) else "holds none"
-        raise CorpusError(f"need a list of recordings (metadata.csv, *.csv, *.tsv, *.txt) in {path.absolute()}, which {found}")
-    names = ", ".join(entry.name for entry in lists)
-    if len(lists) == 1:
-        return lists[0], []
-    if (path / "metadata.csv") in lists and (path / "wavs").is_dir():
-        return path / "metadata.csv", [f"metadata.csv was chosen from {names} in {path}"]
-    raise CorpusError(f"{path} holds {len(lists)} lists ({names}): give the one to read instead of the folder")
+def _open(found: Found, list_path: Path) -> tuple[Table, Sounds, list[str]]:
+    """Return a list's rows, the sounds that it may name, and remarks."""
+    if found.pairs:
+        return _table_of_pairs(found, list_path), Sounds(list_path), []
+    text, remarks = decode(list_path)
+    paths = kaldi_sounds(list_path)
+    sounds = Sounds(list_path.parent, paths)
+    return split(text, sounds.is_sound, None if paths is None else " "), sounds, remarks
 
 
-def _decode(path: Path) -> str:
-    """Return the file's text; bytes that are not UTF-8 become lone surrogates, which their line reports."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise CorpusError(f"{path} is UTF-16: save it as UTF-8, for example iconv -f utf-16 -t utf-8")
-    if b"\0" in content:
-        raise CorpusError(f"{path} holds zero bytes, so it is no text: give a list of recordings, not a recording")
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _header(text: str) -> tuple[str, int, int, int] | None:
-    """Return (delimiter, sound column, text column, number of columns) if the first line is a header, else None."""
-    first = text.lstrip("\n").split("\n", 1)[0]
-    for delimiter in ",;\t|":
-        columns = [column.strip().lower() for column in next(csv.reader([first], delimiter=delimiter), [])]
-        sound = next((columns.index(name) for name in SOUND_COLUMNS if name in columns), None)
-        spoken = next((columns.index(name) for name in TEXT_COLUMNS if name in columns), None)
-        if sound is not None and spoken is not None:
-            return delimiter, sound, spoken, len(columns)
-    return None
-
-
-def _table(text: str, delimiter: str, sound: int, spoken: int, columns: int) -> Iterator[_Row | Problem]:
-    """Yield the rows of a csv with a header. A quote that is not closed in its field costs all lines that it spans."""
-    rows = csv.reader(
-        StringIO(text), delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    )
-    header_read = False
-    while True:
-        first = rows.line_num + 1
+def _table_of_pairs(found: Found, folder: Path) -> Table:
+    rows, problems = [], []
+    for number, (sound, text_file) in enumerate(found.pairs, 1):
+        name = sound.relative_to(folder).as_posix()
         try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            for number in range(first, rows.line_num + 1):
-                yield Problem(number, "", "wrong quoting", f"{error} (lines {first} to {rows.line_num})")
-            continue
-        if not any(cell.strip() for cell in row):
-            continue
-        if not header_read:
-            header_read = True
-        elif len(row) != columns:
-            way_out = "quote texts that contain it" if len(row) > columns else "is that the delimiter of this line?"
-            yield Problem(first, "", "wrong columns", f"{len(row)} by {delimiter!r}, the header has {columns}: {way_out}")
+            text, _ = decode(text_file)
+        except CorpusError as error:
+            problems.append(Problem(number, without_suffix(name), "unreadable text", str(error)))
         else:
-            yield _Row(first, row[sound], row[spoken])
+            rows.append(Row(number, (name, " ".join(text.split()))))
+    return Table("", ("path", "text"), tuple(rows), tuple(problems))
 
 
-def _pipes(text: str, path: Path, remarks: list[str]) -> Iterator[_Row | Problem]:
-    """Yield the rows of `path|text`, or of LJSpeech's `id|raw|normalised`, whose ids have no suffix of a sound file."""
-    ignored = 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        columns = line.split("|")
-        is_path = columns[0].strip().lower().endswith(SOUND_SUFFIXES)
-        if not line.strip():
-            continue
-        if len(columns) == 1:
-            others = " and ".join(name for delimiter, name in DELIMITERS.items() if delimiter in line) or "nothing else"
-            way_out = "write | between file and text, or a first line that names the columns, such as path,text"
-            yield Problem(number, "", "wrong delimiter", f"found no | but {others}: {way_out}")
-        elif is_path:
-            ignored += len(columns) > 2
-            yield _Row(number, columns[0], columns[1])
-        elif len(columns) > 3:
-            yield Problem(number, "", "wrong columns", f"{len(columns)} by |, need id|text or id|raw text|normalised text")
+def _remarks(table: Table, columns: Columns, name: str) -> list[str]:
+    """Say which column is read, and how a first line was understood whose names are not known."""
+    said = []
+    if table.header and sound_column(table.header) is None:
+        said.append(f"the first line of {name} is taken for the names of its columns: {', '.join(table.header)}")
+    shown = examples(table.rows, columns.texts)
+    return [*said, f"texts: column {titled(table, columns.texts[0])} of {name}, such as {shown}"] if shown else said
+
+
+def _rows(table: Table, columns: Columns) -> Iterator[Row | Problem]:
+    """Yield name and text of each row, as a Row of these two."""
+    usual = usual_width(table.rows)
+    written = repr(table.delimiter)
+    for row in table.rows:
+        cells, width = row.cells, width_of(row)
+        if table.header and len(cells) != len(table.header):
+            way_out = "quote texts that contain it" if len(cells) > len(table.header) else "is that the delimiter of this line?"
+            found = f"{len(cells)} by {written}, the header has {len(table.header)}: {way_out}"
+            yield Problem(row.number, "", "wrong columns", found)
+        elif len(cells) == 1:
+            others = " and ".join(DELIMITERS[mark] for mark in "|\t;," if mark in cells[0]) or "nothing else"
+            way_out = f"write {DELIMITERS[table.delimiter]} between file and text in each line"
+            yield Problem(row.number, "", "wrong delimiter", f"found no {DELIMITERS[table.delimiter]} but {others}: {way_out}")
+        elif (width > usual and max(columns.texts) == usual - 1) or len(cells) <= min(columns.texts):
+            way_out = "a text cannot contain it" if width > usual else "is that the delimiter of this line?"
+            yield Problem(row.number, "", "wrong columns", f"{width} by {written}, other lines have {usual}: {way_out}")
         else:
-            yield _Row(number, columns[0], columns[-1] if columns[-1].strip() else columns[1])
-    if ignored:
-        remarks.append(f"{path.name}: columns after file|text are ignored, {ignored} lines have them")
+            texts = (cells[column] for column in columns.texts if column < len(cells) and cells[column].strip())
+            yield Row(row.number, (cells[columns.sound] if columns.sound < len(cells) else "", next(texts, "")))
 
 
-def _checked(row: _Row | Problem, folder: Path, seen: dict[str | Path, int]) -> Line | Problem:
-    """Check a row and find its sound file. `seen` maps the ids and sound files so far to their lines."""
+def _checked(row: Row | Problem, sounds: Sounds, seen: dict[str | Path, str], book: str) -> Line | Problem:
+    """Check a row of name and text, and find its sound. `seen` maps the ids and sound files so far to their lines."""
     if isinstance(row, Problem):
-        return row
-    name, text = row.name.strip().replace("\\", "/"), normalize("NFC", row.text.strip())
-    listed = normalize("NFC", str(PurePosixPath(name)))
-    id = listed.rpartition(".")[0] if listed.lower().endswith(SOUND_SUFFIXES) else listed
+        return replace(row, list=book)
+
+    def problem(reason: str, detail: str = "", id: str = "") -> Problem:
+        return Problem(row.number, id, reason, detail, book)
+
+    name, text = row.cells[0].strip().replace("\\", "/"), normalize("NFC", row.cells[1].strip())
+    id = without_suffix(clean_name(name))
     if foreign := re.search("[\udc80-\udcff]", name + text):
         way_out = "save the list as UTF-8, for example iconv -f cp1251 -t utf-8"
         shown = id.encode("utf-8", "replace").decode()
-        return Problem(row.number, shown, "not UTF-8", f"byte 0x{ord(foreign[0]) - 0xDC00:02x}: {way_out}")
+        return problem("not UTF-8", f"byte 0x{ord(foreign[0]) - 0xDC00:02x}: {way_out}", shown)
     if BOM in name + text:
         way_out = "it belongs at the start of a file, so two lists were concatenated here: delete it"
-        return Problem(row.number, id.replace(BOM, ""), "byte order mark", way_out)
+        return problem("byte order mark", way_out, id.replace(BOM, ""))
     if not name:
-        return Problem(row.number, "", "no file name")
+        return problem("no file name")
+    id = f"{Path(book).parent.as_posix()}/{id}" if book else id
     if not text:
-        return Problem(row.number, id, "empty text")
-    audio = _resolve(name, folder)
+        return problem("empty text", id=id)
+    audio = sounds.find(name)
+    if audio is None and (several := sounds.candidates(name)):
+        files = " and ".join(str(path.relative_to(sounds.folder)) for path in several[:2])
+        return problem("several sounds", f"{len(several)} files have this name, such as {files}: write the path", id)
+    audio = audio or sounds.missing(name)
     if id in seen:
-        return Problem(row.number, id, "duplicate id", f"line {seen[id]} has the same id")
+        return problem("duplicate id", f"{seen[id]} has the same id", id)
     if audio in seen:
-        return Problem(row.number, id, "same sound twice", f"line {seen[audio]} has the same file")
-    seen[id] = seen[audio] = row.number
-    return Line(row.number, id, audio, text)
+        return problem("same sound twice", f"{seen[audio]} has the same file", id)
+    line = Line(row.number, id, audio, text, book)
+    seen[id] = seen[audio] = line.place
+    return line
 
 
-def _resolve(name: str, folder: Path) -> Path:
-    """Return the file that a list in `folder` names: next to the list, in `wavs/`, or relative to a folder above.
-
-    If there is no such file, return the path where it should be.
-    """
-    is_path = name.lower().endswith(SOUND_SUFFIXES)
-    files = [name] if is_path else [f"wavs/{name}{suffix}" for suffix in SOUND_SUFFIXES]
-    places = (folder, folder / "wavs", *folder.absolute().parents) if is_path else (folder,)
-    for place in places:
-        for file in files:
-            for spelling in (file, normalize("NFC", file), normalize("NFD", file)):  # macOS decomposes file names
-                if os.path.isfile(place / spelling):  # unlike Path.is_file, False for names that are too long
-                    return place / spelling
-    return folder / files[0]
+def _none_exists(path: Path, lines: Sequence[Line], sounds: Sounds) -> str:
+    """Say once that no sound was found, and what there is instead."""
+    there = [file for files in sounds.index.values() for file in files]
+    found = f"{sounds.folder.absolute()} holds {len(there)} sounds" + (f", such as {there[0]}" if there else "")
+    way_out = "correct their names in the list" if there else "put the list beside its sounds, or into the folder above them"
+    return f"none of the {len(lines)} sounds that {path} names exists, such as {lines[0].audio}; {found}: {way_out}"

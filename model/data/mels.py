@@ -18,9 +18,10 @@ from threading import Lock
 
 import numpy as np
 
-from model.audio import Floats, SoundError, decode, log_mel, read
+from model.audio import Floats, decode, log_mel
 from model.config import Audio
 from model.files import atomic_write
+from model.sound_files import SoundError, read
 
 _HEADER = Lock()  # NumPy reads headers with ast.literal_eval, which sometimes fails in several threads of CPython 3.11
 _FORMAT = "tacotune mel 2"  # part of every key: raise it when the same sound would get another mel or other properties
@@ -119,7 +120,7 @@ def _analyse(content: bytes, audio: Audio, cache: Path, key: str, trim_margin_s:
         lead_s=first * hop_s,
         tail_s=(len(complete) - 1 - last) * hop_s,
         peak=source.peak,
-        rms=float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))),
+        rms=float(np.std(wave, dtype=np.float64)),  # nobody hears a constant offset
         clipped=source.clipped,
         rate_hz=source.rate_hz,
         channels=source.channels,

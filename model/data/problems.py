@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from model.errors import BadInput
 
 ROWS_SHOWN = 20  # problems listed in an error; the counts above them are complete
+ROWS_OF_ONE_CAUSE = 3  # problems listed where all have the same reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,13 @@ class Problem:
     id: str  # "" where the line has no readable one
     reason: str  # the kind of problem, by which problems are counted: "no sound"
     detail: str = ""  # the numbers of this line, and the way out
+    list: str = ""  # the list file, where there are several
 
     def __str__(self) -> str:
         name = f" ({self.id})" if self.id else ""
-        return f"line {self.line}{name}: {self.reason}" + (f": {self.detail}" if self.detail else "")
+        return f"{self.list and f'{self.list}, '}line {self.line}{name}: {self.reason}" + (
+            f": {self.detail}" if self.detail else ""
+        )
 
 
 def counted(problems: Sequence[Problem]) -> str:
@@ -36,7 +40,7 @@ class CorpusError(BadInput):
         rows = [rule]
         if problems:
             rows.append(f"problems: {counted(problems)}")
-            rows += (f"  {problem}" for problem in problems[:ROWS_SHOWN])
-        if len(problems) > ROWS_SHOWN:
-            rows.append(f"  and {len(problems) - ROWS_SHOWN} more")
+            shown = ROWS_SHOWN if len({problem.reason for problem in problems}) > 1 else ROWS_OF_ONE_CAUSE
+            rows += (f"  {problem}" for problem in problems[:shown])
+            rows += [f"  and {len(problems) - shown} more"] if len(problems) > shown else []
         super().__init__("\n".join(rows))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_serialize
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
+from model.data.layouts.columns import told
 from model.errors import BadInput
 from model.text.languages import find_language
 from objective.settings.views import VIEWS
@@ -93,6 +94,7 @@ class Data(_Group):
     """The recordings and their texts."""
 
     path: Path | None = None  # folder or list of recordings; None: the built-in corpus
+    columns: str | None = None  # columns of the list with sound and text, `1,3` or `path,sentence`; None: recognised
     language: str = "en"  # of the texts: one of model/text/languages.py
     validation_utterances: Count = 32  # utterances held out for validation
     demo: Literal["matrix", "general"] = "matrix"  # the built-in corpus: a limited domain that can be learnt, or any sentences
@@ -115,6 +117,11 @@ class Data(_Group):
     @classmethod
     def _known_language(cls, code: str) -> str:
         return find_language(code).code
+
+    @field_validator("columns")
+    @classmethod
+    def _two_columns(cls, columns: str | None) -> str | None:
+        return columns if columns is None else ",".join(told(columns))
 
 
 class Budget(_Group):

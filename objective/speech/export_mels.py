@@ -16,13 +16,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from model.audio import Floats, decode, read, save
+from model.audio import Floats, decode, save
 from model.config import Audio
 from model.data.corpus import Corpus, Utterance
 from model.data.loading import Example, collate
 from model.data.mels import cut_frames
 from model.errors import BadInput
 from model.files import atomic_write
+from model.sound_files import read
 from model.synthesis import SYNTHESIS_SEED
 from model.tacotron2 import Tacotron2
 from model.voice import Voice

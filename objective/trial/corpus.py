@@ -65,6 +65,7 @@ def load_data(settings: Settings, language: Language | None = None) -> Corpus:
             CORPUS_SEED,
             bar("reading the recordings"),
             data.margin_s,
+            data.columns,
         )
 
 

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from model.audio import SoundError, decode, griffin_lim, log_mel, read, save
+from model.audio import decode, griffin_lim, log_mel, save
 from model.config import Audio
+from model.sound_files import SoundError, read
 
 AUDIO = Audio()
 

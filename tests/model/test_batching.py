@@ -59,3 +59,24 @@ def test_batches_of_frames_are_nearly_full_and_never_exceed_the_limit() -> None:
 
 def test_an_utterance_longer_than_a_batch_is_a_batch_of_its_own() -> None:
     assert sorted(map(sorted, epoch_of(Batches([50, 900, 50], 1, 0, batch_frames=100)))) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize(("count", "size", "frames"), [(1_000, 32, 0), (328, 16, 0), (97, 32, 0), (328, 1, 8_000)])
+def test_batches_of_a_small_corpus_vary_from_epoch_to_epoch(count: int, size: int, frames: int) -> None:
+    batches = Batches(speech_like(count).tolist(), size, seed=0, batch_frames=frames)
+    drawn = [frozenset(batch) for _ in range(20) for batch in epoch_of(batches)]
+    assert len(set(drawn)) > 0.85 * len(drawn)
+
+
+@pytest.mark.parametrize(("count", "size", "frames"), [(33, 32, 0), (97, 32, 0), (1_025, 32, 0), (9, 8, 0), (328, 1, 8_000)])
+def test_the_longest_utterance_is_never_a_batch_alone(count: int, size: int, frames: int) -> None:
+    lengths = speech_like(count)
+    batches = Batches(lengths.tolist(), size, seed=0, batch_frames=frames)
+    assert all(len(batch) > 1 for _ in range(20) for batch in epoch_of(batches) if lengths.argmax() in batch)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1_000, 32), (13_000, 64), (33, 32), (1_025, 32)])
+def test_batches_are_as_few_as_can_be_and_equally_large(count: int, size: int) -> None:
+    sizes = [len(batch) for batch in epoch_of(Batches(speech_like(count).tolist(), size, seed=0))]
+    assert len(sizes) == -(-count // size)
+    assert max(sizes) - min(sizes) <= 1

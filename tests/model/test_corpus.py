@@ -10,6 +10,7 @@ import soundfile
 
 from model.data.corpus import Limits, load_corpus
 from model.data.mels import open_mel
+from model.data.problems import CorpusError
 from tests.model.corpora import AUDIO, EN, RU, UTTERANCES, Draft, tone
 
 
@@ -50,6 +51,23 @@ def test_complete_source_recordings_are_held_out(draft: Draft) -> None:
     assert len(corpus.validation) == 3
 
 
+def test_an_equal_sentence_is_on_one_side_of_the_split(draft: Draft) -> None:
+    draft.lines = [f"wavs/a-{number:02}.wav|Tone {number // 2}{'?!'[number % 2]}" for number in range(UTTERANCES)]
+    corpus = draft.load()
+    sides = [{utterance.text.rstrip("?!") for utterance in side} for side in (corpus.train, corpus.validation)]
+    assert not sides[0] & sides[1]
+    assert len(corpus.validation) == 2
+    assert "24 of 24 recordings have the same text as another one: equal texts are on one side of the split" in corpus.remarks
+
+
+def test_recordings_of_one_sentence_are_refused(draft: Draft) -> None:
+    draft.rewrite(lambda line: line.split("|")[0] + "|The same every time.")
+    with pytest.raises(
+        CorpusError, match=r"24 of 24 of .*list.txt have the same text, 'the same every time': is this the column"
+    ):
+        draft.load()
+
+
 def test_kinds_rates_and_channels_may_be_mixed_and_are_remarked_once(draft: Draft) -> None:
     for number, (suffix, rate_hz, channels) in enumerate((("flac", 44_100, 1), ("ogg", 44_100, 2), ("mp3", 16_000, 1))):
         (draft.folder / f"wavs/a-{number:02}.wav").unlink()
@@ -66,10 +84,11 @@ def test_russian_names_and_texts_in_any_folder(tmp_path: Path, recordings: Path)
     draft = Draft(tmp_path / "мой голос ü", recordings)
     for number in range(UTTERANCES):
         (draft.folder / f"wavs/a-{number:02}.wav").rename(draft.folder / f"wavs/ёж-{number}.wav")
-    draft.lines = [unicodedata.normalize("NFD", f"wavs/ёж-{number}.wav|Это ёж, мой д+ом.") for number in range(UTTERANCES)]
+    texts = [f"Это ёж, мой д+ом, {letter}+ома." for letter in "абвгдежзийклмнопрстуфхцч"]
+    draft.lines = [unicodedata.normalize("NFD", f"wavs/ёж-{number}.wav|{text}") for number, text in enumerate(texts)]
     corpus = draft.load(language=RU)
     assert corpus.problems == ()
-    assert {utterance.text for utterance in corpus.train} == {"это ёж, мой д+ом."}
+    assert {utterance.text for utterance in (*corpus.train, *corpus.validation)} == {text.lower() for text in texts}
 
 
 def test_a_relative_folder_is_the_same_corpus(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:

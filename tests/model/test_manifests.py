@@ -62,7 +62,10 @@ def test_every_accepted_list_gives_its_lines(content: str, expected: list[tuple[
     manifest = read(corpus(tmp_path, content))
     assert lines(manifest) == expected
     assert [line.audio for line in manifest.lines] == [tmp_path / "wavs/1.wav", tmp_path / "wavs/2.wav"]
-    assert manifest.problems == manifest.remarks == ()
+    assert manifest.problems == ()
+    (remark,) = manifest.remarks
+    assert remark.startswith("texts: column ")
+    assert all(f'"{text}"' in remark for _, _, text in expected)
 
 
 def test_a_list_may_be_given_directly_and_be_below_its_paths(tmp_path: Path) -> None:
@@ -97,18 +100,18 @@ def test_an_id_finds_any_kind_of_sound(suffix: str, tmp_path: Path) -> None:
 def test_a_byte_order_mark_at_the_start_is_skipped_and_remarked(content: str, tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, content.encode("utf-8-sig")))
     assert [line.id for line in manifest.lines] == ["1", "2"]
-    assert manifest.remarks == ("metadata.csv starts with a byte order mark, which was skipped",)
+    assert manifest.remarks[0] == "metadata.csv starts with a byte order mark, which was skipped"
 
 
-def test_columns_after_a_file_and_its_text_are_ignored_and_remarked(tmp_path: Path) -> None:
+def test_columns_after_a_file_and_its_text_are_ignored(tmp_path: Path) -> None:
     manifest = read(corpus(tmp_path, "wavs/1.wav|One.|0\nwavs/2.wav|Two.|7|en\n"))
     assert lines(manifest) == TWO_PATHS
-    assert manifest.remarks == ("metadata.csv: columns after file|text are ignored, 2 lines have them",)
+    assert manifest.remarks == ('texts: column 2 of 3 of metadata.csv, such as "One.", "Two."',)
 
 
 def test_metadata_next_to_wavs_is_preferred_and_remarked(tmp_path: Path) -> None:
     (corpus(tmp_path, "1|One.\n") / "notes.txt").touch()
-    assert read(tmp_path).remarks == (f"metadata.csv was chosen from metadata.csv, notes.txt in {tmp_path}",)
+    assert read(tmp_path).remarks[0] == f"metadata.csv was chosen from metadata.csv, notes.txt in {tmp_path}"
 
 
 BAD_LINES = {
@@ -147,10 +150,12 @@ def test_a_bad_line_costs_no_other_line(content: str | bytes, expected: list[tup
     [
         ("", "holds no line"),
         ("path,text\n", "holds no line"),
-        ("1|Один.\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        ("1|Один.\n".encode("utf-16-le"), "is UTF-16 without a byte order mark: save it as UTF-8"),
+        ("1|Один.\n".encode("utf-16-be"), "iconv -f utf-16be"),
+        ("1|Один.\n".encode("utf-16")[:-1], "is UTF-16 with damaged bytes"),
         (b"RIFF\x24\0\0\0WAVE", "zero bytes, so it is no text"),
     ],
-    ids=["nothing", "header alone", "utf-16", "a recording"],
+    ids=["nothing", "header alone", "utf-16-le", "utf-16-be", "half a utf-16", "a recording"],
 )
 def test_a_file_that_is_no_list_is_refused_with_its_reason(content: str | bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=reason):

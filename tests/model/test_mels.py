@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.audio import SoundError, decode, log_mel, read, save
+from model.audio import decode, log_mel, save
 from model.config import Audio
 from model.data.mels import Sound, open_mel, prepare
+from model.sound_files import SoundError, read
 
 AUDIO = Audio()
 

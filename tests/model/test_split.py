@@ -82,3 +82,39 @@ def test_a_small_corpus_spares_an_eighth_and_remarks_it() -> None:
 def test_an_empty_validation_set_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 utterance"):
         split(ids_of([32]), wanted=0, seed=0)
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=12), st.integers(1, 50), st.integers(2, 99), st.booleans())
+def test_no_sentence_is_on_both_sides(sizes: list[int], wanted: int, different: int, recordings: bool) -> None:
+    ids = ids_of(sizes) if recordings else [str(position) for position in range(sum(sizes))]
+    texts = [f"Sentence {position * position % different}!" for position in range(len(ids))]
+    chosen, _ = split(ids, wanted, 0, texts)
+    assert split(ids, wanted, 0, texts)[0] == chosen
+    assert chosen
+    if len(set(texts)) > 1:
+        trained = {texts[position] for position in range(len(ids)) if position not in chosen}
+        assert not trained & {texts[position] for position in chosen}
+
+
+def test_different_sentences_do_not_change_the_split() -> None:
+    """So that the fingerprint of a corpus stays what it was."""
+    for sizes in ([10] * 40, [100], [90, 70]):
+        texts = [f"Number {position}." for position in range(sum(sizes))]
+        assert split(ids_of(sizes), 32, 0, texts) == split(ids_of(sizes), 32, 0)
+
+
+def test_a_few_shared_sentences_leave_complete_recordings() -> None:
+    """Each of 40 recordings begins with the same words."""
+    texts = [f"Number {position}." if position % 10 else "Chapter." for position in range(400)]
+    chosen, remarks = split(ids_of([10] * 40), 32, 0, texts)
+    assert len(chosen) == 27
+    assert "3 complete recordings of 40" in remarks[0]
+    assert remarks[0].endswith("; 3 more are trained on, as others say the same")
+
+
+def test_speakers_who_say_the_same_are_split_by_sentences() -> None:
+    texts = [f"Sentence {position % 10}." for position in range(400)]
+    chosen, remarks = split(ids_of([10] * 40), 40, 0, texts)
+    assert len(chosen) == 40, "one of the ten sentences, which all 40 say"
+    assert remarks[-1].endswith("as recordings share their sentences: one may be on both sides")
+    assert {position % 10 for position in chosen} == {min(chosen) % 10}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.audio import decode, log_mel, read, resampled
+from model.audio import decode, log_mel, resampled
 from model.config import Audio
 from model.data.corpus import Corpus, Utterance
 from model.data.loading import Example, collate
@@ -24,6 +24,7 @@ from model.listener import error_rate, spelled
 from model.loudness import loudness_db
 from model.pitch import pitch, pitch_errors
 from model.silence import silent_share
+from model.sound_files import read
 from model.spoken import Fault
 from model.text.languages import Language
 from model.text.sentences import Piece

@@ -16,7 +16,7 @@ from model.config import Audio
 from model.data.manifests import Line, read
 from model.data.mels import Sound, prepare
 from model.data.problems import CorpusError, Problem, counted
-from model.data.remarks import converted, dropped, repeated, shown_characters, silence
+from model.data.remarks import converted, corrected, dropped, repeated, shown_counts, silence
 from model.data.split import split
 from model.sound_files import SoundError
 from model.text.frontend import Encoded, encode
@@ -44,7 +44,7 @@ class Limits:
     max_symbols: int = 400
     min_rms: float = 1e-3  # 1 = full scale: below -60 dB there is no sound
     max_clipped: float = 0.005  # share of samples at full scale, in runs of three or more
-    max_line_dropped_share: float = 0.1  # share of a line's characters without a symbol: above, the line is left out
+    max_line_dropped_share: float = 0.1  # share of a line's signs without a symbol: above, or with a letter, it is left out
     max_dropped_share: float = 0.01  # the same over all lines that are kept: above, the corpus is refused
     max_bad_share: float = 0.05  # share of the lines that may be left out
     min_train: int = 8  # utterances
@@ -115,6 +115,7 @@ def load_corpus(
     if problems:
         remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
     remarks += dropped([encoded for (_, encoded), _ in kept], language, limits.max_dropped_share)
+    remarks += corrected([encoded for (_, encoded), _ in kept])
     remarks += converted([sound for _, sound in kept], audio)
     remarks += silence([sound for _, sound in kept], trim_margin_s)
 
@@ -155,9 +156,10 @@ def _read_texts(lines: Sequence[Line], language: Language, limits: Limits) -> tu
 
 
 def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
-    if len(encoded.dropped) > limits.max_line_dropped_share * len(encoded.text):
-        shown = shown_characters(Counter(encoded.dropped))
-        return FOREIGN, f"{len(encoded.dropped)} of {len(encoded.text)}: {shown}"
+    characters = len(encoded.text) + len(encoded.dropped)
+    if encoded.lost or len(encoded.dropped) > limits.max_line_dropped_share * characters:
+        shown = shown_counts(Counter(encoded.lost or encoded.dropped))
+        return FOREIGN, f"{len(encoded.dropped)} of {characters}: {shown}; write out what is said"
     if not encoded.ids or not any(character.isalnum() for character in encoded.text):
         return "empty text", f"nothing in {encoded.text!r} can be spoken"
     if len(encoded.ids) > limits.max_symbols:

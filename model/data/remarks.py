@@ -20,13 +20,23 @@ LONG_SILENCE_S = 0.3  # at an end, median over the recordings: attention has not
 def dropped(texts: Sequence[Encoded], language: Language, most: float) -> list[str]:
     """Say which characters have no symbol. Raises CorpusError for more than the share `most` of all."""
     lost = Counter(character for encoded in texts for character in encoded.dropped)
-    total = sum(len(encoded.text) for encoded in texts)
     count = sum(lost.values())
-    found = f"{count} of {total} characters have no symbol in {language.code!r} and are dropped: {shown_characters(lost)}"
+    total = sum(len(encoded.text) for encoded in texts) + count
+    found = f"{count} of {total} characters have no symbol in {language.code!r} and are dropped: {shown_counts(lost)}"
     if count > most * total:
         rule = f"at most {most:.0%} may be (max_dropped_share)"
         raise CorpusError(f"{found}; {rule}: write them out, or choose the language of the texts")
     return [found] if count else []
+
+
+def corrected(texts: Sequence[Encoded]) -> list[str]:
+    """Say which words had letters of another alphabet that look alike."""
+    words = Counter(word for encoded in texts for word in encoded.corrected)
+    if not words:
+        return []
+    count = sum(words.values())
+    found = f"in {count} word{'s' * (count > 1)}: {shown_counts(words)}"
+    return [f"letters of another alphabet that look alike are corrected {found}"]
 
 
 def repeated(texts: Sequence[str], path: Path) -> list[str]:
@@ -70,7 +80,7 @@ def silence(sounds: Sequence[Sound], trim_margin_s: float | None) -> list[str]:
     return [f"{found}: in {share:.0%} of the frames there is no text to read, so attention forms late; data.trim=true cuts it"]
 
 
-def shown_characters(characters: Counter[str]) -> str:
-    """List characters with their counts, the most frequent first: `'п' 12, 'р' 3, ...`."""
+def shown_counts(characters: Counter[str]) -> str:
+    """List characters or words with their counts, the most frequent first: `'п' 12, 'р' 3, ...`."""
     shown = ", ".join(f"{character!r} {count}" for character, count in characters.most_common(12))
     return shown + (", ..." if len(characters) > 12 else "")

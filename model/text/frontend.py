@@ -1,43 +1,70 @@
 """Text -> symbol ids and back. Characters that no symbol stands for are reported as `dropped`, never lost silently."""
 
 import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model.text.languages import Language
+from model.text.lookalikes import correct_lookalikes
+from model.text.normalise import strip_invisible
 
 _TOKEN = re.compile(r"\{[^{}]*\}|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text as ids of the symbols of `language`. Where nothing is dropped, the ids spell `text`."""
+    """A text as ids of the symbols of `language`. The ids spell `text`."""
 
     ids: tuple[int, ...]
-    text: str  # cleaned
-    dropped: str  # the characters of `text` that no symbol stands for, in order
+    text: str  # cleaned, without what is dropped
+    dropped: str  # the characters of the cleaned text that no symbol stands for, in order
     language: Language
+    corrected: tuple[str, ...] = ()  # words as written, with letters of another alphabet in the place of look-alikes
+
+    @property
+    def lost(self) -> str:
+        """The letters and digits among the dropped characters: speech that the network would not be shown."""
+        return "".join(filter(str.isalnum, self.dropped))
 
 
 def encode(text: str, language: Language) -> Encoded:
     """Clean `text` and look up its symbols. No start or end symbol is added; an empty text gives no ids.
 
-    The padding symbol `_` is never encoded.
+    A sign that is dropped between two letters leaves a space. The padding symbol `_` is never encoded.
     """
-    ids_of = language.ids
+    text, corrected = correct_lookalikes(strip_invisible(unicodedata.normalize("NFC", text)), language)
     cleaned = language.clean(text)
-    ids: list[int] = []
+    if "{" not in cleaned and language.ids.keys() >= set(cleaned):
+        symbols, dropped = list(cleaned), ""
+    else:
+        symbols, dropped = _known(cleaned, language.ids)
+    return Encoded(tuple(map(language.ids.__getitem__, symbols)), _spelt(symbols), dropped, language, corrected)
+
+
+def _known(cleaned: str, ids: Mapping[str, int]) -> tuple[list[str], str]:
+    """Return the symbols of a cleaned text, and the characters that no symbol stands for."""
+    symbols: list[str] = []
     dropped: list[str] = []
+    border = False  # a sign was dropped behind the last symbol
     for token in _TOKEN.findall(cleaned):
         phones = [f"@{phone}" for phone in token[1:-1].split()]
-        if phones and all(phone in ids_of for phone in phones):
-            ids += (ids_of[phone] for phone in phones)
+        if phones and all(phone in ids for phone in phones):
+            symbols += phones
             continue
         for character in token:
-            if character in ids_of:
-                ids.append(ids_of[character])
-            else:
+            if character not in ids:
                 dropped.append(character)
-    return Encoded(tuple(ids), cleaned, "".join(dropped), language)
+                border |= not character.isalnum()
+                continue
+            if border and symbols and symbols[-1].isalpha() and character.isalpha():
+                symbols.append(" ")
+            if character != " " or (symbols and symbols[-1] != " "):
+                symbols.append(character)
+            border = False
+    if symbols and symbols[-1] == " ":
+        symbols.pop()
+    return symbols, "".join(dropped)
 
 
 def decode(encoded: Encoded) -> str:
@@ -47,5 +74,8 @@ def decode(encoded: Encoded) -> str:
     if outside:
         rule = f"need ids from 0 to {len(table) - 1} for {encoded.language.code!r}, got {outside[0]}"
         raise ValueError(f"{rule}: decode them with the language they were encoded in")
-    spelt = (table[index] for index in encoded.ids)
-    return "".join(f"{{{symbol[1:]}}}" if symbol.startswith("@") else symbol for symbol in spelt).replace("}{", " ")
+    return _spelt([table[index] for index in encoded.ids])
+
+
+def _spelt(symbols: Sequence[str]) -> str:
+    return "".join(f"{{{symbol[1:]}}}" if symbol.startswith("@") else symbol for symbol in symbols).replace("}{", " ")

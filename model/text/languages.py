@@ -12,6 +12,7 @@ from pathlib import Path
 from model.text import english, russian
 
 _SENTENCES = Path(__file__).parent.parent / "data" / "sentences"
+_LATIN, _CYRILLIC = "aceopxykABCEHKMOPTXY", "асеорхукАВСЕНКМОРТХУ"  # letter by letter
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Language:
     voice: str  # espeak-ng's, for the built-in corpus
     sentences: Path  # of the built-in general corpus, one a line
     matrix: Path  # of the built-in limited domain: the words that may stand in a place of the sentence, one place a line
+    alphabet: str = r"[^\W\d_]"  # a pattern of one of its letters
+    lookalikes: tuple[str, str] = ("", "")  # letters of another alphabet, and letter by letter those that they look like
 
     @cached_property
     def letters(self) -> str:
@@ -46,6 +49,8 @@ LANGUAGES = {
             voice="en-us",
             sentences=_SENTENCES / "en.txt",
             matrix=_SENTENCES / "en.matrix",
+            alphabet="[A-Za-z]",
+            lookalikes=(_CYRILLIC, _LATIN),
         ),
         Language(
             code="ru",
@@ -54,6 +59,8 @@ LANGUAGES = {
             voice="ru",
             sentences=_SENTENCES / "ru.txt",
             matrix=_SENTENCES / "ru.matrix",
+            alphabet="[А-Яа-яЁё]",
+            lookalikes=(_LATIN + "ëË", _CYRILLIC + "ёЁ"),
         ),
     )
 }

@@ -33,6 +33,10 @@ BAD_LINES: dict[str, tuple[str, Callable[[Draft], object]]] = {
         "characters without a symbol",
         lambda draft: draft.insert_sound(tone(), text="Съешь ещё этих булок."),
     ),
+    "one letter of another alphabet": (
+        "characters without a symbol",
+        lambda draft: draft.insert_sound(tone(), text="The bad one, said the \u0434irector."),
+    ),
     "digital silence": ("no sound", lambda draft: draft.insert_sound(0 * tone())),
     "almost silence": ("no sound", lambda draft: draft.insert_sound(1e-3 * tone())),
     "opposite channels": ("no sound", lambda draft: draft.insert_sound(np.stack([tone(), -tone()], axis=1))),
@@ -88,7 +92,8 @@ REFUSED: dict[str, tuple[str, Callable[[Draft], object]]] = {
         "24 of 24 texts are not in 'en', such as 'Это не тот язык.': set data.language=ru\nproblems: 24 characters",
         lambda draft: draft.rewrite(lambda line: line.split("|")[0] + "|Это не тот язык."),
     ),
-    "a lost letter in every line": (r"'日' 24; at most 1%", lambda draft: draft.rewrite(lambda line: line + " 日")),
+    "a lost letter in every line": ("24 characters without a symbol", lambda draft: draft.rewrite(lambda line: line + " 日")),
+    "a sign in every line": (r"'★' 24; at most 1%", lambda draft: draft.rewrite(lambda line: line + " ★")),
     "too few": ("need at least 8 utterances .* leaves 4 of 6", lambda draft: draft.lines.__delitem__(slice(6, None))),
     "no line": ("holds no line", lambda draft: draft.lines.clear()),
     "two lists": ("holds 2 lists", lambda draft: (draft.folder / "other.csv").write_text("wavs/a-00.wav|One.")),
@@ -137,7 +142,23 @@ def test_texts_are_checked_before_any_recording_is_analysed(draft: Draft, tmp_pa
     assert not draft.cache.exists()
 
 
-def test_a_few_dropped_characters_are_remarked(draft: Draft) -> None:
-    draft.lines[5] = str(draft.lines[5]) + " 日"
+def test_a_few_dropped_signs_are_remarked(draft: Draft) -> None:
+    draft.lines[5] = str(draft.lines[5]) + " ★"
     remark = next(remark for remark in draft.load().remarks if "no symbol" in remark)
-    assert remark.endswith("characters have no symbol in 'en' and are dropped: '日' 1")
+    assert remark.endswith("characters have no symbol in 'en' and are dropped: '★' 1")
+
+
+def test_corrected_letters_are_remarked(draft: Draft) -> None:
+    draft.lines[5] = str(draft.lines[5]).replace("Tone", "T\u043ene")
+    corpus = draft.load()
+    assert "letters of another alphabet that look alike are corrected in 1 word: 'T\u043ene' 1" in corpus.remarks
+    assert {utterance.text for utterance in corpus.train + corpus.validation} >= {"tone five."}
+
+
+def test_signs_that_cannot_be_seen_cost_nothing(draft: Draft) -> None:
+    """As texts from web pages and e-books have them in every line."""
+    expected = {utterance.text for utterance in draft.load().train}
+    draft.rewrite(lambda line: line.replace("Tone", "\u2060To\u00adne\u200b").replace(" ", "\u00a0"))
+    corpus = draft.load()
+    assert {utterance.text for utterance in corpus.train} == expected
+    assert not [remark for remark in corpus.remarks if "symbol" in remark]

@@ -1,0 +1,77 @@
+"""Russian titles, streets, abbreviations and addresses that ru-normalizr lacks."""
+
+import re
+
+from model.text.addresses import read_addresses
+from model.text.russian_figures import cardinal
+
+_DAYS = {"пн": "понедельник", "вт": "вторник", "чт": "четверг", "пт": "пятница", "сб": "суббота", "вс": "воскресенье"}
+_TITLES = {"проф": "профессор", "акад": "академик", "доц": "доцент", "ген": "генерал", "инж": "инженер", "адм": "адмирал"}
+_TITLE = re.compile(rf"\b((?i:{'|'.join(_TITLES)}))\. ?(?=((?:[А-ЯЁ]\. ?)*)([А-ЯЁ][а-яё]*))")
+_CASES = (  # the ending of a name, and that of the title before it
+    ("ому", "у"), ("ого", "а"), ("ым", "ом"), ("им", "ом"), ("ом", "ом"), ("ем", "ом"), ("у", "у"), ("ю", "у"), ("е", "е"),
+    ("а", "а"), ("я", "а"),
+)  # fmt: skip
+_PLACES = {"пр": "проспект", "просп": "проспект", "д": "дом"}
+_PLACE_CASES = {"на": "е", "в": "е", "по": "у", "к": "у", "у": "а", "с": "а", "от": "а", "до": "а", "из": "а", "около": "а"}
+_PLACE = re.compile(rf"\b((?i:{'|'.join(_PLACE_CASES)})) (пр|просп|д)\. ?(?=[А-ЯЁ]|[0-9])")
+_SHORT = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"\b([Вв]) ?т\. ?ч\.", r"\1 том числе"), (r"\bи ?др\.(?=\s+[А-ЯЁ])", "и другие."),
+        (r"\bи ?пр\.(?=\s+[А-ЯЁ]|\s*$)", "и прочее."), (r"\bи ?пр\.", "и прочее"), (r"\bпр\. ?(?=[А-ЯЁ])", "проспект "),
+        (r"\bим\. ?(?=[А-ЯЁ])", "имени "), (r"\b([Тт]ел)\. ?", r"\1ефон "), (r"телефон :", "телефон:"),
+        (r"\b[Ии]\. ?о\. (?=[а-яё])", "исполняющий обязанности "), (r"\bт\. ?н\. ?(?=[а-яё])", "так называемый "),
+        (r"\b[Тт]\. ?о\. ?(?=[а-яё])", "таким образом "), (r"\b[Сс]р\. (?=[а-яёА-ЯЁ])", "сравни "), (r"№№ ?", "номера "),
+        (r"# ?(?=[0-9])", "номер "), (r"§§ ?", "параграфы "), (r"\bр\. (?=[А-ЯЁ])", "река "), (r"\bс\. (?=[А-ЯЁ])", "село "),
+        (r"\bт\. ?(?=[0-9])", "том "), (r"\bпод\. (?=[0-9])", "подъезд "), (r"\b[Пп]рим\. ", "примечание "),
+        (r"\b[Сс]тр\. ?(?=[0-9]+ ?- ?[0-9])", "страницы "), (r"\b[Рр]ис\. ?(?=[0-9]+ ?- ?[0-9])", "рисунки "),
+        (r"\bч\. ?(?=[0-9]+ ст\.)", "часть "), (r"\b1 кв\. ?м\b\.?", "1 квадратный метр"), (r"\b1[.,]5-(?=[а-яё])", "полутора"),
+        (r"(?<=[а-яёБ])/с\b", " в секунду"), (r"(?<=[а-яё])/ч\b", " в час"),
+        *((rf"(?<![0-9] )\b(?i:{short})\.", day) for short, day in _DAYS.items()),
+    )
+)  # fmt: skip
+
+_SIGNS = {
+    ".": "точка", "@": "собака", "/": "слэш", "-": "дефис", "_": "подчёркивание", ":": "двоеточие", "?": "вопрос", "=": "равно",
+}  # fmt: skip
+_NAMES = {"www": "вэ вэ вэ", "mail": "мейл", "gmail": "джимейл", "com": "ком", "google": "гугл", "youtube": "ютуб"}
+_SOUNDS = (
+    ("sch", "щ"), ("sh", "ш"), ("ch", "ч"), ("zh", "ж"), ("kh", "х"), ("ya", "я"), ("yu", "ю"), ("yo", "ё"), ("ts", "ц"),
+    ("x", "кс"),
+)  # fmt: skip
+_LETTERS = str.maketrans("abcdefghijklmnopqrstuvwyz", "абкдефгхийклмнопкрстуввиз")
+
+
+def expand_abbreviations(text: str) -> str:
+    """Write out addresses of the web, titles before names, and abbreviations."""
+    text = read_addresses(text, _SIGNS, _sound)
+    text = _TITLE.sub(_title, _PLACE.sub(_place, text))
+    for pattern, words in _SHORT:
+        text = pattern.sub(words, text)
+    return text
+
+
+def _place(match: re.Match[str]) -> str:
+    """The case follows from the preposition: на пр. Мира, в д. 7."""
+    before, short = match.groups()
+    return f"{before} {_PLACES[short]}{_PLACE_CASES[before.lower()]} "
+
+
+def _title(match: re.Match[str]) -> str:
+    """A title has the case of the name behind it, as far as the name's ending tells."""
+    name = match[3]
+    ending = next((case for end, case in _CASES if name.endswith(end) and len(name) > len(end) + 1), "")
+    return f"{_TITLES[match[1].lower()]}{ending} "
+
+
+def _sound(piece: str) -> str:
+    """Spell a part of an address in Russian letters."""
+    if piece.isdigit():
+        return cardinal(piece)
+    piece = piece.lower()
+    if piece in _NAMES:
+        return _NAMES[piece]
+    for latin, russian in _SOUNDS:
+        piece = piece.replace(latin, russian)
+    return piece.translate(_LETTERS)

@@ -65,10 +65,12 @@ class Rescue:
     window_share: float  # of the budget, without a gain in which it is stagnant
     stable: Callable[[], dict[str, Any]] | None = field(default=None, init=False)  # the last good snapshot
     stable_kframes: float = field(default=0.0, init=False)
+    scale: float = field(default=1.0, init=False)  # of the learning rate, as far as this has changed it
     figures: Figures = field(default_factory=dict, init=False)  # at the last report
 
     def begin(self, trainer: Trainer, record: Record) -> None:
         """Take the first weights to go back to, unless the training was stopped while it diverged."""
+        self.scale = trainer.cursor.rate_scale
         if not self._found(record)[1]:
             self._keep(trainer)
 
@@ -116,12 +118,17 @@ class Rescue:
                 f"it diverged again after {done} rollbacks, at a learning rate of {rate:.3g}: {why}; what it saw is in "
                 f"{self.folder.name}/event-{cursor.updates:07d}: look at these recordings, or start anew with --safe"
             )
-        change = f"learning rate {rate:.3g} -> {rate / 2:.3g}"
+        change = f"learning rate {rate:.3g} -> {self._halved(trainer):.3g}"
         if self.restore(trainer):
             change += f", weights of {self.stable_kframes:.4g} kframes"
-        cursor.rate_scale /= 2
         self._done("rollback", trainer, change, why)
         return None
+
+    def _halved(self, trainer: Trainer) -> float:
+        """Halve the learning rate, and return it. Whatever else has raised it is undone, too."""
+        cursor, before = trainer.cursor, trainer.cursor.rate_scale
+        self.scale = cursor.rate_scale = self.scale / 2
+        return float(trainer.update.rate) * cursor.rate_scale / before
 
     def _restart(self, trainer: Trainer, why: str) -> None:
         """Start a schedule that falls anew; halve a constant rate."""
@@ -129,8 +136,7 @@ class Rescue:
         if sum(action.kind == "restart" for action in self.actions) >= RESTARTS:
             return
         if training.schedule == "constant":
-            cursor.rate_scale /= 2
-            change = f"learning rate {rate:.3g} -> {rate / 2:.3g}"
+            change = f"learning rate {rate:.3g} -> {self._halved(trainer):.3g}"
         else:
             cursor.rate_from = cursor.frames
             change = f"learning rate {rate:.3g} -> {cursor.rate_scale * training.learning_rate:.3g}, and its schedule anew"

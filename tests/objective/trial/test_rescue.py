@@ -137,11 +137,10 @@ def test_a_rate_raised_a_hundredfold_is_rolled_back(tmp_path: Path) -> None:
     def poison(trainer: Trainer) -> None:
         if trainer.cursor.updates == 60:
             trainer.cursor.rate_scale *= 1_000
-        if trainer.cursor.updates == 70:
-            trainer.cursor.rate_scale /= 1_000
 
-    _, rescue, record, diagnosis, told = run(tmp_path, poison)
+    trainer, rescue, record, diagnosis, told = run(tmp_path, poison)
     assert diagnosis is None
+    assert trainer.cursor.rate_scale <= 0.5
     rolled = [action for action in rescue.actions if action.kind == "rollback"]
     assert rolled, told
     worst = max(loss for loss in record["val_loss"] if loss is not None)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.numba_cache import compile_alone
+
 COEFFICIENTS = 13  # mel-cepstral, the energy left out
 
 
@@ -31,6 +33,7 @@ def warped(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> W
         for mel in (synthesised, recorded)  # scipy's DCT is 2 sum x cos
     ]
     cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
+    compile_alone()
     _, path = librosa.sequence.dtw(C=cost)
     return Warping(path[::-1], float(10 * np.sqrt(2) / np.log(10) * np.mean([cost[i, j] for i, j in path])))
 

@@ -3,13 +3,11 @@
 S samples, F frames of audio.hop_samples, P pairs of frames that belong together.
 """
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from model.config import Audio
-from model.files import alone, cache_folder
+from model.numba_cache import compile_alone
 
 LOWEST_HZ, HIGHEST_HZ = 65.0, 500.0  # from a low man's creak to a child's exclamation
 WINDOW_S = 0.05  # three periods of the lowest pitch
@@ -21,29 +19,9 @@ def pitch(wave: NDArray[np.float32], audio: Audio, frames: int) -> NDArray[np.fl
 
     Probabilistic YIN (Mauch and Dixon 2014). Frames behind the end of the wave are not voiced.
     """
-    _compile_alone()
-    found = _found(wave, audio)
-    known = np.full(frames, np.nan)
-    known[: len(found)] = found[:frames]
-    return known
-
-
-@cache
-def _compile_alone() -> None:
-    """Let librosa compile what it keeps on disk while no other process does.
-
-    Two that wrote numba's cache at once left it so that every later process ended with a segmentation fault (numba 0.68).
-    """
-    try:
-        with alone(cache_folder() / "librosa.lock"):
-            _found(np.zeros(1, np.float32), Audio())
-    except OSError:
-        pass  # no folder for a lock
-
-
-def _found(wave: NDArray[np.float32], audio: Audio) -> NDArray[np.float64]:
     import librosa
 
+    compile_alone()
     window = 2 ** int(np.ceil(np.log2(WINDOW_S * audio.rate_hz)))
     found, _, _ = librosa.pyin(
         np.pad(wave, (0, max(0, window - len(wave)))),
@@ -53,7 +31,9 @@ def _found(wave: NDArray[np.float32], audio: Audio) -> NDArray[np.float64]:
         frame_length=window,
         hop_length=audio.hop_samples,
     )
-    return np.asarray(found)
+    known = np.full(frames, np.nan)
+    known[: len(found)] = found[:frames]
+    return known
 
 
 def pitch_errors(

@@ -117,11 +117,17 @@ def _check_lengths(content: bytes) -> None:
     if present < KNOWN_SHARE * size:
         raise SoundError(f"cut short: its header promises {size} bytes of sound, it has {present}")
     behind = start + size + size % 2
-    while content[behind : behind + 4].isalnum() and sum(_chunk(content, behind)) <= len(content) + 1:
-        behind = sum(_chunk(content, behind))
+    while _named(content[behind : behind + 4]) and sum(_chunk(content, behind)) <= len(content) + 1:
+        start, length = _chunk(content, behind)
+        behind = start + length + length % 2
     if len(content) - behind > (1 - KNOWN_SHARE) * present:
         rule = f"its header promises {size} bytes of sound, {present} follow"
         raise SoundError(f"{rule}: its writer was interrupted; correct the header, for example with sox --ignore-length")
+
+
+def _named(name: bytes) -> bool:
+    """Return whether these bytes can be the name of a RIFF chunk, such as LIST, "id3 " or _PMX."""
+    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _chunk(content: bytes, place: int) -> tuple[int, int]:

@@ -118,6 +118,8 @@ def _rows(table: Table, columns: Columns) -> Iterator[Row | Problem]:
             way_out = "quote texts that contain it" if len(cells) > len(table.header) else "is that the delimiter of this line?"
             found = f"{len(cells)} by {written}, the header has {len(table.header)}: {way_out}"
             yield Problem(row.number, "", "wrong columns", found)
+        elif len(cells) == 1 and not table.delimiter:
+            yield Problem(row.number, "", "wrong columns", "one value only: need those of a sound and of a text")
         elif len(cells) == 1:
             others = " and ".join(DELIMITERS[mark] for mark in "|\t;," if mark in cells[0]) or "nothing else"
             way_out = f"write {DELIMITERS[table.delimiter]} between file and text in each line"

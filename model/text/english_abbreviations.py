@@ -134,7 +134,7 @@ def _initials(match: re.Match[str]) -> str:
 
 
 def _expand_romans(text: str) -> str:
-    text = _COUNTED.sub(lambda match: match[0].replace(match[2], str(_value(match[2].upper()))), text)
+    text = _COUNTED.sub(lambda match: match[0][: match.start(2) - match.start()] + str(_value(match[2].upper())), text)
     text = _CENTURY.sub(lambda match: f"{_ordinal(match[1] or match[2])}", text)
     text = _RULER.sub(_ruler, text)
     return _BARE.sub(lambda match: str(_value(match[1])), text)

@@ -53,7 +53,7 @@ _WEIGHTS = {"кг": "килограммов", "мг": "миллиграммов"
 _ZEROS = re.compile(rf"(?<![0-9.,:/+-])(?<![0-9] )0[0-9]+(?![0-9]|[.,:/-][0-9]| (?:{_MONTHS}))")
 _BARE_YEAR = re.compile(r"(?:^|(?<=[.!?] ))([12][0-9]{3}) ?г\.")
 _DECADE = re.compile(r"\b([12][0-9]{2}0|[2-9]0)-е(?=\s*(?:$|[,.;:!?)]|и\b|или\b|-))")
-_MILLIONS = re.compile(r"\b(одна|две)(?= (?:миллион|миллиард|триллион))")
+_MILLIONS = re.compile(r"\b(одна|две)(?= (?:миллион|миллиард|триллион)(?!н))")
 
 
 def expand_figures(text: str) -> str:
@@ -138,7 +138,8 @@ def _phone(match: re.Match[str]) -> str:
 
 def _form(number: str, one: str, few: str, many: str) -> str:
     """Return the form of a noun behind a number in the nominative."""
-    if not number.isdigit():
+    number = number.replace(" ", "")
+    if not number.isdecimal():
         return few
     last, last_two = int(number[-1]), int(number[-2:])
     return one if last == 1 and last_two != 11 else few if 2 <= last <= 4 and not 12 <= last_two <= 14 else many

@@ -67,7 +67,7 @@ def _title(match: re.Match[str]) -> str:
 
 def _sound(piece: str) -> str:
     """Spell a part of an address in Russian letters."""
-    if piece.isdigit():
+    if piece.isdecimal():
         return cardinal(piece)
     piece = piece.lower()
     if piece in _NAMES:

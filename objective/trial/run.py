@@ -23,7 +23,7 @@ from objective.trial.config_file import write_config
 from objective.trial.context import WorkerContext
 from objective.trial.judge import due
 from objective.trial.plots import curves
-from objective.trial.rescue import Rescue
+from objective.trial.rescue import Rescue, without_undone
 from objective.trial.score import better, healthy, misses, value, violations, with_figures
 from objective.trial.show import show, write_sentences
 from objective.trial.torchrun import Task, build_trainer, leading
@@ -78,7 +78,8 @@ def run_trial(
         result.last, result.best = history.last, history.kept
         dpi = context.settings.pictures.dpi
         curves(folder / "curves.png", history.reports, _levels(context.settings.health), f"trial {trial.number}", dpi)
-        if result.last is not None and result.last.val_loss is not None:  # else there is no speech to evaluate
+        kept = result.state == "COMPLETE" and result.best is not None
+        if kept or (result.last is not None and result.last.val_loss is not None):  # else there is no speech to evaluate
             _evaluate(trainer, trial.number, context, result)
     except (RuntimeError, MemoryError) as why:
         if not out_of_memory(why):
@@ -238,7 +239,8 @@ def _ended(
     if diagnosis is None:
         return False
     rescue.restore(trainer)
-    good = [place for place, report in enumerate(history.reports) if report.kframes <= rescue.stable_kframes]
+    known = without_undone(history.record, history.actions)["kframes"]
+    good = [place for place, one in enumerate(history.reports) if one.kframes <= rescue.stable_kframes and one.kframes in known]
     if history.best is None and good:  # nothing was judged before
         history.best = good[-1]
         history.hold_best(trainer.network.state_dict())

@@ -16,7 +16,7 @@ from objective.runtime.cli import as_typed
 from objective.settings.device import probe
 from objective.settings.flags import given_flags
 from objective.settings.resolve import absent, flattened, resolve
-from objective.settings.schema import Settings
+from objective.settings.schema import Settings, mask_url
 from objective.workers.session import Session, run_session
 from objective.workers.source import UNSEARCHED, source_of_settings, source_of_trial
 from storage.lookup import existing_study
@@ -138,8 +138,10 @@ def _write_voice(session: Session) -> tuple[str, ...]:
     settings, numbers = session.settings, [trial.number for trial in finished(session.study)]
     best = trial_folder(settings.folder, numbers[-1]) / BEST if numbers else None
     if best is None or not best.exists():  # it diverged before there was anything to keep
-        again = [*session.typed, "--safe", "--name", f"{settings.study.name}-safe"]
-        return (f"{as_typed('train')} {shlex.join(again)}",) if numbers else ()
+        again = [mask_url(argument) for argument in session.typed]
+        if not numbers or "--safe" in again or "--continue" in again:
+            return ()
+        return (f"{as_typed('train')} {shlex.join([*again, '--safe', '--name', f'{settings.study.name}-safe'])}",)
     voice = replace(Voice.load(best), listener=session.data.ears.listener if session.data.ears.hears else None)
     path = voice.save(settings.folder / VOICE)
     text = session.study.trials[numbers[-1]].user_attrs.get("free_text", "...")

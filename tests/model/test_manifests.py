@@ -162,6 +162,11 @@ def test_a_file_that_is_no_list_is_refused_with_its_reason(content: str | bytes,
         read(corpus(tmp_path, content))
 
 
+def test_a_json_list_of_texts_alone_says_what_is_missing(tmp_path: Path) -> None:
+    content = '[{"text": "hello there"}, {"text": "bye you"}]'
+    assert faults(read(corpus(tmp_path, content, "list.json"))) == [(1, "wrong columns"), (2, "wrong columns")]
+
+
 def test_a_folder_without_exactly_one_list_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no such folder or list: /.*gone"):
         read(tmp_path / "gone")

@@ -74,10 +74,11 @@ def test_every_kind_is_read_or_refused_with_a_reason(format: str) -> None:
         with_lengths(WHOLE, 0xFFFFFFFF),
         with_lengths(0, 2 * len(WAVE)),
         encoded() + b"LIST\x04\0\0\0abcd",
+        encoded() + b"_PMX\x71\x17\0\0" + bytes(6_001) + b"\0id3 \x04\0\0\0abcd",
         encoded() + b"TAG" + bytes(125),
         flac_from_a_pipe(),
     ],
-    ids=["signed", "unsigned", "SoX", "ffmpeg", "no RIFF length", "a chunk behind", "a tag behind", "FLAC"],
+    ids=["signed", "unsigned", "SoX", "ffmpeg", "no RIFF length", "a chunk behind", "metadata behind", "a tag behind", "FLAC"],
 )
 def test_sound_from_a_pipe_is_read_to_its_end(content: bytes) -> None:
     assert samples(content)[0].shape == (len(WAVE), 1)

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 
+from model.report import Report
+from objective.trial.alignment_history import AlignmentHistory
 from storage.outcome import best_trial, finished
 from tests.objective.small_study import QUICK, command, held, study
 
@@ -46,6 +49,28 @@ def test_a_trial_that_holds_a_healthy_snapshot_is_not_lost_to_a_rule(spoken: Pat
     assert best is not None
     assert best.number == trial.number
     assert (spoken / "kept" / "trial-00000" / "best.pt").exists()
+
+
+@pytest.mark.parametrize("pruner", ["health", "none"])
+def test_a_healthy_snapshot_survives_a_last_report_that_is_not_finite(
+    pruner: str, spoken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objective.trial.judge.COST_SHARE", 1_000)  # judged at each report
+    real = AlignmentHistory.add
+
+    def add(self: AlignmentHistory, report: Report) -> None:
+        real(self, report)
+        with torch.no_grad():
+            for weight in self._network.parameters():
+                weight.fill_(torch.nan)
+
+    monkeypatch.setattr(AlignmentHistory, "add", add)
+    levels = {"targets.diagonality": 0, "targets.reading": 0, "targets.free_failures": 1}
+    given = [argument for knob, value in levels.items() for argument in ("--set", f"health.{knob}={value}")]
+    assert command(spoken, "--study", f"survived-{pruner}", "--trials", "1", "--pruner", pruner, *given) == 0
+    (trial,) = finished(study(spoken, f"survived-{pruner}"))
+    assert (trial.state.name, trial.user_attrs["ended_by"]) == ("COMPLETE", "nonfinite")
+    assert trial.value is not None
 
 
 def test_a_network_that_diverges_is_pruned_never_failed(spoken: Path) -> None:

@@ -16,7 +16,7 @@ from model.voice import Voice
 from objective.display.formatting import one_line
 from objective.speech.find import find, suit_threads
 from objective.speech.registry.gates import QUALITY, TRAINING, Row, rows
-from objective.speech.registry.store import CHAMPION, PREVIOUS, ROLLED_BACK, BrokenVersion, Reference, Registry, Version
+from objective.speech.registry.store import CHAMPION, PREVIOUS, ROLLED_BACK, Reference, Registry, Version
 from objective.speech.self_check import fault
 
 CPU = torch.device("cpu")
@@ -122,7 +122,7 @@ def _speech(registry: Registry, version: Version) -> Row:
         voice = registry.voice(version, CPU)
         suit_threads(voice, CPU)
         found = "finite" if fault(voice, load_vocoder(GRIFFIN_LIM, voice.config.audio)) is None else "not finite"
-    except BrokenVersion as why:
+    except BadInput as why:
         print(why, file=sys.stderr)
         found = "cannot be loaded"
     return Row("speech", "a sentence, said by this command", "finite", found, "passed" if found == "finite" else "failed")

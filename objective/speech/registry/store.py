@@ -133,14 +133,15 @@ class Registry:
         raise BadInput(f"need a version of {reference.name}, got {which}: choose one of {numbers}")
 
     def voice(self, version: Version, device: torch.device) -> Voice:
-        """Load a version. Raises BrokenVersion where its file is missing or damaged, OSError where nothing answers."""
+        """Load a version. Raises BrokenVersion for a damaged file, BadInput without one, OSError where nothing answers."""
         import mlflow.artifacts
 
         folder = f"{version.source}/artifacts"
         with self._answers(), TemporaryDirectory(prefix="tacotune-") as place:
             there = mlflow.artifacts.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
             if FILE not in {Path(file.path).name for file in there}:
-                raise BrokenVersion(f"need {FILE} of {version}, got {folder} without one: register the voice again")
+                way_out = "mount its folder on this machine, or register the voice again"  # no reason for others to go back
+                raise BadInput(f"need {FILE} of {version}, got {folder} without one: {way_out}")
             path = mlflow.artifacts.download_artifacts(f"{folder}/{FILE}", dst_path=place, tracking_uri=self.uri)
             try:
                 return Voice.load(path, device)

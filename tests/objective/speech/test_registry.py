@@ -173,9 +173,7 @@ def test_two_that_go_back_at_once_go_back_once(out: Path, typed: Callable[..., i
     assert aliases(out) == {"champion": 1}
 
 
-@pytest.mark.parametrize(
-    "damage", ["not finite", pytest.param("cut", marks=pytest.mark.slow), pytest.param("missing", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("damage", ["not finite", pytest.param("cut", marks=pytest.mark.slow)])
 def test_a_server_falls_back_by_itself(
     out: Path, typed: Callable[..., int], damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,8 +182,6 @@ def test_a_server_falls_back_by_itself(
     made_champion(out, 4)
     if damage == "cut":
         stored(out, 4).write_bytes(stored(out, 4).read_bytes()[:1_000])
-    elif damage == "missing":
-        stored(out, 4).unlink()
     found = ready(served_as("registry:anna", out))
     assert found is not None
     assert found[1] == "version 1 of anna, the champion"
@@ -193,6 +189,17 @@ def test_a_server_falls_back_by_itself(
     sentence = "version 4 of anna failed its self-check: version 1 of anna is served, and is the champion\n"
     assert sentence in capfd.readouterr().err
     assert " UTC: serve: " in tags(out, 4)["rolled_back"]
+
+
+@pytest.mark.slow
+def test_a_machine_without_the_files_of_the_champion_leaves_it_the_champion(
+    out: Path, typed: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert [typed("promote", "anna", number) for number in ("1", "2")] == [0, 0]
+    stored(out, 2).unlink()
+    assert serve.main(["--voice", "registry:anna", "--port", "0", "--out", str(out)]) == 2
+    assert aliases(out) == {"champion": 2, "previous": 1}
+    assert "mount its folder on this machine" in capfd.readouterr().err
 
 
 def test_a_server_without_a_version_before_ends_with_one(out: Path, typed: Callable[..., int]) -> None:

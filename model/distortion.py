@@ -25,7 +25,6 @@ def warped(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> W
     10 / ln 10 sqrt(2 sum (difference)^2) is the root mean square, in dB, by which two smoothed spectra differ. Coefficients
     1 to 13: a change of loudness costs nothing.
     """
-    import librosa
     from scipy.fft import dct
 
     cepstra: list[NDArray[np.float32]] = [
@@ -33,9 +32,20 @@ def warped(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> W
         for mel in (synthesised, recorded)  # scipy's DCT is 2 sum x cos
     ]
     cost = np.linalg.norm(cepstra[0][:, None] - cepstra[1][None], axis=2)
-    compile_alone()
-    _, path = librosa.sequence.dtw(C=cost)
+    compile_alone(_shortest)
+    path = _path(cost)
     return Warping(path[::-1], float(10 * np.sqrt(2) / np.log(10) * np.mean([cost[i, j] for i, j in path])))
+
+
+def _shortest() -> object:
+    return _path(np.zeros((2, 2), np.float32))
+
+
+def _path(cost: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the cheapest path (P, 2) through a matrix of costs, from its end to its start."""
+    import librosa
+
+    return np.asarray(librosa.sequence.dtw(C=cost)[1])
 
 
 def mcd(synthesised: NDArray[np.float32], recorded: NDArray[np.float32]) -> float:

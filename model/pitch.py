@@ -19,9 +19,20 @@ def pitch(wave: NDArray[np.float32], audio: Audio, frames: int) -> NDArray[np.fl
 
     Probabilistic YIN (Mauch and Dixon 2014). Frames behind the end of the wave are not voiced.
     """
+    compile_alone(_shortest)
+    found = _found(wave, audio)
+    known = np.full(frames, np.nan)
+    known[: len(found)] = found[:frames]
+    return known
+
+
+def _shortest() -> object:
+    return _found(np.zeros(1, np.float32), Audio())
+
+
+def _found(wave: NDArray[np.float32], audio: Audio) -> NDArray[np.float64]:
     import librosa
 
-    compile_alone()
     window = 2 ** int(np.ceil(np.log2(WINDOW_S * audio.rate_hz)))
     found, _, _ = librosa.pyin(
         np.pad(wave, (0, max(0, window - len(wave)))),
@@ -31,9 +42,7 @@ def pitch(wave: NDArray[np.float32], audio: Audio, frames: int) -> NDArray[np.fl
         frame_length=window,
         hop_length=audio.hop_samples,
     )
-    known = np.full(frames, np.nan)
-    known[: len(found)] = found[:frames]
-    return known
+    return np.asarray(found)
 
 
 def pitch_errors(

@@ -108,13 +108,8 @@ def _time(match: re.Match[str]) -> str:
     case = _TIME_CASES.get((before or "в").lower(), "g")
     lead = f"{before} " if before else ""
     if minutes == "00" and int(hour):
-        number = int(hour)
-        if case == "d":
-            return f"{lead}{cardinal(hour, case='d')} {'часу' if number in (1, 21) else 'часам'}"
-        one = number in (1, 21)
-        few = number % 10 in (2, 3, 4) and number // 10 != 1
-        noun = ("часа" if one else "часов") if case == "g" else "час" if one else "часа" if few else "часов"
-        return f"{lead}{cardinal(hour, case=case)} {noun}"
+        forms = {"n": ("час", "часа", "часов"), "g": ("часа", "часов", "часов"), "d": ("часу", "часам", "часам")}[case]
+        return f"{lead}{cardinal(hour, case=case)} {_form(hour, *forms)}"
     spoken = "ноль ноль" if not int(hour) else cardinal(hour, case=case)
     if minutes == "00":
         return f"{lead}{spoken} ноль ноль"
@@ -137,11 +132,11 @@ def _phone(match: re.Match[str]) -> str:
 
 
 def _form(number: str, one: str, few: str, many: str) -> str:
-    """Return the form of a noun behind a number in the nominative."""
+    """Return the form of a noun behind a number: that of 1, of 2 to 4, and of the others and 11 to 14."""
     number = number.replace(" ", "")
     if not number.isdecimal():
         return few
-    last, last_two = int(number[-1]), int(number[-2:])
+    last, last_two = int(number) % 10, int(number) % 100
     return one if last == 1 and last_two != 11 else few if 2 <= last <= 4 and not 12 <= last_two <= 14 else many
 
 

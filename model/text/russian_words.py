@@ -6,6 +6,7 @@ from model.text.addresses import read_addresses
 from model.text.russian_figures import cardinal
 
 _DAYS = {"пн": "понедельник", "вт": "вторник", "чт": "четверг", "пт": "пятница", "сб": "суббота", "вс": "воскресенье"}
+_DAY = re.compile(rf"(?<![0-9] )\b((?i:{'|'.join(_DAYS)}))\.")
 _TITLES = {"проф": "профессор", "акад": "академик", "доц": "доцент", "ген": "генерал", "инж": "инженер", "адм": "адмирал"}
 _TITLE = re.compile(rf"\b((?i:{'|'.join(_TITLES)}))\. ?(?=((?:[А-ЯЁ]\. ?)*)([А-ЯЁ][а-яё]*))")
 _CASES = (  # the ending of a name, and that of the title before it
@@ -28,7 +29,6 @@ _SHORT = tuple(
         (r"\b[Сс]тр\. ?(?=[0-9]+ ?- ?[0-9])", "страницы "), (r"\b[Рр]ис\. ?(?=[0-9]+ ?- ?[0-9])", "рисунки "),
         (r"\bч\. ?(?=[0-9]+ ст\.)", "часть "), (r"\b1 кв\. ?м\b\.?", "1 квадратный метр"), (r"\b1[.,]5-(?=[а-яё])", "полутора"),
         (r"(?<=[а-яёБ])/с\b", " в секунду"), (r"(?<=[а-яё])/ч\b", " в час"),
-        *((rf"(?<![0-9] )\b(?i:{short})\.", day) for short, day in _DAYS.items()),
     )
 )  # fmt: skip
 
@@ -49,6 +49,7 @@ def expand_abbreviations(text: str) -> str:
     text = _TITLE.sub(_title, _PLACE.sub(_place, text))
     for pattern, words in _SHORT:
         text = pattern.sub(words, text)
+    text = _DAY.sub(lambda match: _DAYS[match[1].lower()], text)
     return text
 
 

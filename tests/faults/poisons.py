@@ -31,15 +31,15 @@ def poisoned(happens: Callable[[Any], None]) -> None:
 
 def nan_gradients(first: int, last: int) -> None:
     """Make the gradients of the updates from `first` to `last` NaN. Counted in this process: a resumed training goes on."""
-    hooked = [-1]
+    coming = [0]  # update
 
     def spoilt(gradient: Any) -> Any:
-        return gradient * float("nan") if first <= hooked[0] <= last else gradient
+        return gradient * float("nan") if first <= coming[0] <= last else gradient
 
     def count(trainer: Any) -> None:
-        if hooked[0] < 0:
+        if not coming[0]:
             trainer.network.gate.weight.register_hook(spoilt)
-        hooked[0] = trainer.cursor.updates + 1
+        coming[0] = trainer.cursor.updates + 1
 
     poisoned(count)
 

@@ -127,9 +127,9 @@ def _books(folder: Path) -> Found | None:
     """Find a list in each of several folders below, as M-AILABS has them."""
     lists = []
     for place in sorted({file.parent for file in files_below(folder) if file.suffix.lower() in LIST_SUFFIXES} - {folder}):
-        own = _lists_in(place)
+        own, sounds = _lists_in(place), Sounds(place)
         naming = [place / name for name in PREFERRED if place / name in own][:1]
-        naming = naming or [entry for entry in own if _names_sounds(entry, Sounds(place))]
+        naming = naming or [entry for entry in own if _names_sounds(entry, sounds)]
         if len(naming) > 1:
             raise CorpusError(_several(place, naming))
         lists += naming

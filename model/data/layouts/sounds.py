@@ -9,25 +9,9 @@ from unicodedata import normalize
 
 # Read by libsndfile, then those that need ffmpeg or that a person is told about. An id is looked for in this order.
 SUFFIXES = (
-    *(
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".mp3",
-        ".opus",
-        ".oga",
-        ".aiff",
-        ".aif",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".sph",
-    ),
-    *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".amr", ".3gp", ".gsm", ".ac3", ".mka", ".wv", ".ape", ".spx"),
-)
+    ".wav", ".flac", ".ogg", ".mp3", ".opus", ".oga", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64",
+    ".sph", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".amr", ".3gp", ".gsm", ".ac3", ".mka", ".wv", ".ape", ".spx",
+)  # fmt: skip
 PLACES = ("wavs", "wav", "clips", "audio", ".")  # folders beside a list, the first that has the sound is taken
 MOST_FILES = 2_000_000  # looked at below one folder: someone's list may lie in a home folder
 

@@ -100,6 +100,7 @@ class Quality:
     """All that was measured of a voice."""
 
     voice: str  # a sentence that names it
+    weights: str  # its digest
     language: str
     vocoder: str
     sentences: tuple[Sentence, ...]  # held out, the worst first
@@ -138,6 +139,7 @@ class Quality:
         return {
             "format": FORMAT,
             "voice": self.voice,
+            "weights": self.weights,
             "language": self.language,
             "vocoder": self.vocoder,
             "understood": self.understood,

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 RATE_HZ = 16_000  # of the waves that both take
 PAUSE_S = 0.5  # before and after a sentence: Whisper misses words at the very ends of a sound
-TOKENS = 220  # at most in a sentence: a voice that never stops would be transcribed for ever
+TOKENS = 224  # at most in a sentence, half of Whisper's context: a voice that never stops would be transcribed for ever
 HOW_TO = {
     "whisper": "need faster-whisper for --whisper, which is not installed: pip install faster-whisper, or leave --whisper out",
     "dnsmos": "DNSMOS is not measured: pip install speechmos onnxruntime",

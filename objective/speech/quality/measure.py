@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.audio import decode, log_mel, resampled
+from model.checkpoints import digest
 from model.config import Audio
 from model.data.corpus import Corpus, Utterance
 from model.data.loading import Example, collate
@@ -98,6 +99,7 @@ def measure(
     failed = free_running(replace(voice, listener=listener), texts.sentences, partial(told, "saying more sentences"))
     return Quality(
         voice=name,
+        weights=digest(voice.network.state_dict()),
         language=voice.language.code,
         vocoder=instruments.vocoder_name,
         sentences=tuple(sorted(sentences, key=lambda one: one.severity, reverse=True)),

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
+from model.checkpoints import digest
 from model.errors import BadInput
 from model.vocoders.loading import GRIFFIN_LIM, load_vocoder
 from model.voice import Voice
 from objective.display.formatting import one_line
 from objective.speech.find import find, suit_threads
+from objective.speech.quality.figures import FORMAT
 from objective.speech.registry.gates import QUALITY, TRAINING, Row, rows
 from objective.speech.registry.store import CHAMPION, PREVIOUS, ROLLED_BACK, Reference, Registry, Version
 from objective.speech.self_check import fault
 
 CPU = torch.device("cpu")
-QUALITY_FORMAT = "tacotune quality 1"
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _register(parsed: argparse.Namespace) -> int:
     found = find(parsed.voice, parsed.trial, parsed.out, parsed.storage)
     voice = Voice.load(found.path)
-    quality = {} if parsed.quality is None else _quality(parsed.quality, voice.language.code)
+    quality = {} if parsed.quality is None else _quality(parsed.quality, digest(voice.network.state_dict()))
     about = {"from": found.note, "language": voice.language.code}
     about |= {name: voice.about[name] for name in ("study", "trial", "licence", "kframes") if name in voice.about}
     figures = {TRAINING: voice.about.get("figures", {}), QUALITY: quality}
@@ -47,7 +48,7 @@ def _register(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _quality(path: Path, language: str) -> dict[str, Any]:
+def _quality(path: Path, weights: str) -> dict[str, Any]:
     """Return the figures of a JSON of `tacotune quality`. Raises BadInput for another file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -57,14 +58,12 @@ def _quality(path: Path, language: str) -> dict[str, Any]:
         raise BadInput(
             f"--quality: need the JSON of `tacotune quality`, got {path}, which is none: {one_line(str(why))}"
         ) from why
-    if not isinstance(values, dict) or values.get("format") != QUALITY_FORMAT:
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BadInput(
             f"--quality: need the JSON of `tacotune quality --json`, got {path}, another one: measure the voice with it"
         )
-    if values.get("language") != language:
-        raise BadInput(
-            f"--quality: need figures of this {language} voice, got some of {values.get('language')}: measure this one"
-        )
+    if values.get("weights") != weights:
+        raise BadInput(f"--quality: need figures of this voice, got those of another, {values.get('voice')}: measure this one")
     return {name: value for name, value in values.items() if name != "format"}
 
 

@@ -30,11 +30,11 @@ FILE = "voice.pt"
 MOST, LONGEST = 1_000, 500  # names and versions that are read; characters of a reason
 CODE = Path(__file__).with_name("speaking_model.py")
 SCHEME = "registry:"
-REFERENCE = re.compile(rf"{SCHEME}(?P<name>[^@/:]+)(@(?P<which>\w+))?")
+REFERENCE = re.compile(rf"{SCHEME}(?P<name>[^@/:'\"]+)(@(?P<which>[\w-]+))?")
 
 
 class BrokenVersion(BadInput):
-    """The file of a version is missing, or is no voice."""
+    """The file of a version is no voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,8 @@ class Registry:
     def versions(self, name: str) -> list[Version]:
         """Return the versions of a voice, the oldest first. Raises BadInput for an unknown name."""
         with self._answers():
-            known = sorted(model.name for model in self.client.search_registered_models(max_results=MOST))
-            if name not in known:
-                way_out = f"choose one of {', '.join(known)}" if known else "it holds none: register one first"
-                raise BadInput(f"need the name of a voice in {mask_url(self.uri)}, got {name}: {way_out}")
-            aliases = self.client.get_registered_model(name).aliases
+            _require_name(name)
+            aliases = self._model(name).aliases
             found = self.client.search_model_versions(f"name = '{name}'", max_results=MOST)
         versions = [
             Version(
@@ -150,13 +147,12 @@ class Registry:
                 raise BrokenVersion(f"{version} cannot be loaded: {sentence}") from why
 
     def register(self, name: str, voice: Voice, tags: Mapping[str, str]) -> Version:
-        """Store a voice as the next version. Raises BadInput for a name that MLflow refuses."""
-        from mlflow.exceptions import MlflowException
-
+        """Store a voice as the next version. Raises BadInput for a name that cannot be used."""
+        _require_name(name)
         with self._answers(), TemporaryDirectory(prefix="tacotune-") as place:
             try:
                 self.client.create_registered_model(name)
-            except MlflowException as why:
+            except _mlflow_exception() as why:
                 if why.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             run = self.client.create_run(self._experiment(), run_name=name)
@@ -198,6 +194,17 @@ class Registry:
             self.client.delete_registered_model_alias(version.name, PREVIOUS)
         return previous
 
+    def _model(self, name: str) -> Any:
+        """Return MLflow's entry of a voice. Raises BadInput for an unknown name."""
+        try:
+            return self.client.get_registered_model(name)
+        except _mlflow_exception() as why:
+            if why.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        known = sorted(model.name for model in self.client.search_registered_models(max_results=MOST))
+        way_out = f"choose one of {', '.join(known)}" if known else "it holds none: register one first"
+        raise BadInput(f"need the name of a voice in {mask_url(self.uri)}, got {name}: {way_out}")
+
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
@@ -215,6 +222,12 @@ class Registry:
             if getattr(why, "error_code", None) == "INVALID_PARAMETER_VALUE":
                 raise BadInput(f"MLflow refuses this: {innermost(why)}") from why
             raise OSError(f"no answer from {mask_url(self.uri)}: {innermost(why)}") from why
+
+
+def _require_name(name: str) -> None:
+    """Raise BadInput for a name that `registry:NAME` could not say."""
+    if not REFERENCE.fullmatch(f"{SCHEME}{name}"):
+        raise BadInput(f"need a name without @ / : and quotes, got {name!r}: choose another")
 
 
 def _mlflow_exception() -> Any:

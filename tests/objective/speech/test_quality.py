@@ -138,7 +138,14 @@ def quality(cer: float | None = 0.04, **changes: object) -> Quality:
     recording = replace(TAKE, impression=Impression("one", None if cer is None else 0.0, 0.0))
     sentences = (Sentence("One.", ("cut",), voice, recording), Sentence("Two.", (), voice, recording))
     free = FreeRun("2 held out", (("cut", "stuck"), (), (), ("cut",)))
-    values = {"voice": "voice x", "language": "en", "vocoder": "griffin-lim", "sentences": sentences, "free_running": free}
+    values = {
+        "voice": "voice x",
+        "weights": "0a",
+        "language": "en",
+        "vocoder": "griffin-lim",
+        "sentences": sentences,
+        "free_running": free,
+    }
     judges = {"listener": "of the voice", "whisper": None, "dnsmos": None}
     return Quality(**{**values, "margin": 0.1, "judges": judges, **changes})  # type: ignore[arg-type]
 

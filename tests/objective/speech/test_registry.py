@@ -14,6 +14,7 @@ import soundfile
 import torch
 from mlflow import MlflowClient
 
+from model.checkpoints import digest
 from objective import serve, speak
 from objective.registry import main
 from objective.speech.registry.store import Reference, Registry
@@ -139,7 +140,7 @@ def test_what_was_not_measured_is_measured_by_quality(
     assert typed("promote", "anna", "4") == 1
     assert "understood and stops must be measured: register it with --quality\n" in capfd.readouterr().err
     file = out / "quality.json"
-    file.write_text(json.dumps(QUALITY))
+    file.write_text(json.dumps({**QUALITY, "weights": digest(talking().network.state_dict())}))
     registered(out, "--quality", str(file), **unmeasured)
     assert tags(out, 5)["quality.recordings.cer"] == "0.01"
     assert "quality.dnsmos" not in tags(out, 5)
@@ -248,11 +249,16 @@ BAD = {
     "no champion": ("rollback anna", "need a champion of anna, it has none"),
     "no file": ("register nothing.pt --name anna", "need the file of a voice, got"),
     "no voice": ("register notes.pt --name anna", "need voice.pt, best.pt of a trial, or a checkpoint"),
-    "a bad name": ("register voice.pt --name a/b", "MLflow refuses this: Invalid model name 'a/b'"),
+    "a bad name": ("register voice.pt --name a/b", "need a name without @ / : and quotes, got 'a/b'"),
+    "a quote": ("register voice.pt --name anna's", "need a name without @ / : and quotes"),
+    "a quote in a list": ("list anna's", "need a name without @ / : and quotes"),
     "no quality": ("register voice.pt --name anna --quality none.json", "need a file that can be read, got none.json"),
     "no JSON": ("register voice.pt --name anna --quality notes.pt", "need the JSON of `tacotune quality`, got notes.pt"),
     "another JSON": ("register voice.pt --name anna --quality other.json", "need the JSON of `tacotune quality --json`"),
-    "another language": ("register voice.pt --name anna --quality ru.json", "need figures of this en voice, got some of ru"),
+    "another voice": (
+        "register voice.pt --name anna --quality bob.json",
+        "need figures of this voice, got those of another",
+    ),
     "no registry": ("list anna --mlflow sqlite:///nowhere.db", "nowhere.db, which does not exist: register a voice first"),
     "a folder": ("list anna --mlflow runs", "need a tracking URI such as"),
 }
@@ -266,7 +272,7 @@ def test_bad_input_ends_with_two_and_one_sentence(
     talking().save(out / "voice.pt")
     (out / "notes.pt").write_text("notes")
     (out / "other.json").write_text("{}")
-    (out / "ru.json").write_text(json.dumps({**QUALITY, "language": "ru"}))
+    (out / "bob.json").write_text(json.dumps({**QUALITY, "voice": "bob", "weights": "00"}))
     line, sentence = BAD[case]
     assert typed(*line.split()) == 2
     printed = capfd.readouterr().err

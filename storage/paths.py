@@ -8,6 +8,7 @@ STORAGE_VARIABLE = "TACOTUNE_STORAGE"  # environment: the URL of the database, p
 PROXY_PORT = 13_000  # port of `proxy` unless --port names another one
 ARTIFACTS = "artifacts"  # folder next to those of the studies, with the pictures and sounds of all of them
 BEST, LAST, BEFORE = "best.pt", "last.pt", "before.pt"  # best weights; the newest snapshot, and the one before it
+NEXT = "next.pt"  # the next best.pt, until the snapshot that says so is written
 ALIGNMENTS = "alignments.npz"  # of a trial: how its alignment develops (objective/trial/alignment_history.py)
 SENTENCES = "sentences.json"  # of a finished trial: each free-running sentence with its figures and what was heard
 # Pictures and sounds of a finished trial, in the order in which they are shown.

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from storage.lineage import ancestors, is_retried
 from storage.outcome import rank, state
-from storage.paths import BEFORE, BEST, LAST, trial_folder
+from storage.paths import BEFORE, BEST, LAST, NEXT, trial_folder
 
 LINGER_S = 600.0  # for which a worker may not know yet that its trial was ended from outside, as by the dashboard's button
 _FOLDER = re.compile(r"trial-(\d{5,})")
@@ -81,8 +81,8 @@ class Plan:
 def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = None, now: float | None = None) -> Plan:
     """Plan what may be deleted from `folder`, the folder of a study. Deletes nothing.
 
-    trials: all trials of the study, by number. now: seconds since the epoch. Considers last.pt, before.pt, best.pt and
-    unfinished writes in the folders of these trials, nothing else, and follows no link.
+    trials: all trials of the study, by number. now: seconds since the epoch. Considers last.pt, before.pt, next.pt, best.pt
+    and unfinished writes in the folders of these trials, nothing else, and follows no link.
     """
     keep = keep or Keep()
     before = (time.time() if now is None else now) - keep.linger_s
@@ -110,7 +110,7 @@ def removable(trials: Sequence[FrozenTrial], folder: Path, keep: Keep | None = N
     surplus, note = _trim(weights, sum(file.bytes for file in kept), keep)
     removals += surplus
     kept += [file.with_reason("best weights") for file in weights]
-    order = {name: place for place, name in enumerate((LAST, BEFORE, BEST))}
+    order = {name: place for place, name in enumerate((LAST, BEFORE, NEXT, BEST))}
     removals.sort(key=lambda file: (file.number, order.get(file.path.name, len(order)), file.path.name))
     return Plan(tuple(removals), tuple(kept), note)
 
@@ -139,7 +139,7 @@ def _found(folder: Path, count: int) -> dict[int, list[File]]:
         number = int(match[1]) if match else count
         if number < count and entry.name == trial_folder(folder, number).name and entry.is_dir(follow_symlinks=False):
             for inside in _listed(Path(entry.path)):
-                if inside.name in (LAST, BEFORE, BEST) or _PART.fullmatch(inside.name):
+                if inside.name in (LAST, BEFORE, NEXT, BEST) or _PART.fullmatch(inside.name):
                     with suppress(OSError):  # deleted in between
                         if inside.is_file(follow_symlinks=False):
                             status = inside.stat(follow_symlinks=False)

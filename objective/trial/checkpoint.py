@@ -1,8 +1,10 @@
 """The history of a trial so far, and the snapshots from which another trial of the same lineage resumes."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from model.report import Report
 from model.snapshot import Snapshot
 from objective.trial.rescue import Action
 from pruners.health_record import Record, extended, measurements
-from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST, SENTENCES
+from storage.paths import ALIGNMENTS, ARTIFACT_FILES, BEFORE, BEST, LAST, NEXT, SENTENCES
 from storage.snapshot_writer import held
 
 EARLIER = "resuming from an earlier one"
@@ -54,8 +56,8 @@ class TrialHistory:
     def files(self, folder: Path, snapshot: Snapshot, more: dict[str, Any]) -> Callable[[], None]:
         """Copy the snapshot, and return what writes it as last.pt, with the entries of `more`; the newest becomes before.pt.
 
-        Best weights that are held are written to best.pt before. A process killed between the two repeats the training up to
-        their report; what was the best until then is lost, if another rule ends the trial before it gets there.
+        Best weights that are held are written to next.pt before, which becomes best.pt afterwards: whenever a process is killed
+        or the disk is full, one of the two holds the weights that the newest snapshot calls the best.
         """
         history = {
             "point": self.configuration,
@@ -70,8 +72,10 @@ class TrialHistory:
 
         def write() -> None:
             if best is not None:
-                checkpoints.save(folder / BEST, best() | more)
+                checkpoints.save(folder / NEXT, best() | more)
             checkpoints.save(folder / LAST, copied() | {"course": history} | more, before=folder / BEFORE)
+            if best is not None:
+                os.replace(folder / NEXT, folder / BEST)
 
         return write
 
@@ -92,17 +96,21 @@ class TrialHistory:
         """
         if self.kept is None:
             return
-        try:
-            found = checkpoints.load(old / BEST)["kframes"]
-        except (FileNotFoundError, ValueError, KeyError):
-            found = None
-        if found == self.kept.kframes:
-            shutil.copyfile(old / BEST, new / BEST)
+        kept = self.kept.kframes
+        if (found := next((old / name for name in (BEST, NEXT) if _kframes(old / name) == kept), None)) is not None:
+            shutil.copyfile(found, new / BEST)
         elif self.best == len(self.reports) - 1 and not len(snapshot.window["records"]) and not snapshot.average:
             # There was no step since that report, and no averaged weights that it may be about.
             self.save_best(new, snapshot.weights, more)
         else:
             self.best = None
+
+
+def _kframes(path: Path) -> float | None:
+    """Return after how many kframes the weights of a file were the best; None where it cannot be read."""
+    with suppress(FileNotFoundError, ValueError, KeyError):
+        return float(checkpoints.load(path)["kframes"])
+    return None
 
 
 def newest(
@@ -134,5 +142,5 @@ def newest(
 
 def forget(folder: Path) -> None:
     """Remove the files that an earlier study of this name left of a trial of this number."""
-    for name in (LAST, BEFORE, BEST, ALIGNMENTS, SENTENCES, "reports.jsonl", *ARTIFACT_FILES):
+    for name in (LAST, BEFORE, NEXT, BEST, ALIGNMENTS, SENTENCES, "reports.jsonl", *ARTIFACT_FILES):
         (folder / name).unlink(missing_ok=True)

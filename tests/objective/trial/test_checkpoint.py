@@ -134,6 +134,37 @@ def test_the_best_weights_are_copied(torn: bool, folder: Path, tmp_path: Path) -
         assert (new / BEST).read_bytes() == best
 
 
+@pytest.mark.parametrize("stopped_at", [LAST, BEST])
+def test_the_best_weights_survive_a_stop_between_two_files(stopped_at: str, folder: Path, tmp_path: Path) -> None:
+    """A later report is the best, and writing its snapshot stops before last.pt, or between last.pt and best.pt."""
+    new = tmp_path / "new"
+    new.mkdir()
+    found = newest([folder], CONFIGURATION, WARNED.append)
+    assert found is not None
+    history, snapshot, _ = found
+    trainer = Trainer(tiny_config(), toy_speech(), 1.2, 6, torch.device("cpu"), 3, snapshot)
+    steps = trainer.steps()
+    history.add(next(step for step in steps if step is not None))
+    history.best = 1
+    history.hold_best(trainer.network.state_dict())
+    write = history.files(folder, trainer.snapshot(), {})
+    next(steps)  # the weights move on, what is held does not
+    if stopped_at == LAST:
+        (folder / BEFORE).unlink()
+        (folder / BEFORE).mkdir()  # last.pt cannot be moved there
+    else:
+        (folder / BEST).unlink()
+        (folder / BEST).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write()
+    (folder / stopped_at).rmdir() if stopped_at == BEST else (folder / BEFORE).rmdir()
+    found = newest([folder], CONFIGURATION, WARNED.append)
+    assert found is not None
+    assert found[0].best == (0 if stopped_at == LAST else 1)
+    found[0].copy_best(folder, new, found[1], {})
+    assert checkpoints.load(new / BEST)["kframes"] == found[0].reports[found[0].best].kframes
+
+
 def test_a_snapshot_at_its_best_report_holds_the_best_weights(folder: Path, tmp_path: Path) -> None:
     """A worker that dies between the two files leaves last.pt alone."""
     new = tmp_path / "new"

@@ -26,6 +26,7 @@ _UNSPOKEN = re.compile(
     r"[0-9A-Za-z%№§°₽$€£¥=×÷±²³/@#&½¼¾]|[А-ЯЁ]{2}|\b[А-ЯЁа-яё]{1,6}\.(?!\s*$)|\.[^\s.]"
     r"|\b(?:[бвгджзклмнпрстфхцчшщ]{1,4}|руб|коп|тыс|долл|обл|чел|мин|сек|экз)\."
 )
+_HYPHENED = re.compile(r"(?i:\b(?:р-н|б-р|з-д|м-н|ф-[тк]|пр-к?т|[иу]н-т|кол-в|изд-в|об-в|хоз-в|гос-в|г-[ндж]|д-р|гр-[нк]))")
 _SLASH = re.compile(r"(?<=[а-яё]) ?/ ?(?=[а-яё])")  # has no sound between words
 _ROMAN = re.compile(r"[A-Za-z]|\b[ХІСМ]+\b")
 # ru-normalizr spells Latin abbreviations ("USB" is "ю эс би"). One that may be Cyrillic as well is left alone, and reported.
@@ -40,18 +41,18 @@ def clean(text: str) -> str:
     """
     text = collapse_whitespace(fold_punctuation(unicodedata.normalize("NFC", text)))
     text = _ACUTE.sub(r"+\1", text)
-    if _UNSPOKEN.search(text):
+    if _UNSPOKEN.search(text) or ("-" in text and _HYPHENED.search(text)):
         text = _restore_stress(text, _spell_out(_STRESS.sub("", text)))
     return collapse_whitespace(_STRAY_PLUS.sub("＋", text).lower())
 
 
 def _spell_out(text: str) -> str:
-    from model.text.russian_figures import correct_millions, expand_figures
+    from model.text.russian_figures import correct_numerals, expand_figures
     from model.text.russian_words import expand_abbreviations
 
     text = expand_figures(expand_abbreviations(_EITHER.sub(lambda match: match[0].lower(), text)))
     if _UNSPOKEN.search(text):
-        text = correct_millions(_normaliser(roman=_ROMAN.search(text) is not None).normalize(text))
+        text = correct_numerals(_normaliser(roman=_ROMAN.search(text) is not None).normalize(text))
     return fold_punctuation(_SLASH.sub(" ", text))
 
 

@@ -1,7 +1,7 @@
 """Texts as people write them, with how they are read aloud: readings.en.tsv and readings.ru.tsv, one sentence a line.
 
-Columns: kind; `first` (written before the code) or `held` (written after it, and measured before any correction); the text,
-with signs that cannot be seen as \\u escapes; its reading, and further right ones.
+Columns: kind; `first` (written before the code), `held` or `fresh` (written after it, and measured before any correction); the
+text, with signs that cannot be seen as \\u escapes; its reading, and further right ones.
 """
 
 import re

@@ -36,6 +36,7 @@ FORMAT = "tacotune voice 1"
 KNOWN = (  # entries of a file besides weights and listener; a trial's snapshot has others
     "format", "version", "config", "language", "symbols", "corpus", "data", "study", "trial", "licence", "source", "kframes",
     "figures",
+    "input", "stress",
 )  # fmt: skip
 TRIES = 3  # of a sentence with a fault, each with another seed
 LONGEST = 150  # symbols of a sentence, where the voice does not know those of its recordings
@@ -217,12 +218,14 @@ def card(config: Config, corpus: Corpus, pause_s: float, **origin: Any) -> dict[
         "version": version("tacotune"),
         "config": asdict(config),
         "language": corpus.language.code,
+        "input": corpus.language.input,
+        "stress": corpus.language.stress,
         "symbols": list(corpus.language.symbols),
         "corpus": {
             "utterances": len(utterances),
             "hours": sum(utterance.sound.frames for utterance in utterances)
             * config.audio.hop_samples / config.audio.rate_hz / 3600,
-            "longest": max(len(utterance.ids) for utterance in utterances),
+            "longest": max(len(utterance.text) for utterance in utterances),
             "ending": last if last in (".", "!", "?") and 2 * count > len(utterances) else "",
             "pause_s": pause_s,
         },
@@ -249,8 +252,8 @@ def configuration(values: Mapping[str, Any]) -> Config:
 def _restored(values: Mapping[str, Any], path: Path, device: torch.device) -> Voice:
     """Build the voice of a file's values. Raises BadInput where they do not fit together."""
     try:
-        config, language = configuration(values["config"]), find_language(values["language"])
-        language = replace(language, symbols=tuple(values["symbols"]))
+        config, language = configuration(values["config"]), _language(values)
+        language = replace(language, symbols=tuple(values["symbols"]))  # older than a table that has grown since
         with torch.device("meta"):
             network = Tacotron2(config.network, len(language.symbols), config.audio.mel_bands)
         network.load_state_dict(values["weights"], assign=True)
@@ -260,6 +263,11 @@ def _restored(values: Mapping[str, Any], path: Path, device: torch.device) -> Vo
         raise BadInput(f"{path}: need a voice whose weights fit its configuration, got {shown}: choose another file") from why
     about = {name: values[name] for name in KNOWN if name in values}
     return Voice(network.to(device).eval(), config, language, about, listener)
+
+
+def _language(values: Mapping[str, Any]) -> Language:
+    """Return the language of a voice, read as in its training. Voices of older versions read letters."""
+    return find_language(values["language"], values.get("input", "letters"), values.get("stress", "none"))
 
 
 def _beside(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from model.data.problems import CorpusError, Problem, counted
 from model.data.remarks import converted, corrected, dropped, repeated, shown_counts, silence
 from model.data.split import split
 from model.sound_files import SoundError
+from model.text import stress
 from model.text.frontend import Encoded, encode
 from model.text.languages import LANGUAGES, Language
 
@@ -41,7 +43,7 @@ class Limits:
     max_seconds: float = 20.0
     min_seconds_per_symbol: float = 0.02  # speech takes 0.05 to 0.1; outside, text and sound do not belong together
     max_seconds_per_symbol: float = 0.5
-    max_symbols: int = 400
+    max_symbols: int = 400  # of a text in letters, so that letters and phonemes keep the same lines
     min_rms: float = 1e-3  # 1 = full scale: below -60 dB there is no sound
     max_clipped: float = 0.005  # share of samples at full scale, in runs of three or more
     max_line_dropped_share: float = 0.1  # share of a line's signs without a symbol: above, or with a letter, it is left out
@@ -91,19 +93,18 @@ def load_corpus(
     validation: int,
     seed: int,
     progress: Progress | None = None,
-    trim_margin_s: float | None = None,
-    columns: str | None = None,
-) -> Corpus:
+    trim_margin_s: float | None = None, columns: str | None = None, reading: Progress | None = None,
+) -> Corpus:  # fmt: skip
     """Read, check, analyse and split the corpus at `path`, a folder or a list (see `manifests`).
 
-    `validation` is the number of utterances to validate on. Silence at the ends of the recordings is cut to `trim_margin_s`
-    seconds; None leaves it. `columns` names the columns of sound and text, see `manifests.read`. The result depends only on the
+    `validation`: utterances to validate on. Silence at the ends is cut to `trim_margin_s` seconds; None leaves it. `columns`:
+    those of sound and text, see `manifests.read`. `progress` counts recordings, `reading` texts. The result depends only on the
     files, the settings and `seed`.
     Raises CorpusError where too many lines are bad, too few are left, or too many characters have no symbol.
     """
     manifest = read(path, columns)
     total = len(manifest.lines) + len(manifest.problems)
-    texts, bad_texts = _read_texts(manifest.lines, language, limits)
+    texts, bad_texts = _read_texts(manifest.lines, language, limits, cache.parent / "stress", reading)
     problems = [*manifest.problems, *bad_texts]
     _refuse_language(manifest.lines, bad_texts, language, limits)
     _refuse_bad(manifest.path, problems, total, limits)  # before the recordings, which may take minutes
@@ -144,10 +145,18 @@ def load_corpus(
     )
 
 
-def _read_texts(lines: Sequence[Line], language: Language, limits: Limits) -> tuple[list[EncodedLine], list[Problem]]:
+def _read_texts(
+    lines: Sequence[Line], language: Language, limits: Limits, marks: Path, progress: Progress | None
+) -> tuple[list[EncodedLine], list[Problem]]:
+    """Encode the texts; `marks` is the folder in which their stress marks are kept."""
+    encodings = []
+    with stress.remembered(marks) if language.stress == "silero" else nullcontext():
+        for done, line in enumerate(lines, start=1):
+            encodings.append(encode(line.text, language))
+            if progress:
+                progress(done, len(lines))
     texts, problems = [], []
-    for line in lines:
-        encoded = encode(line.text, language)
+    for line, encoded in zip(lines, encodings, strict=True):
         if fault := _text_fault(encoded, limits):
             problems.append(Problem(line.number, line.id, *fault, line.list))
         else:
@@ -162,8 +171,8 @@ def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
         return FOREIGN, f"{len(encoded.dropped)} of {characters}: {shown}; write out what is said"
     if not encoded.ids or not any(character.isalnum() for character in encoded.text):
         return "empty text", f"nothing in {encoded.text!r} can be spoken"
-    if len(encoded.ids) > limits.max_symbols:
-        return "text too long", f"{len(encoded.ids)} symbols, need at most {limits.max_symbols} (max_symbols)"
+    if encoded.length > limits.max_symbols:
+        return "text too long", f"{encoded.length} symbols, need at most {limits.max_symbols} (max_symbols)"
     return None
 
 
@@ -201,7 +210,7 @@ def _match(
             fault = ("same sound twice", f"{lines[sound.mel_path]} has the same recording")
         else:
             lines[sound.mel_path] = line.place
-            fault = _sound_fault(sound, len(encoded.ids), limits)
+            fault = _sound_fault(sound, encoded.length, limits)
         if fault:
             problems.append(Problem(line.number, line.id, *fault, line.list))
         elif isinstance(sound, Sound):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from model.text.languages import Language
@@ -14,13 +14,14 @@ _TOKEN = re.compile(r"\{[^{}]*\}|.", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text as ids of the symbols of `language`. The ids spell `text`."""
+    """A text as ids of the symbols of `language`, which spell it or its phonemes."""
 
     ids: tuple[int, ...]
     text: str  # cleaned, without what is dropped
-    dropped: str  # the characters of the cleaned text that no symbol stands for, in order
+    dropped: str  # the characters of the cleaned text, and of its phonemes, that no symbol stands for, in order
     language: Language
     corrected: tuple[str, ...] = ()  # words as written, with letters of another alphabet in the place of look-alikes
+    length: int = 0  # symbols that spell `text`: the length of a text, whatever the network reads
 
     @property
     def lost(self) -> str:
@@ -31,18 +32,24 @@ class Encoded:
 def encode(text: str, language: Language) -> Encoded:
     """Clean `text` and look up its symbols. No start or end symbol is added; an empty text gives no ids.
 
-    A sign that is dropped between two letters leaves a space. The padding symbol `_` is never encoded.
+    A sign that is dropped between two letters leaves a space. The padding symbol `_` is never encoded. Phonemes are those of
+    the text without what is dropped. Raises BadInput where they cannot be read.
     """
     text, corrected = correct_lookalikes(strip_invisible(unicodedata.normalize("NFC", text)), language)
     cleaned = language.clean(text)
-    if "{" not in cleaned and language.ids.keys() >= set(cleaned):
+    if "{" not in cleaned and language.spelling >= set(cleaned):
         symbols, dropped = list(cleaned), ""
     else:
-        symbols, dropped = _known(cleaned, language.ids)
-    return Encoded(tuple(map(language.ids.__getitem__, symbols)), _spelt(symbols), dropped, language, corrected)
+        symbols, dropped = _known(cleaned, language.spelling)
+    text, length = _spelt(symbols), len(symbols)
+    if language.phonemise is not None:
+        spoken = language.phonemise(text)
+        symbols = [phoneme for phoneme in spoken if phoneme in language.ids]
+        dropped += "".join(phoneme for phoneme in spoken if phoneme not in language.ids)
+    return Encoded(tuple(map(language.ids.__getitem__, symbols)), text, dropped, language, corrected, length)
 
 
-def _known(cleaned: str, ids: Mapping[str, int]) -> tuple[list[str], str]:
+def _known(cleaned: str, ids: Container[str]) -> tuple[list[str], str]:
     """Return the symbols of a cleaned text, and the characters that no symbol stands for."""
     symbols: list[str] = []
     dropped: list[str] = []
@@ -68,7 +75,7 @@ def _known(cleaned: str, ids: Mapping[str, int]) -> tuple[list[str], str]:
 
 
 def decode(encoded: Encoded) -> str:
-    """Return the text that the ids spell in their own language, ARPAbet in braces. Raises ValueError for an unknown id."""
+    """Return the text or the phonemes that the ids spell, ARPAbet in braces. Raises ValueError for an unknown id."""
     table = encoded.language.symbols
     outside = [index for index in encoded.ids if not 0 <= index < len(table)]
     if outside:

@@ -30,6 +30,7 @@ from storage.outcome import is_finished
 CREATED_S = 2.0  # for another process to claim a study that it has created
 POLL_S, SETTLE_S = 0.2, 1.0  # between two checks of another process's progress; before a claim that was taken over is valid
 STALLED_S = 10.0  # without a copied trial, after which a migration by another process counts as stalled
+LETTERS = {"input": "letters", "stress": "none"}  # how texts were read before there was a choice
 MAX_REASONS = 12  # lines in the summary
 SAME = 1e-12  # relative tolerance: a value computed from steps again may differ in its last bit
 # Attributes that stay valid in another study. Owners, heartbeats and rungs do not.
@@ -67,7 +68,8 @@ class Migration:
 
 def differences(stored: Mapping[str, Any], identity: Mapping[str, Any], space: Space) -> tuple[list[str], list[str]]:
     """Compare the stored identity of a study with that of a command; return sentences on the space and on everything else."""
-    stored = {**flat(Config()), **stored}  # a knob that did not exist when the study was made had the effect of its default
+    letters = {f"data.{name}": value for name, value in LETTERS.items()}
+    stored = {**flat(Config()), **letters, **stored}  # what did not exist when the study was made had the effect of its default
     others = [
         f"{name} was {stored.get(name)}, it is now {new}"
         for name, new in identity.items()

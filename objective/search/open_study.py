@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from model.data.corpus import Corpus
 from model.warmstart import Pretrained
-from objective.search.migrate import StudyRefused, differences, flat
+from objective.search.migrate import LETTERS, StudyRefused, differences, flat
 from objective.settings.schema import Settings
 from objective.trial.corpus import fingerprint
 from search_spaces.recipes import load_recipes
@@ -38,6 +38,7 @@ def identity_of(settings: Settings, space: Space, corpus: Corpus, pretrained: Pr
         "reports": settings.budget.reports,
         "seed": settings.study.seed,
         "corpus": fingerprint(corpus),
+        **{f"data.{name}": getattr(settings.data, name) for name in LETTERS},
         "warm_start": pretrained and pretrained.digest,
         "targets": asdict(settings.health.targets),
         **flat(settings.config()),

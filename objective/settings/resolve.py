@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.config import Config
+from model.text import stress
 from objective.settings.flags import FLAGS
 from objective.settings.schema import PROFILES, Settings, SettingsError, mask_url
 from objective.settings.telegram_env import Setup, SetupError
@@ -87,6 +88,8 @@ def absent(settings: Settings) -> Iterator[str]:
             path.stat()
         except OSError as error:
             yield f"data.path: need a folder or a list of recordings, got {path.absolute()}: {_why(error)}"
+    if settings.data.stress == "silero" and (sentence := stress.missing()):
+        yield sentence
     pretrained = settings.study.warm_start
     if pretrained is not None:
         try:
@@ -155,7 +158,8 @@ def _of_trial(table: Mapping[Any, Any]) -> Mapping[Any, Any]:
     if not {"trial", "params", "network"} <= table.keys():
         return table
     groups = {group.name: table[group.name] for group in fields(Config) if group.name in table}
-    return {**groups, "data": {"language": table["language"]}, "budget": {"kframes": table["budget_kframes"]}}
+    data = {name: table[name] for name in ("language", "input", "stress") if name in table}
+    return {**groups, "data": data, "budget": {"kframes": table["budget_kframes"]}}
 
 
 def _from_assignments(assignments: Sequence[str], mistakes: list[str]) -> Iterator[tuple[str, str, Any]]:

@@ -15,7 +15,7 @@ from model.config import Audio, Config, Loss, Network, Training
 from model.data.corpus import Limits
 from model.data.layouts.columns import told
 from model.errors import BadInput
-from model.text.languages import find_language
+from model.text.languages import Input, Language, Stress, find_language
 from objective.settings.views import VIEWS
 from pruners.thresholds import PrunerSettings, Thresholds
 from search_spaces.knobs import apply
@@ -96,6 +96,8 @@ class Data(_Group):
     path: Path | None = None  # folder or list of recordings; None: the built-in corpus
     columns: str | None = None  # columns of the list with sound and text, `1,3` or `path,sentence`; None: recognised
     language: str = "en"  # of the texts: one of model/text/languages.py
+    input: Input = "letters"  # what the network reads: the letters of a text, or its phonemes by espeak-ng
+    stress: Stress = "none"  # what puts stress marks into Russian texts: nothing, or the package silero-stress
     validation_utterances: Count = 32  # utterances held out for validation
     demo: Literal["matrix", "general"] = "matrix"  # the built-in corpus: a limited domain that can be learnt, or any sentences
     demo_utterances: Count = 360  # utterances of the built-in corpus, those for validation included
@@ -109,6 +111,10 @@ class Data(_Group):
         """Seconds of silence that are left at either end; None: all."""
         return self.trim_margin_s if self.trim else None
 
+    def spoken(self) -> Language:
+        """Return the language of the texts, as the network reads it."""
+        return find_language(self.language, self.input, self.stress)
+
     def of_a_voice(self) -> dict[str, Any]:
         """Return what a voice keeps of these: without the path of recordings, which is private. The built-in ones have none."""
         return self.model_dump(mode="json", exclude={"licence"} if self.path is None else {"licence", "path"})
@@ -117,6 +123,11 @@ class Data(_Group):
     @classmethod
     def _known_language(cls, code: str) -> str:
         return find_language(code).code
+
+    @model_validator(mode="after")
+    def _a_language_with_stress(self) -> Self:
+        self.spoken()
+        return self
 
     @field_validator("columns")
     @classmethod

@@ -19,6 +19,9 @@ def run(parsed: argparse.Namespace) -> int:
         rule = "need a file that can be written, in a folder that exists"
         raise BadInput(f"--nvidia: {rule}, got {path}: make the folder, or choose another file")
     voice, note = load(parsed)
+    if voice.language.input != "letters":
+        rule = "NVIDIA's program numbers letters, this voice reads phonemes"
+        raise BadInput(f"--nvidia: {rule}: export it with --onnx, or train with data.input=letters")
     try:
         nvidia.save(voice.network, path)
     except ValueError as why:

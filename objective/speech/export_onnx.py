@@ -173,6 +173,8 @@ def _description(voice: Voice) -> dict[str, Any]:
         "format": FORMAT,
         **{name: voice.about[name] for name in known if voice.about.get(name) is not None},
         "language": voice.language.code,
+        "input": voice.language.input,  # phonemes: espeak-ng's, with the punctuation of the text
+        "stress": voice.language.stress,
         "symbols": list(voice.language.symbols),  # the id of a symbol is its place
         "audio": asdict(voice.config.audio),
         "reduction": network.reduction,

@@ -28,8 +28,12 @@ def settings_of(found: Found, voice: Voice, path: Path | None, out: Path) -> Set
         rule = f"need the recordings on which {found.path} was trained, got {Path(data['path']).absolute()}"
         raise BadInput(f"{rule}, which does not exist: give --data PATH")
     known = {group: found.settings[group] for group in ("listener", "health") if group in found.settings}
-    tree = known | {"data": data | {"language": voice.language.code}, "audio": asdict(voice.config.audio)}
+    tree = known | {"data": data | _reading(voice), "audio": asdict(voice.config.audio)}
     return resolve(None, [], {"out": str(out)}, gpu=False, start=flattened(tree))
+
+
+def _reading(voice: Voice) -> dict[str, str]:
+    return {"language": voice.language.code, "input": voice.language.input, "stress": voice.language.stress}
 
 
 def corpus_of(settings: Settings, voice: Voice) -> Corpus:

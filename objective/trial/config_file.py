@@ -19,6 +19,8 @@ def write_config(path: Path, trial: optuna.Trial, config: Config, context: Worke
         "study": context.settings.study.name,
         "seed": seed,
         "language": context.corpus.language.code,
+        "input": context.corpus.language.input,
+        "stress": context.corpus.language.stress,
         "budget_kframes": context.settings.budget.total_kframes,
         **(
             {"warm_start": {"file": str(context.data.pretrained.path), "digest": context.data.pretrained.digest}}

@@ -14,7 +14,7 @@ from model.data.corpus import Corpus, Utterance, load_corpus
 from model.data.demo import speak_corpus
 from model.data.loading import Example
 from model.data.mels import open_mel
-from model.text.languages import Language, find_language
+from model.text.languages import Language
 from model.trainer import Speech
 from model.warmstart import Pretrained, read
 from objective.settings.schema import Settings, SettingsError
@@ -42,7 +42,7 @@ def load_data(settings: Settings, language: Language | None = None) -> Corpus:
 
     language: of the texts, with the symbols of a voice; None: that of the settings.
     """
-    data, language = settings.data, language or find_language(settings.data.language)
+    data, language = settings.data, language or settings.data.spoken()
     with progress(settings) as bars:
 
         def bar(text: str) -> "Bar":
@@ -66,6 +66,7 @@ def load_data(settings: Settings, language: Language | None = None) -> Corpus:
             bar("reading the recordings"),
             data.margin_s,
             data.columns,
+            bar(f"reading the texts as {language.input}"),
         )
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "speak": "say a text with a voice",
     "quality": "measure a voice on sentences that it was not trained on",
     "compare": "tell whether two configurations, with several seeds of each, or two voices differ",
+    "segment": "cut long recordings with their transcripts into a corpus",
     "serve": "serve a voice over HTTP",
     "registry": "keep the versions of a voice in MLflow, and choose the one that is served",
     "steer": "pause or resume a study, or stop one of its trials",

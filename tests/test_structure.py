@@ -20,7 +20,7 @@ FLOORS = [
     {"pruners"},
     {"objective/settings", "objective/events", "objective/runtime"},
     {"objective/trial", "objective/display"},
-    {"objective/search", "objective/speech", "objective/views"},
+    {"objective/search", "objective/speech", "objective/segmenting", "objective/views"},
     {"objective/workers", "objective/dashboard", "objective/telegram", "objective"},
 ]
 FOLDERS = [folder for floor in FLOORS for folder in sorted(floor)]  # in one order, for xdist
@@ -64,6 +64,7 @@ COMMANDS = (
     "registry",
     "quality",
     "compare",
+    "segment",
     *VIEWS,
     "export",
     "steer",

@@ -1,0 +1,1 @@
+"""Cut long recordings with their transcripts into a corpus: the parts of `tacotune segment`."""

@@ -53,6 +53,13 @@ def _filters(audio: Audio) -> NDArray[np.float64]:
     return np.asarray(bank)
 
 
+def band_edges(audio: Audio) -> list[float]:
+    """Return the upper edge of each mel band in Hz."""
+    import librosa
+
+    return [float(edge) for edge in librosa.mel_frequencies(audio.mel_bands + 2, fmin=audio.fmin_hz, fmax=audio.fmax_hz)[2:]]
+
+
 @lru_cache(maxsize=8)
 def _window(audio: Audio) -> NDArray[np.float64]:
     """Return a periodic Hann window, centred and zero-padded to (fft_samples,)."""

@@ -7,6 +7,7 @@ B utterances, F mel frames, M bands, T = ceil(F / STACK) steps, C outputs: the b
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -76,17 +77,35 @@ class Listener:
     @torch.no_grad()
     def hear(self, mels: Tensor, lengths: Tensor, texts: Sequence[str]) -> list[Heard]:
         """Listen to natural-log mels (B, F, M) with lengths (B,), which were to say `texts`."""
-        self.network.eval()
-        inside = valid_mask(lengths, mels.shape[1])[:, :, None]
-        likely, steps = self.network((mels - self.mel_mean) / self.mel_std * inside, lengths)
+        likely, steps = self._likely(mels, lengths)
         targets = [_outputs(spelled(text, self.language), self.language) for text in texts]
         losses = _ctc(likely, steps, targets, "none", zero_infinity=False)  # infinite where there are fewer steps than letters
         guess = math.log(likely.shape[2])  # nats
         surprise = (losses / torch.tensor([max(1, len(target)) for target in targets]).to(losses) / guess).clamp(max=1)
-        heard = [
-            _letters(row[:count], self.language) for row, count in zip(likely.argmax(2).cpu(), steps.tolist(), strict=True)
+        return [Heard(text, float(loss)) for text, loss in zip(self._texts(likely, steps), surprise, strict=True)]
+
+    @torch.no_grad()
+    def weigh(self, mels: Tensor, lengths: Tensor, texts: Sequence[Sequence[str]]) -> list[tuple[str, list[float]]]:
+        """Listen to natural-log mels (B, F, M) with lengths (B,), each of which may say one of its `texts`.
+
+        Return what was heard of each, and for each of its texts -log of the probability, in nats; infinite for too long a text.
+        """
+        likely, steps = self._likely(mels, lengths)
+        spellings = [[_outputs(spelled(text, self.language), self.language) for text in row] for row in texts]
+        losses = [
+            _ctc(likely[place : place + 1].expand(len(row), -1, -1), steps[place].expand(len(row)), row, "none", False).tolist()
+            for place, row in enumerate(spellings)
         ]
-        return [Heard(text, float(loss)) for text, loss in zip(heard, surprise, strict=True)]
+        return list(zip(self._texts(likely, steps), losses, strict=True))
+
+    def _likely(self, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        self.network.eval()
+        inside = valid_mask(lengths, mels.shape[1])[:, :, None]
+        likely, steps = self.network((mels - self.mel_mean) / self.mel_std * inside, lengths)
+        return likely, steps
+
+    def _texts(self, likely: Tensor, steps: Tensor) -> list[str]:
+        return [_letters(row[:count], self.language) for row, count in zip(likely.argmax(2).cpu(), steps.tolist(), strict=True)]
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors, from which `restored` rebuilds the listener."""
@@ -109,11 +128,12 @@ def train_listener(
     device: torch.device,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    seconds: float = math.inf,
 ) -> Listener:
     """Return a listener that has learnt from a corpus's training recordings, `examples`, for at most EPOCHS and `kframes`.
 
-    On a CPU the same arguments give the same weights, bit for bit. `progress` is called with (frames so far, in total). The
-    state of the random generators is restored afterwards.
+    On a CPU the same arguments give the same weights, bit for bit, unless the `seconds` end first, and its schedule with them.
+    `progress` is called with (frames so far, in total). The state of the random generators is restored afterwards.
     """
     loader, language = Loader(examples, device), corpus.language
     targets = [_outputs(spelled(utterance.text, language), language) for utterance in corpus.train]
@@ -125,12 +145,13 @@ def train_listener(
         network = Recogniser(examples[0].mel.shape[1], len(language.letters) + 2).to(device)
         optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         batches, seen = Batches(lengths.tolist(), BATCH, seed), 0
-        while seen < total:
+        began, done = time.monotonic(), 0.0
+        while done < 1:
             indices = next(batches)
             batch = loader(indices)
             mels = _disturbed((batch.mels - corpus.mel_mean) / corpus.mel_std, batch.frame_lengths, random)
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * _schedule(seen / total)
+                group["lr"] = LEARNING_RATE * _schedule(done)
             likely, steps = network(mels, batch.frame_lengths)
             loss = _ctc(likely, steps, [targets[index] for index in indices], "mean")
             optimiser.zero_grad(set_to_none=True)
@@ -138,6 +159,7 @@ def train_listener(
             nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
             optimiser.step()
             seen += int(lengths[indices].sum())
+            done = max(seen / total, (time.monotonic() - began) / seconds)
             if progress is not None:
                 progress(min(seen, int(total)), int(total))
     return Listener(network.eval(), language, corpus.mel_mean, corpus.mel_std)

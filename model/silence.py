@@ -27,7 +27,7 @@ def sounding(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
     that end of the utterance. Isolated clicks do not count. An utterance of one level is all speech, and so is one that is not
     finite.
     """
-    level, loud = _levels(mels, frame_lengths)
+    level, loud = levels(mels, frame_lengths)
     last = frame_lengths[:, None] - 1
     outermost = torch.arange(NOISE_FRAMES, device=mels.device).minimum(last)  # (B, NOISE_FRAMES)
     from_start = _speech(level, loud, level.gather(1, outermost))
@@ -39,7 +39,7 @@ def sounding(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
 def silent_share(mels: Tensor, frame_lengths: Tensor) -> Tensor:
     """Return the share (B,) of the frames from the first sound to the last that are SILENCE_DB weaker than the loud ones."""
     first, last = sounding(mels, frame_lengths)
-    level, loud = _levels(mels, frame_lengths)
+    level, loud = levels(mels, frame_lengths)
     place = torch.arange(mels.shape[1], device=mels.device)
     within = (place >= first[:, None]) & (place <= last[:, None])
     return (within & (level < loud - SILENCE_DB)).sum(1) / within.sum(1)
@@ -48,14 +48,14 @@ def silent_share(mels: Tensor, frame_lengths: Tensor) -> Tensor:
 def longest_pause(mels: Tensor, frame_lengths: Tensor) -> Tensor:
     """Return the most consecutive frames (B,) between two sounds that are SILENCE_DB weaker than the loud ones."""
     first, last = sounding(mels, frame_lengths)
-    level, loud = _levels(mels, frame_lengths)
+    level, loud = levels(mels, frame_lengths)
     place = torch.arange(mels.shape[1], device=mels.device)
     silent = (level < loud - SILENCE_DB) & (place > first[:, None]) & (place < last[:, None])
     heard = torch.where(silent, 0, place).cummax(1).values  # the place of the newest sound
     return ((place - heard) * silent).amax(1)
 
 
-def _levels(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
+def levels(mels: Tensor, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return the level in dB of each frame (B, F), minus infinity on padding, and that of the loud ones (B, 1)."""
     level = mels.float().logsumexp(2) * (20 / math.log(10))  # of the sum: the number of bands is a constant
     level = level.masked_fill(~valid_mask(frame_lengths, mels.shape[1]), -torch.inf)

@@ -10,6 +10,7 @@ from objective.settings.views import VIEWS
 COMMANDS = {
     "study": "search for the hyperparameters of a voice, or continue a search",
     **{view.name: view.about for view in VIEWS.values()},
+    "check": "look at a corpus before anything is trained on it",
     "train": "train the best configuration of a study for long, into one file: a voice",
     "speak": "say a text with a voice",
     "quality": "measure a voice on sentences that it was not trained on",

@@ -20,7 +20,7 @@ FLOORS = [
     {"pruners"},
     {"objective/settings", "objective/events", "objective/runtime"},
     {"objective/trial", "objective/display"},
-    {"objective/search", "objective/speech", "objective/segmenting", "objective/views"},
+    {"objective/search", "objective/speech", "objective/segmenting", "objective/views", "objective/checking"},
     {"objective/workers", "objective/dashboard", "objective/telegram", "objective"},
 ]
 FOLDERS = [folder for floor in FLOORS for folder in sorted(floor)]  # in one order, for xdist
@@ -38,6 +38,7 @@ LIGHT = {
     "objective.events.log_writer": {"torch", "optuna", "matplotlib"},
     "objective.study": {"torch", "optuna", "pydantic", "numpy", "rich"},
     "objective.events.log_reader": {"torch", "optuna", "pydantic", "numpy", "rich"},
+    "objective.checking.statistics": {"torch", "optuna", "librosa", "pydantic"},
     "objective.speech.find": {"mlflow", "aiohttp"},
     "objective.views.mlflow_runs": {"torch"},
     "objective.views.tensorboard_events": {"torch", "optuna", "sqlalchemy"},
@@ -58,6 +59,7 @@ HEAVY = {
 }
 COMMANDS = (
     "study",
+    "check",
     "train",
     "speak",
     "serve",

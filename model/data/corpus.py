@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model.config import Audio
-from model.data.manifests import Line, read
+from model.data.manifests import Line, Manifest, read
 from model.data.mels import Sound, prepare
 from model.data.problems import CorpusError, Problem, counted
 from model.data.remarks import converted, corrected, dropped, repeated, shown_counts, silence
@@ -74,6 +74,29 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """The lines of a list as a network would read them, and those that cannot be used."""
+
+    manifest: Manifest
+    lines: tuple[EncodedLine, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def total(self) -> int:  # lines, good and bad
+        return len(self.manifest.lines) + len(self.manifest.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that is known of texts and recordings before they are accepted as a corpus, or refused."""
+
+    texts: Texts
+    kept: tuple[tuple[EncodedLine, Sound], ...]
+    problems: tuple[Problem, ...]  # lines left out, by number
+    remarks: tuple[str, ...]  # on the sounds
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     language: Language
     train: tuple[Utterance, ...]
@@ -102,30 +125,64 @@ def load_corpus(
     files, the settings and `seed`.
     Raises CorpusError where too many lines are bad, too few are left, or too many characters have no symbol.
     """
+    texts = read_texts(path, language, limits, columns, cache.parent / "stress", reading)
+    refuse_texts(texts, language, limits)  # before the recordings, which may take minutes
+    return corpus_of(read_sounds(texts, audio, cache, limits, progress, trim_margin_s), language, limits, validation, seed)
+
+
+def read_texts(
+    path: Path, language: Language, limits: Limits, columns: str | None = None, marks: Path | None = None,
+    progress: Progress | None = None,
+) -> Texts:  # fmt: skip
+    """Read the list at `path`, with stress marks kept in the folder `marks`. Raises CorpusError where there is no list."""
     manifest = read(path, columns)
-    total = len(manifest.lines) + len(manifest.problems)
-    texts, bad_texts = _read_texts(manifest.lines, language, limits, cache.parent / "stress", reading)
-    problems = [*manifest.problems, *bad_texts]
-    _refuse_language(manifest.lines, bad_texts, language, limits)
-    _refuse_bad(manifest.path, problems, total, limits)  # before the recordings, which may take minutes
-    sounds = _analyse([line.audio for line, _ in texts], audio, cache, progress, trim_margin_s)
-    kept, bad_sounds = _match(texts, sounds, limits)
-    problems = sorted((*problems, *bad_sounds), key=lambda problem: (problem.list, problem.line))
+    lines, problems = [], [*manifest.problems]
+    with stress.remembered(marks) if marks and language.stress == "silero" else nullcontext():
+        for done, line in enumerate(manifest.lines, start=1):
+            encoded = encode(line.text, language)
+            if fault := text_fault(encoded, limits):
+                problems.append(Problem(line.number, line.id, *fault, line.list))
+            else:
+                lines.append((line, encoded))
+            if progress:
+                progress(done, len(manifest.lines))
+    return Texts(manifest, tuple(lines), tuple(problems))
+
+
+def refuse_texts(texts: Texts, language: Language, limits: Limits) -> None:
+    """Raise CorpusError for texts that cannot be trained on, whatever their recordings are."""
+    _refuse_language(texts.manifest.lines, texts.problems, language, limits)
+    _refuse_bad(texts.manifest.path, texts.problems, texts.total, limits)
+
+
+def read_sounds(
+    texts: Texts, audio: Audio, cache: Path, limits: Limits, progress: Progress | None, trim_margin_s: float | None
+) -> Reading:
+    """Analyse the recordings of the texts; a bad one costs its line."""
+    sounds = _analyse([line.audio for line, _ in texts.lines], audio, cache, progress, trim_margin_s)
+    kept, bad_sounds = _match(texts.lines, sounds, limits)
+    problems = tuple(sorted((*texts.problems, *bad_sounds), key=lambda problem: (problem.list, problem.line)))
+    heard = [sound for _, sound in kept]
+    return Reading(texts, kept, problems, (*converted(heard, audio), *silence(heard, trim_margin_s)))
+
+
+def corpus_of(reading: Reading, language: Language, limits: Limits, validation: int, seed: int) -> Corpus:
+    """Split what was read into training and validation. Raises CorpusError where it cannot be trained on."""
+    manifest, kept, problems, total = reading.texts.manifest, reading.kept, reading.problems, reading.texts.total
     _refuse_bad(manifest.path, problems, total, limits)
     remarks = [*manifest.remarks]
     if problems:
         remarks.append(f"{len(problems)} of {total} lines are left out: {counted(problems)}")
     remarks += dropped([encoded for (_, encoded), _ in kept], language, limits.max_dropped_share)
     remarks += corrected([encoded for (_, encoded), _ in kept])
-    remarks += converted([sound for _, sound in kept], audio)
-    remarks += silence([sound for _, sound in kept], trim_margin_s)
+    remarks += reading.remarks
 
     utterances = [
         Utterance(line.id, encoded.text, encoded.ids, sound, line.audio.absolute()) for (line, encoded), sound in kept
     ]
-    texts_kept = [utterance.text for utterance in utterances]
-    remarks += repeated(texts_kept, manifest.path)
-    chosen, how = split([utterance.id for utterance in utterances], validation, seed, texts_kept)
+    texts = [utterance.text for utterance in utterances]
+    remarks += repeated(texts, manifest.path)
+    chosen, how = split([utterance.id for utterance in utterances], validation, seed, texts)
     train = tuple(utterance for position, utterance in enumerate(utterances) if position not in chosen)
     if len(train) < limits.min_train:
         rule = f"need at least {limits.min_train} utterances to train on (min_train), {manifest.path} leaves {len(train)}"
@@ -138,33 +195,15 @@ def load_corpus(
         language=language,
         train=train,
         validation=tuple(utterances[position] for position in sorted(chosen)),
-        problems=tuple(problems),
+        problems=problems,
         remarks=(*remarks, *how),
         mel_mean=mean,
         mel_std=deviation,
     )
 
 
-def _read_texts(
-    lines: Sequence[Line], language: Language, limits: Limits, marks: Path, progress: Progress | None
-) -> tuple[list[EncodedLine], list[Problem]]:
-    """Encode the texts; `marks` is the folder in which their stress marks are kept."""
-    encodings = []
-    with stress.remembered(marks) if language.stress == "silero" else nullcontext():
-        for done, line in enumerate(lines, start=1):
-            encodings.append(encode(line.text, language))
-            if progress:
-                progress(done, len(lines))
-    texts, problems = [], []
-    for line, encoded in zip(lines, encodings, strict=True):
-        if fault := _text_fault(encoded, limits):
-            problems.append(Problem(line.number, line.id, *fault, line.list))
-        else:
-            texts.append((line, encoded))
-    return texts, problems
-
-
-def _text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
+def text_fault(encoded: Encoded, limits: Limits) -> Fault | None:
+    """Return why a text cannot be trained on, if so."""
     characters = len(encoded.text) + len(encoded.dropped)
     if encoded.lost or len(encoded.dropped) > limits.max_line_dropped_share * characters:
         shown = shown_counts(Counter(encoded.lost or encoded.dropped))
@@ -199,7 +238,7 @@ def _analyse(
 
 def _match(
     texts: Sequence[EncodedLine], sounds: Iterator[Sound | SoundError], limits: Limits
-) -> tuple[list[tuple[EncodedLine, Sound]], list[Problem]]:
+) -> tuple[tuple[tuple[EncodedLine, Sound], ...], list[Problem]]:
     kept: list[tuple[EncodedLine, Sound]] = []
     problems = []
     lines: dict[Path, str] = {}  # the lines of the sounds so far, by content
@@ -215,7 +254,7 @@ def _match(
             problems.append(Problem(line.number, line.id, *fault, line.list))
         elif isinstance(sound, Sound):
             kept.append(((line, encoded), sound))
-    return kept, problems
+    return tuple(kept), problems
 
 
 def _sound_fault(sound: Sound, symbols: int, limits: Limits) -> Fault | None:
@@ -243,7 +282,7 @@ def _refuse_language(lines: Sequence[Line], problems: Sequence[Problem], languag
     sample = lines[:: max(1, len(lines) // 20)]
 
     def fits(known: Language) -> bool:
-        return 2 * sum(_text_fault(encode(line.text, known), limits) is None for line in sample) > len(sample)
+        return 2 * sum(text_fault(encode(line.text, known), limits) is None for line in sample) > len(sample)
 
     better = next((code for code, known in LANGUAGES.items() if fits(known)), None)
     known = f"need one of {', '.join(LANGUAGES)}, or another column (data.columns)"

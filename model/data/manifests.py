@@ -43,6 +43,7 @@ class Manifest:
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...]
     remarks: tuple[str, ...]
+    columns: str = ""  # of sound and text, in the form of data.columns; "" where there are none, and where books differ
 
 
 def read(path: Path, columns: str | None = None) -> Manifest:
@@ -73,7 +74,8 @@ def read(path: Path, columns: str | None = None) -> Manifest:
     if lines and not any(os.path.exists(line.audio) for line in lines):
         raise CorpusError(_none_exists(where, lines, sounds))
     problems = sorted((item for item in items if isinstance(item, Problem)), key=lambda item: (item.list, item.line))
-    return Manifest(where, lines, tuple(problems), tuple(remarks))
+    used = {f"{chosen.sound + 1},{chosen.texts[0] + 1}" for chosen, _ in known}
+    return Manifest(where, lines, tuple(problems), tuple(remarks), "" if found.pairs or len(used) > 1 else "".join(used))
 
 
 def _open(found: Found, list_path: Path) -> tuple[Table, Sounds, list[str]]:

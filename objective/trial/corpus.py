@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -23,6 +24,8 @@ from objective.trial.ears import Ears, load_ears
 if TYPE_CHECKING:
     import torch
     from rich.progress import Progress
+
+Told = Callable[[str, int, int], None]  # (what is done, how much of it, of how much)
 
 FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
 CORPUS_SEED = 0  # of the built-in corpus and of random splits, so that all studies of a corpus have the same data
@@ -102,6 +105,22 @@ class Bar:
 
     def __call__(self, done: int, total: int) -> None:
         self.bars.update(self.task, completed=done, total=total)
+
+
+@contextmanager
+def phases(settings: Settings) -> Iterator[Told]:
+    """Yield what shows how far a phase is: a bar on a terminal, else a line at its start."""
+    with progress(settings) as bars:
+        known: dict[str, Bar] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = Bar(bars, what)
+                if bars.disable:
+                    print(what, file=sys.stderr, flush=True)
+            known[what](done, total)
+
+        yield told
 
 
 class Recordings(Sequence[Example]):

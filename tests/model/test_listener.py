@@ -91,6 +91,12 @@ def test_the_budget_bounds_the_frames() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_seconds_end_its_training_early() -> None:
+    seen: list[int] = []
+    train_listener(CORPUS, SPEECH.train, 2_000, CPU, 0, lambda done, total: seen.append(done), seconds=1e-3)
+    assert len(seen) == 1
+
+
 def test_a_restored_listener_is_the_same(listener: Listener) -> None:
     mel = said(HELD_OUT[0])
     again = Listener.restored(listener.state(), TOY, CPU)

@@ -1,8 +1,7 @@
 """Prepare what voices are measured on: the held-out sentences of their recordings, and who listens."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +9,8 @@ import torch
 from model.data.corpus import Corpus
 from model.voice import Voice
 from objective.settings.schema import Settings
-from objective.speech.quality.measure import Told
 from objective.speech.recordings import corpus_of
-from objective.trial.corpus import Bar, load_listener, progress, speech_of
+from objective.trial.corpus import load_listener, speech_of
 from objective.trial.ears import Ears, errors_of
 from objective.trial.judge import Judge
 
@@ -51,19 +49,3 @@ def held_out(settings: Settings, voices: Sequence[Voice], device: torch.device, 
     hop_s = settings.audio.hop_samples / settings.audio.rate_hz
     judge = Judge(corpus, speech, ears, hop_s, settings.health.targets.mumbled, device, sentences)
     return HeldOut(corpus, judge, ears, listener)
-
-
-@contextmanager
-def phases(settings: Settings) -> Iterator[Told]:
-    """Yield what shows how far a phase is: a bar on a terminal, else a line at its start."""
-    with progress(settings) as bars:
-        known: dict[str, Bar] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = Bar(bars, what)
-                if bars.disable:
-                    print(what, file=sys.stderr, flush=True)
-            known[what](done, total)
-
-        yield told

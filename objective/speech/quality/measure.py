@@ -33,13 +33,13 @@ from model.vocoders.loading import GRIFFIN_LIM, Vocoder
 from model.voice import Voice
 from objective.speech.quality.figures import NOTHING, Floats, FreeRun, Impression, Quality, Sentence, Take
 from objective.speech.quality.judges import RATE_HZ, Dnsmos, Whisper, misheard_share
+from objective.trial.corpus import Told
 from objective.trial.ears import Ears
 from objective.trial.judge import Judge, mel_of
 
 FREE_RUNNING = 100  # sentences: a share of 5 % is then known to within 4 %
 BATCH = 16  # sentences that are said at once
 Share = Callable[[int, int], None]  # how much is done, of how much
-Told = Callable[[str, int, int], None]  # the same, after what is done
 
 
 class Texts(NamedTuple):

@@ -18,10 +18,11 @@ from objective.display.formatting import percent
 from objective.settings.device import device_of
 from objective.speech.find import FILES, find, opened
 from objective.speech.quality.figures import Floats, Impression
-from objective.speech.quality.held_out import held_out, phases
+from objective.speech.quality.held_out import held_out
 from objective.speech.quality.measure import Share, heard, said
 from objective.speech.quality.show import ogg
 from objective.speech.recordings import settings_of
+from objective.trial.corpus import phases
 from objective.trial.judge import SENTENCES
 
 TRAINING = ("--seeds", "--budget-kframes", "--workers", "--set", "--storage", "--language")  # flags of the other comparison

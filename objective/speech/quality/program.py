@@ -3,21 +3,21 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from model.errors import BadInput
-from model.files import atomic_write
 from model.vocoders.loading import load_vocoder
 from model.voice import Voice
+from objective.runtime.written import writable, write
 from objective.settings.device import device_of
 from objective.speech.find import find, opened
 from objective.speech.quality import judges
-from objective.speech.quality.held_out import held_out, phases
+from objective.speech.quality.held_out import held_out
 from objective.speech.quality.measure import FREE_RUNNING, Instruments, Texts, chosen, measure, recorded
 from objective.speech.quality.show import page, table
 from objective.speech.recordings import settings_of
+from objective.trial.corpus import phases
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -52,24 +52,6 @@ def run(parsed: argparse.Namespace) -> int:
     write(parsed.json, lambda: json.dumps(quality.as_dict(), ensure_ascii=False, indent=1))
     write(parsed.html, lambda: page(quality, settings.audio))
     return 0
-
-
-def write(path: Path | None, text: Callable[[], str]) -> None:
-    """Write a file that was asked for, and say so."""
-    if path is not None:
-        with atomic_write(path) as part:
-            part.write_text(text(), encoding="utf-8")
-        print(f"written: {path}")
-
-
-def writable(paths: Iterable[Path | None]) -> list[str]:
-    """Return a sentence for each file that cannot be written."""
-    rule = "need a file that can be written, in a folder that exists"
-    return [
-        f"{rule}, got {path}: make the folder, or choose another file"
-        for path in paths
-        if path is not None and (not path.absolute().parent.is_dir() or path.is_dir())
-    ]
 
 
 def _check(parsed: argparse.Namespace) -> None:

@@ -1,0 +1,1 @@
+"""The instruments of `tacotune check`: they look at a corpus before anything is trained on it."""

@@ -89,6 +89,8 @@ _REIGNS = (
     "|Murad|Selim|Suleiman|Albert|Baldwin|Michael|Romanus|Basil|Theodosius"
 )
 _RULER = re.compile(rf"\b({_REIGNS})((?:'s)?) ({_ROMAN})(?!\w|'(?!s\b))")
+_AFTER_RULER = re.compile(r"\s*(?:[,.;:)]|of\b|was\b|is\b|had\b|and\b|$)")
+_MIDDLE = re.compile(rf"\b({_REIGNS}) ([IVXL])\.{_CAPITAL}")
 _RANKED = re.compile(r"\b(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Kaiser|Sultan|Prince|Duke|Shah)\s+(?:\w+\s+)?$")
 _CENTURY = re.compile(rf"\b({_ROMAN})(?:th)?(?= (?:century|centuries|dynasty|legion|corps)\b)|\b({_ROMAN})th\b")
 _BARE = re.compile(r"(?<![\w.'-])(?<!\ban )((?:X{1,3}|XL|L)?(?:I{2,3}|IV|VI{1,3}|IX)|X{2,3}|X[VI])(?![\w.'-]|\.\w)")
@@ -136,15 +138,20 @@ def _initials(match: re.Match[str]) -> str:
 def _expand_romans(text: str) -> str:
     text = _COUNTED.sub(lambda match: match[0][: match.start(2) - match.start()] + str(_value(match[2].upper())), text)
     text = _CENTURY.sub(lambda match: f"{_ordinal(match[1] or match[2])}", text)
-    text = _RULER.sub(_ruler, text)
+    text = _RULER.sub(_ruler, _MIDDLE.sub(_middle, text))
     return _BARE.sub(lambda match: str(_value(match[1])), text)
 
 
+def _middle(match: re.Match[str]) -> str:
+    """A letter with a dot between two names is an initial, unless a title stands before: "Robert I. Bouck"."""
+    return match[0] if _RANKED.search(match.string[: match.start()]) else f"{match[1]} {match[2]}"
+
+
 def _ruler(match: re.Match[str]) -> str:
-    """ "I" after a name is a number only where a title stands before the name, or the sentence goes on without a verb."""
+    """A single letter after a name is a number only after a title, or where the sentence goes on without a verb."""
     rest = match.string[match.end() :]
     sure = len(match[3]) > 1 or _RANKED.search(match.string[: match.start()])
-    if not sure and not re.match(r"\s*(?:[,.;:)]|of\b|was\b|is\b|had\b|and\b|$)", rest):
+    if not sure and not _AFTER_RULER.match(rest):
         return match[0]
     return f"{match[1]}{match[2]} the {_ordinal(match[3])}"
 

@@ -14,7 +14,7 @@ _SENTENCE_END = rf"\s*$|['\")\]]*\s+(?:{_STARTS})\b"  # what follows a dot that 
 _CAPITAL = rf"(?= ?(?!(?:{_STARTS})\b)[A-Z])"
 
 _TITLES = {
-    "mr": "mister", "mrs": "misess", "ms": "ms", "dr": "doctor", "drs": "doctors", "st": "saint", "maj": "major",
+    "mr": "mister", "mrs": "missus", "ms": "ms", "dr": "doctor", "drs": "doctors", "st": "saint", "maj": "major",
     "gen": "general", "rev": "reverend", "lt": "lieutenant", "hon": "honorable", "sgt": "sergeant", "capt": "captain",
     "col": "colonel", "ft": "fort", "prof": "professor", "mt": "mount", "cpl": "corporal", "pvt": "private",
     "cmdr": "commander",
@@ -62,6 +62,7 @@ _DAY = re.compile(
     r"|\b(Mon|Tues?|Wed|Thurs?|Fri)(?=\.\s*$)"
 )
 _UNIT = re.compile(r"(?<=[0-9] )(lbs?|oz|ft|min|mins|secs?|hrs?|yrs?|mi|yds?|gal|sq\. ?ft|sq\. ?m)\.(?=[,;]| [a-z0-9])")
+_LETTERS = re.compile(r"\b([A-Z]{1,3})&([A-Z]{1,2})(?=\b(?!&))")  # AT&T, Q&A
 _VERSUS = re.compile(r"\bv\. ?(?=[A-Z])")
 _MILLIONS = re.compile(r"(?<=[0-9])M\b")  # 5 M are metres
 _GENERATION = re.compile(r"(?<=\b[2-6])G\b")  # 5G is no weight
@@ -101,6 +102,7 @@ def expand_abbreviations(text: str) -> str:
     text = _CLOCK.sub(_clock, text)
     text = _UNIT.sub(lambda match: match[1].replace(".", ""), text)
     text = _VERSUS.sub("versus ", _MILLIONS.sub(" million", _GENERATION.sub(" gee", text)))
+    text = _LETTERS.sub(lambda match: f"{' '.join(match[1])} and {' '.join(match[2])}", text)
     text = _NAMED.sub(lambda match: f"{_NUMBERED[match[1].lower()]} ", text)
     text = _MONTH.sub(lambda match: MONTHS[match[1].lower()], text)
     text = _DAY.sub(lambda match: _DAYS[(match[1] or match[2]).lower()], text)

@@ -57,8 +57,10 @@ _UNITS = {
 }  # fmt: skip
 _SAME = ("percent", "per mille", "hertz", "kilohertz", "megahertz", "gigahertz", "horsepower", "p s i")
 _UNIT = re.compile(
-    rf"({AMOUNT})( to {AMOUNT})?( ?-?)({'|'.join(sorted(map(re.escape, _UNITS), key=len, reverse=True))})(?![\w²³/]|'\w)"
+    rf"({AMOUNT})( to {AMOUNT})?( ?-?)({'|'.join(sorted(map(re.escape, _UNITS), key=len, reverse=True))})"
+    r"(?![\w²³/]|'\w)(?=( [a-z]+)?)"
 )
+_ARTICLE = re.compile(r"\ban? $")
 _FEET = re.compile(r"(?<!\w)([0-9])['’′] ?([0-9]{1,2})(?:[\"”″]|'')")
 
 
@@ -108,11 +110,11 @@ def _sum(
 
 
 def _unit(match: re.Match[str]) -> str:
-    low, high, joint, written = match.groups()
+    low, high, joint, written, noun = match.groups()
     unit = _UNITS[written]
     spoken = amount(low) + (f" to {amount(high[4:])}" if high else "")
-    if joint == "-":
-        return f"{spoken}-{unit}"
+    if joint == "-" or (noun and _ARTICLE.search(match.string[: match.start()]) and not _NO_NOUN.fullmatch(noun)):
+        return f"{spoken}-{unit}"  # a 9 V battery
     if unit in _SAME or (low == "1" and not high):
         return f"{spoken} {unit}"
     first, *rest = unit.split(" per ")

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from model.text.russian_cases import parses
+from model.text.russian_government import expand_governed
 from model.text.russian_numerals import agree
 from model.text.russian_units import expand_units, joined
 
@@ -84,7 +85,7 @@ _MILLIONS = re.compile(r"\b(одна|две)(?= (?:миллион|миллиар
 
 def expand_figures(text: str) -> str:
     """Rewrite such figures in words, or in a form that ru-normalizr reads well. `text` has no stress marks."""
-    text = expand_units(_PHONE.sub(_phone, text))
+    text = expand_units(expand_governed(_PHONE.sub(_phone, text)))
     text = _SUM.sub(lambda match: f"{match[2]} {match[3]} {_COINS[match[1]]}", text)
     text = _POUNDS.sub(lambda match: f"{match[1]} {_form(match[1], 'фунт', 'фунта', 'фунтов')} стерлингов", text)
     text = _RATIO.sub(lambda match: f"{match[1]} {cardinal(match[2])} к {cardinal(match[3], case='d')}", text)

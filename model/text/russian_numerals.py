@@ -111,7 +111,7 @@ def _form(number: str, nouns: list[Any], adjective: bool, before: str) -> tuple[
     last, last_two = int(number) % 10, int(number) % 100
     few = 2 <= last <= 4 and not 12 <= last_two <= 14
     if last == 1 and last_two != 11:
-        return _single(singular, asked, gender, ranked, before)
+        return _single(nouns[0], singular, asked, gender, before)
     if few and "gent" in singular and not nouns[0].word.endswith(("ых", "их")):
         if not adjective and (_FROM.search(before) or (ranked and _after_noun(before))):
             return True, "gent", gender
@@ -130,9 +130,10 @@ def _form(number: str, nouns: list[Any], adjective: bool, before: str) -> tuple[
     return None
 
 
-def _single(singular: set[str], asked: frozenset[str], gender: str, ranked: bool, before: str) -> tuple[bool, str, str] | None:
+def _single(noun: Any, singular: set[str], asked: frozenset[str], gender: str, before: str) -> tuple[bool, str, str] | None:
+    ranked = noun.normal_form in _RANKED
     cases = singular & asked or singular
-    if gender == "f" and "nomn" in cases and _THERE_IS.search(before):
+    if gender == "f" and "nomn" in cases and ("accs" not in cases or _THERE_IS.search(before) or _is_subject(noun, before)):
         return False, "nomn", gender
     if ranked and len(cases) == 1 and (cases != {"nomn"}) and (asked or _after_noun(before)):
         return True, next(iter(cases)), gender
@@ -141,6 +142,13 @@ def _single(singular: set[str], asked: frozenset[str], gender: str, ranked: bool
     elif cases == {"accs"} and gender != "f":
         return None  # the same as the nominative
     return (False, next(iter(cases)), gender) if len(cases) == 1 and not cases & {"nomn"} and not ranked else None
+
+
+def _is_subject(noun: Any, before: str) -> bool:
+    """Tell whether a person or an animal stands behind a verb that has no object: росли 3 сына и 1 дочь."""
+    words = re.findall(r"[а-яё]+", re.split(r"[.;:!?]", before)[-1].lower())
+    verbs = [parse.tag for word in words for parse in parses(word)[:1] if parse.tag.POS == "VERB"]
+    return noun.tag.animacy == "anim" and bool(verbs) and verbs[-1].transitivity == "intr"
 
 
 def _is_attribute(noun: Any, before: str) -> bool:

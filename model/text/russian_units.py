@@ -11,7 +11,7 @@ _ADJECTIVES = {
 _ADJECTIVE = re.compile(r"\b([0-9]{1,4})[- ]?(%)-?[а-яё]{1,3} ([а-яё]+)|\b([0-9]{1,4})-(мм|см|км|кг|кВт|%) ([а-яё]+)")
 _JOINED = {"ста": "сто", "девяноста": "девяносто", "одного": "одно", "тысячи": "тысяче"}  # 150-летие: стопятидесятилетие
 _SECONDS = re.compile(r"((?:мин\.?|за|через|каждые|длится) [0-9]+(?:,[0-9]+)?) ?с(?=\.?$|[,;.)]|(?<=мин) )")
-_SPOON = re.compile(r"\b([0-9]+) (ст|ч|дес)\. ?л\.(?=( [А-ЯЁ])?)")
+_SPOON = re.compile(r"(?:\b((?i:с|со|к|ко|без|до|из|от|кроме|около|вместо)) )?\b([0-9]+) (ст|ч|дес)\. ?л\.(?=( [А-ЯЁ])?)")
 _SPOONS = {"ст": "столовый", "ч": "чайный", "дес": "десертный"}
 _AWAY = re.compile(
     r"(?:\b([А-ЯЁа-яё]+) )?\b([Вв]) ([0-9]{1,4}|1[.,]5)(?: (км|м|см)\b\.?)"
@@ -62,9 +62,15 @@ def _adjective(match: re.Match[str]) -> str:
 
 
 def _spoon(match: re.Match[str]) -> str:
-    number, kind, following = match.groups()
+    preposition, number, kind, following = match.groups()
     last, last_two = int(number) % 10, int(number) % 100
-    if last == 1 and last_two != 11:
+    if preposition:
+        asked = PREPOSITIONS[preposition.lower()]
+        case = next(case for case in ("ablt", "datv", "gent") if case in asked)
+        grammemes = ("sing", "femn") if last == 1 and last_two != 11 else ("plur",)
+        adjective, noun = inflected(_SPOONS[kind], *grammemes, case), inflected("ложка", grammemes[0], case)
+        forms = f"{preposition} {_said(number, case, 'f')}", adjective, noun
+    elif last == 1 and last_two != 11:
         forms = _said(number, "accs", "f"), inflected(_SPOONS[kind], "sing", "femn", "accs"), "ложку"
     elif 2 <= last <= 4 and not 12 <= last_two <= 14:
         forms = _said(number, "nomn", "f"), inflected(_SPOONS[kind], "plur", "nomn"), "ложки"

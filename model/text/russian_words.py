@@ -5,6 +5,7 @@ import re
 from model.text.addresses import read_addresses
 from model.text.russian_cases import inflected
 from model.text.russian_figures import cardinal
+from model.text.russian_government import expand_others
 from model.text.russian_nouns import expand_nouns
 
 _DAYS = {"пн": "понедельник", "вт": "вторник", "чт": "четверг", "пт": "пятница", "сб": "суббота", "вс": "воскресенье"}
@@ -21,7 +22,7 @@ _CASES = (  # the ending of a name, and the case that it mostly has
 _SHORT = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"\b([Вв]) ?т\. ?ч\.", r"\1 том числе"), (r"\bи ?др\.(?=\s+[А-ЯЁ])", "и другие."),
+        (r"\b([Вв]) ?т\. ?ч\.", r"\1 том числе"),
         (r"\bи ?пр\.(?=\s+[А-ЯЁ]|\s*$)", "и прочее."), (r"\bи ?пр\.", "и прочее"), (r"\bпр\. ?(?=[А-ЯЁ])", "проспект "),
         (r"\bим\. ?(?=[А-ЯЁ])", "имени "), (r"\b([Тт]ел)\. ?", r"\1ефон "), (r"телефон :", "телефон:"),
         (r"\b[Ии]\. ?о\. (?=[а-яё])", "исполняющий обязанности "), (r"\bт\. ?н\. ?(?=[а-яё])", "так называемый "),
@@ -49,7 +50,7 @@ _LETTERS = str.maketrans("abcdefghijklmnopqrstuvwyz", "абкдефгхийкл�
 def expand_abbreviations(text: str) -> str:
     """Write out addresses of the web, titles before names, and abbreviations."""
     text = read_addresses(text, _SIGNS, _sound)
-    text = _TITLE.sub(_title, expand_nouns(text))
+    text = _TITLE.sub(_title, expand_nouns(expand_others(text)))
     for pattern, words in _SHORT:
         text = pattern.sub(words, text)
     text = _DAY.sub(lambda match: _DAYS[match[1].lower()], text)

@@ -17,6 +17,7 @@ from model.errors import BadInput
 from model.files import atomic_write
 
 _LOCK = threading.Lock()
+_MOST = 200_000  # texts that are kept, about 100 MB: a server that runs for months drops the oldest
 _known: dict[str, str] = {}  # text -> text with marks
 
 
@@ -34,6 +35,8 @@ def marked(text: str) -> str:
     with _LOCK:
         if text not in _known:
             found = str(_accentor()(text, put_yo=False, put_yo_homo=False, stress_single_vowel=False))
+            if len(_known) >= _MOST:
+                del _known[next(iter(_known))]
             _known[text] = _kept(text, found)
         return _known[text]
 

@@ -86,3 +86,12 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 def test_other_languages_have_no_marks() -> None:
     with pytest.raises(ValueError, match="stress=silero is for language=ru, got language=en"):
         find_language("en", stress="silero")
+
+
+def test_the_oldest_marks_are_dropped_beyond_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stress, "_MOST", 2)
+    monkeypatch.setattr(stress, "_known", {})
+    monkeypatch.setattr(stress, "_accentor", lambda: lambda text, **_: text)
+    for text in "абв":
+        stress.marked(text)
+    assert list(stress._known) == ["б", "в"]

@@ -16,7 +16,8 @@ import numpy as np
 import soundfile
 import torch
 
-from model.data.corpus import Limits, read_texts
+from model.data.corpus import read_texts
+from model.data.limits import Limits
 from model.text.languages import LANGUAGES, find_language
 from objective.checking.findings import BY_LINE
 from objective.checking.look import Listen, look

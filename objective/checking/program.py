@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from model.data.corpus import text_fault
+from model.data.limits import text_fault
 from model.errors import BadInput
 from model.text.frontend import decode, encode
 from objective.runtime.written import writable, write

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_serialize
 
 from model.config import PROFILES as MODEL_PROFILES
 from model.config import Audio, Config, Loss, Network, Training
-from model.data.corpus import Limits
 from model.data.layouts.columns import told
+from model.data.limits import Limits
 from model.errors import BadInput
 from model.text.languages import Input, Language, Stress, find_language
 from objective.settings.views import VIEWS

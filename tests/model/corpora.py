@@ -9,7 +9,8 @@ import numpy as np
 import soundfile
 
 from model.config import Audio
-from model.data.corpus import Corpus, Limits, load_corpus
+from model.data.corpus import Corpus, load_corpus
+from model.data.limits import Limits
 from model.text.languages import Language, find_language
 
 AUDIO = Audio()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.data.corpus import Limits, load_corpus
+from model.data.corpus import load_corpus
+from model.data.limits import Limits
 from model.data.mels import open_mel
 from model.data.problems import CorpusError
 from tests.model.corpora import AUDIO, EN, RU, UTTERANCES, Draft, tone

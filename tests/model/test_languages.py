@@ -8,8 +8,9 @@ import torch
 
 from model import warmstart
 from model.config import Audio
-from model.data.corpus import Limits, load_corpus
+from model.data.corpus import load_corpus
 from model.data.demo import speak_corpus
+from model.data.limits import Limits
 from model.snapshot import Snapshot
 from model.tacotron2 import Tacotron2
 from model.text.frontend import decode, encode

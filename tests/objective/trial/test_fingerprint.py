@@ -6,7 +6,8 @@ import numpy as np
 
 from model.audio import wav
 from model.config import Audio
-from model.data.corpus import Limits, load_corpus
+from model.data.corpus import load_corpus
+from model.data.limits import Limits
 from model.text.languages import find_language
 from objective.trial.corpus import fingerprint
 

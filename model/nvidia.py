@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +39,14 @@ NAMES = (
     ("postnet.convolutions.#.norm.*", "postnet.convolutions.#.1.*"),
 )
 NAMES_SHOWN = 3  # names in an error
+# Numbers of NumPy, which a schedule may have computed, under their names in NumPy 1 and 2. Reading them runs no foreign code.
+_SCALAR: Any = np.float64(0).__reduce__()[0]  # has no public name
+NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+]
 # The exceptions of torch's reader on damaged files and on files of other kinds: a fuzzer met each of these.
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -96,9 +105,12 @@ def save(network: Tacotron2, path: Path) -> Path:
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a checkpoint onto the CPU. Raises ValueError for a file that is none, OSError for one that cannot be read."""
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMBERS):
+            values = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as why:
-        raise ValueError(f"{path}: need a checkpoint of tensors and plain values, got something else: choose another") from why
+        found = re.search(r"GLOBAL ([\w.]+)", str(why))
+        what = f"{found[1]}: save its state_dict alone" if found else "something else: choose another"
+        raise ValueError(f"{path}: need a checkpoint of tensors and plain values, got {what}") from why
     if not isinstance(values, Mapping):
         raise ValueError(f"{path}: need a checkpoint, got a {type(values).__name__}: choose another")
     return values

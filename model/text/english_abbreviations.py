@@ -14,7 +14,7 @@ _SENTENCE_END = rf"\s*$|['\")\]]*\s+(?:{_STARTS})\b"  # what follows a dot that 
 _CAPITAL = rf"(?= ?(?!(?:{_STARTS})\b)[A-Z])"
 
 _TITLES = {
-    "mr": "mister", "mrs": "missus", "ms": "ms", "dr": "doctor", "drs": "doctors", "st": "saint", "maj": "major",
+    "mr": "mister", "mrs": "misess", "ms": "ms", "dr": "doctor", "drs": "doctors", "st": "saint", "maj": "major",
     "gen": "general", "rev": "reverend", "lt": "lieutenant", "hon": "honorable", "sgt": "sergeant", "capt": "captain",
     "col": "colonel", "ft": "fort", "prof": "professor", "mt": "mount", "cpl": "corporal", "pvt": "private",
     "cmdr": "commander",

@@ -111,15 +111,15 @@ def of_sounds(rows: Sequence[Row], fmax_hz: float) -> Iterator[Finding]:
         row.loudness = float(far)
     band, floor = np.median(columns(rows, "bandwidth_hz")), np.median(columns(rows, "floor_db"))
     if band < NARROW * fmax_hz:
-        what = f"nothing above {band:.0f} Hz in half of the recordings, mels go to {fmax_hz:.0f} Hz: a codec of telephones"
+        what = f"nothing above {band:.0f} Hz in half of the recordings, mels go to {fmax_hz:.0f} Hz: a telephone codec"
         yield Finding("narrow band", what, "use the original recordings; a voice will sound like these")
     if floor < NOISY_DB:
         yield Finding(
             "noise", f"noise is only {floor:.0f} dB below the speech (median)", "denoise the recordings: the voice will hiss"
         )
-    usual = _named(rows, lambda row: row.bandwidth_hz < NARROW * band)
+    narrow = _named(rows, lambda row: row.bandwidth_hz < NARROW * band)
     yield from _some(
-        "narrow lines", usual, f"nothing above {NARROW * band:.0f} Hz, other lines have", "another source: leave them out"
+        "narrow lines", narrow, f"nothing above {NARROW * band:.0f} Hz, unlike other lines", "another source: leave them out"
     )
     noisy = _named(rows, lambda row: row.floor_db < floor - NOISIER_DB and row.floor_db < NOISY_DB)
     yield from _some(
@@ -174,7 +174,8 @@ def sorted_by_harm(findings: Iterable[Finding]) -> list[Finding]:
     found = sorted(findings, key=lambda finding: (not finding.stops, ORDER.index(finding.kind)))
     for finding in found:
         for row in finding.rows:
-            row.kinds.append(finding.kind)
+            if finding.kind not in row.kinds:
+                row.kinds.append(finding.kind)
     return found
 
 

@@ -5,6 +5,7 @@ floor so that a corpus of one synthetic speed does not call every tenth of a sec
 """
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def shifted(seconds: Values, letters: Values) -> dict[int, float]:
     """
     found = {0: correlation(seconds, letters)}
     for shift in SHIFTS:
-        if len(seconds) > LEAST_LINES:
+        if len(seconds) >= LEAST_LINES:
             ahead, behind = (seconds[shift:], letters[:-shift]) if shift > 0 else (seconds[:shift], letters[-shift:])
             found[shift] = correlation(ahead, behind)
     return found
@@ -114,7 +115,8 @@ def near_equal(texts: Sequence[str], others: Sequence[str], least: float = 0.8, 
         own = frozenset(text.split())
         if len(own) < words:
             continue
-        rarest = sorted(own, key=lambda word: len(homes.get(word, ())))[: 1 + int((1 - least) * len(own))]  # one is shared
+        searched = len(own) + 1 - ceil(least * len(own) - 1e-9)  # one of so many words is shared
+        rarest = sorted(own, key=lambda word: len(homes.get(word, ())))[:searched]
         near = {other for word in rarest for other in homes.get(word, ())}
         alike = [(len(own & bags[other]) / len(own | bags[other]), other) for other in near]
         if alike and max(alike)[0] >= least:

@@ -1,5 +1,6 @@
 """Write the files that a person asked a command for."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,5 +21,5 @@ def writable(paths: Iterable[Path | None]) -> list[str]:
     return [
         f"{rule}, got {path}: make the folder, or choose another file"
         for path in paths
-        if path is not None and (not path.absolute().parent.is_dir() or path.is_dir())
+        if path is not None and (not os.access(path.absolute().parent, os.W_OK) or path.is_dir())
     ]

@@ -3,6 +3,7 @@
 TACOTUNE_NVIDIA=DIR names a checkout of NVIDIA/tacotron2, whose network is then compared with ours.
 """
 
+import argparse
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -138,6 +139,7 @@ def test_a_network_saved_and_loaded_is_the_same_to_the_last_bit(tmp_path: Path) 
 CONTAINERS = {
     "plain": lambda w: w,
     "module.": lambda w: {"state_dict": {f"module.{name}": value for name, value in w.items()}, "epoch": 3, "config": {}},
+    "a schedule of NumPy": lambda w: {"state_dict": w, "iteration": np.int64(5_000), "learning_rate": np.float64(1e-3)},
     "torchaudio": lambda w: {name.replace(".linear_layer", "").replace(".conv.", "."): value for name, value in w.items()},
     "before PyTorch 0.4.1": lambda w: {name: value for name, value in w.items() if "num_batches" not in name},
 }
@@ -201,6 +203,12 @@ def test_any_other_checkpoint_is_refused_in_one_sentence(case: str, tmp_path: Pa
 def test_a_file_of_another_kind_is_refused_in_one_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.pt: need a checkpoint of tensors and plain values"):
+        nvidia.load(tmp_path / "x.pt")
+
+
+def test_a_value_that_is_not_plain_is_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "args": argparse.Namespace(rate=1)}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"got argparse\.Namespace: save its state_dict alone"):
         nvidia.load(tmp_path / "x.pt")
 
 

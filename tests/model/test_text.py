@@ -65,7 +65,7 @@ def test_an_unknown_language_names_the_known_ones() -> None:
         ("1234567890" * 2, " ".join(["one two three four five six seven eight nine zero"] * 2)),
         ("12.05.1984", "the twelfth of may, nineteen eighty-four"),
         ("5kg at 50% & 7 %.", "five kilograms at fifty percent and seven percent."),
-        ("Mr. and Mrs. Dr. St. Paul", "mister and missus doctor saint paul"),
+        ("Mr. and Mrs. Dr. St. Paul", "mister and misess doctor saint paul"),
         ("Ford Jr. of Acme Co. sang, etc. and left.", "ford junior of acme company sang, et cetera and left."),
         ("I met Smith Jr. He left. So did Smith & Co.", "i met smith junior. he left. so did smith and company."),
         ("most costs of a cot", "most costs of a cot"),

@@ -87,6 +87,10 @@ def test_few_lines_and_equal_lengths_say_nothing() -> None:
     assert verdict(np.random.default_rng(0).permutation(seconds), equal)[0] == "unknown"
 
 
+def test_a_text_without_its_rarest_word_is_near_equal() -> None:
+    assert near_equal(["one two three four rare"], ["one two three four", "one two"]) == [(0, 0, 0.8)]
+
+
 def test_near_equal_texts_are_those_that_a_complete_search_finds() -> None:
     draw = np.random.default_rng(0)
     words = [f"w{number}" for number in range(30)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from model.errors import BadInput
 
 OFFICIAL = "https://api.telegram.org"
+GENERAL = 1  # a group's topic General has this number in its links, and messages to it must name none (telegram-bot-api #798)
 
 
 class SetupError(BadInput):
@@ -40,7 +41,8 @@ class Setup:
             if url and not re.match(r"https?://\S+$", url):
                 raise SetupError(f"need http:// or https:// and a host in TELEGRAM_{name}: export that, or unset it")
         chats = tuple(int(chat) for chat in values["CHAT_ID"].split(","))
-        return cls(values["BOT_TOKEN"], chats, base.rstrip("/"), proxy, int(values["TOPIC_ID"] or 0) or None)
+        topic = int(values["TOPIC_ID"] or GENERAL)
+        return cls(values["BOT_TOKEN"], chats, base.rstrip("/"), proxy, None if topic <= GENERAL else topic)
 
 
 def _masked(text: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from objective import study
 from objective.runtime.cli import as_typed
 from objective.settings.schema import Telegram
+from objective.settings.telegram_env import Setup
 from objective.telegram.__main__ import arguments, main
 from objective.telegram.reporter import NotAllReported
 from objective.telegram.translations import LANGUAGES
@@ -31,6 +32,13 @@ def _setup(telegram: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELEGRAM_CHAT_ID", "1")
     for name in ("TELEGRAM_PROXY", "TELEGRAM_TOPIC_ID", STORAGE_VARIABLE):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_setup")
+@pytest.mark.parametrize(("number", "topic"), [("", None), ("1", None), ("12", 12)])
+def test_messages_to_the_topic_general_name_no_topic(number: str, topic: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_TOPIC_ID", number)
+    assert Setup.read().topic == topic
 
 
 def test_check_tests_the_setup_with_one_message(telegram: BotApi, tmp_path: Path) -> None:

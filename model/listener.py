@@ -77,8 +77,8 @@ class Listener:
     @torch.no_grad()
     def hear(self, mels: Tensor, lengths: Tensor, texts: Sequence[str]) -> list[Heard]:
         """Listen to natural-log mels (B, F, M) with lengths (B,), which were to say `texts`."""
-        likely, steps = self._likely(mels, lengths)
-        targets = [_outputs(spelled(text, self.language), self.language) for text in texts]
+        likely, steps = self.likely(mels, lengths)
+        targets = [outputs(spelled(text, self.language), self.language) for text in texts]
         losses = _ctc(likely, steps, targets, "none", zero_infinity=False)  # infinite where there are fewer steps than letters
         guess = math.log(likely.shape[2])  # nats
         surprise = (losses / torch.tensor([max(1, len(target)) for target in targets]).to(losses) / guess).clamp(max=1)
@@ -90,15 +90,16 @@ class Listener:
 
         Return what was heard of each, and for each of its texts -log of the probability, in nats; infinite for too long a text.
         """
-        likely, steps = self._likely(mels, lengths)
-        spellings = [[_outputs(spelled(text, self.language), self.language) for text in row] for row in texts]
+        likely, steps = self.likely(mels, lengths)
+        spellings = [[outputs(spelled(text, self.language), self.language) for text in row] for row in texts]
         losses = [
             _ctc(likely[place : place + 1].expand(len(row), -1, -1), steps[place].expand(len(row)), row, "none", False).tolist()
             for place, row in enumerate(spellings)
         ]
         return list(zip(self._texts(likely, steps), losses, strict=True))
 
-    def _likely(self, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def likely(self, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (B, T, C) of natural-log mels (B, F, M) with lengths (B,), and their own lengths (B,)."""
         self.network.eval()
         inside = valid_mask(lengths, mels.shape[1])[:, :, None]
         likely, steps = self.network((mels - self.mel_mean) / self.mel_std * inside, lengths)
@@ -136,7 +137,7 @@ def train_listener(
     `progress` is called with (frames so far, in total). The state of the random generators is restored afterwards.
     """
     loader, language = Loader(examples, device), corpus.language
-    targets = [_outputs(spelled(utterance.text, language), language) for utterance in corpus.train]
+    targets = [outputs(spelled(utterance.text, language), language) for utterance in corpus.train]
     lengths = loader.frames
     total = min(1_000 * kframes, EPOCHS * int(lengths.sum()))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -198,7 +199,8 @@ def _ctc(likely: Tensor, steps: Tensor, targets: Sequence[Sequence[int]], reduct
     return F.ctc_loss(likely.transpose(0, 1), flat.to(likely.device), steps, counts, BLANK, reduction, zero_infinity)
 
 
-def _outputs(spelling: str, language: Language) -> list[int]:
+def outputs(spelling: str, language: Language) -> list[int]:
+    """Return the outputs that stand for letters and spaces."""
     return [SPACE if letter == " " else SPACE + 1 + language.letters.index(letter) for letter in spelling]
 
 

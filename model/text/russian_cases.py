@@ -1,6 +1,6 @@
-"""The grammar that Russian readings follow: a word's forms, and the case that the words before it ask for.
+"""The grammar that Russian readings follow: a word's forms, numbers in words, and the case that the words before them ask for.
 
-The forms are those of pymorphy3's dictionary.
+The forms are those of pymorphy3's dictionary, the numbers those of num2words.
 """
 
 import re
@@ -60,6 +60,32 @@ def inflected(word: str, *grammemes: str) -> str:
     nominative = [parse for parse in parses(word) if parse.tag.POS in ("NOUN", "ADJF") and parse.tag.case == "nomn"]
     form = nominative[0].inflect(frozenset(grammemes)) if nominative else None
     return str(form.word) if form else word
+
+
+def cardinal(figures: str, case: str = "n", gender: str = "m") -> str:
+    """Return a whole number in words, in a case (n, g, d, a, i or p) and, where it has one, a gender (m, f or n)."""
+    from num2words import num2words
+
+    said = str(num2words(int(figures), lang="ru", case=case, gender=gender))
+    return {"нолю": "нулю", "нолём": "нулём", "нолем": "нулём"}.get(said, said)
+
+
+def ordinal(figures: str, **form: Any) -> str:
+    """Return an ordinal in words; form: case, gender (m, f, n) and plural as num2words takes them."""
+    from num2words import num2words
+
+    return str(num2words(int(figures), lang="ru", to="ordinal", **form))
+
+
+def is_one(figures: str) -> bool:
+    """Return True for a number that has a singular noun: 1, 21, 101, but not 11."""
+    return figures[-1] == "1" and figures[-2:] != "11"
+
+
+def case_behind(preposition: str | None, order: str, otherwise: str = "nomn") -> str:
+    """Return the first of the cases in `order` that a preposition allows, else `otherwise`."""
+    asked = PREPOSITIONS.get((preposition or "").lower(), frozenset())
+    return next((case for case in order.split() if case in asked), otherwise)
 
 
 def cases_after(before: str) -> frozenset[str]:

@@ -2,9 +2,8 @@
 
 import re
 from functools import lru_cache
-from typing import Any
 
-from model.text.russian_cases import parses
+from model.text.russian_cases import cardinal, ordinal, parses
 from model.text.russian_government import expand_governed
 from model.text.russian_numerals import agree
 from model.text.russian_units import expand_units, joined
@@ -125,20 +124,6 @@ def correct_numerals(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def cardinal(figures: str, case: str = "n") -> str:
-    """Return a whole number in words, in a case: n, g, d, a, i or p."""
-    from num2words import num2words
-
-    return str(num2words(int(figures), lang="ru", case=case))
-
-
-def ordinal(figures: str, **form: Any) -> str:
-    """Return an ordinal in words; form: case, gender (m, f, n) and plural as num2words takes them."""
-    from num2words import num2words
-
-    return str(num2words(int(figures), lang="ru", to="ordinal", **form))
-
-
 def _time(match: re.Match[str]) -> str:
     """10:30 is "десять тридцать", a full hour "десять часов", both in the case of the preposition."""
     before, hour, minutes = match[1] or match[4], match[2] or match[5], match[3] or match[6] or match[7]

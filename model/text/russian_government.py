@@ -7,7 +7,7 @@ behind their noun: войны 1941-1945 гг.
 import re
 from functools import partial
 
-from model.text.russian_cases import NUM2WORDS, PREPOSITIONS, inflected, parses
+from model.text.russian_cases import NUM2WORDS, PREPOSITIONS, cardinal, case_behind, inflected, is_one, ordinal, parses
 
 _PREDICATES = {
     "datv": r"рав(?:н[аоы]|ен)|равн(?:яется|яются|ялось|ялась|ялся)|соответству(?:ет|ют)|эквивалентн[аоы]",
@@ -46,18 +46,6 @@ def expand_others(text: str) -> str:
     return _OTHERS.sub(_others, text) if " и др." in text else text
 
 
-def _said(figures: str, case: str, gender: str = "m") -> str:
-    from num2words import num2words
-
-    said = str(num2words(int(figures), lang="ru", case=NUM2WORDS[case], gender=gender))
-    return {"нолю": "нулю", "нолём": "нулём", "нолем": "нулём"}.get(said, said)
-
-
-def _number(figures: str) -> str:
-    """Return the number of a noun behind figures in an oblique case."""
-    return "sing" if figures[-1] == "1" and figures[-2:] != "11" else "plur"
-
-
 def _governed(case: str, match: re.Match[str]) -> str:
     word, whole, part, unit = match.groups()
     whole = whole.replace(" ", "")
@@ -68,38 +56,35 @@ def _governed(case: str, match: re.Match[str]) -> str:
     if part:
         spoken = f"{_shares(whole, 'целый', case)} {_shares(part, _PARTS[len(part)], case)}"
         return f"{word} {spoken} {inflected(noun, 'sing', 'gent') if noun else ''}".rstrip()
-    said = _said(whole, case, "f" if noun == "тысяча" else "m")
-    return f"{word} {said} {inflected(noun, _number(whole), case) if noun else ''}".rstrip()
+    said = cardinal(whole, NUM2WORDS[case], "f" if noun == "тысяча" else "m")
+    return f"{word} {said} {inflected(noun, 'sing' if is_one(whole) else 'plur', case) if noun else ''}".rstrip()
 
 
 def _shares(figures: str, share: str, case: str) -> str:
     """Return so many wholes, tenths, hundredths or thousandths."""
     if not int(figures):
-        return f"{_said('0', case)} {inflected(share, 'plur', 'gent')}"
-    form = ("sing", "femn") if _number(figures) == "sing" else ("plur",)
-    return f"{_said(figures, case, 'f')} {inflected(share, *form, case)}"
+        return f"{cardinal('0', NUM2WORDS[case])} {inflected(share, 'plur', 'gent')}"
+    form = ("sing", "femn") if is_one(figures) else ("plur",)
+    return f"{cardinal(figures, NUM2WORDS[case], 'f')} {inflected(share, *form, case)}"
 
 
 def _thirds(match: re.Match[str]) -> str:
     preposition, figure = match.groups()
-    asked = PREPOSITIONS[preposition.lower()]
-    case = next(case for case in ("ablt", "datv", "gent") if case in asked)
+    case = case_behind(preposition, "ablt datv gent")
     noun = inflected("треть", "sing" if figure == "1" else "plur", case)
-    return f"{preposition} {_said(figure, case, 'f')} {noun}"
+    return f"{preposition} {cardinal(figure, NUM2WORDS[case], 'f')} {noun}"
 
 
 def _years(match: re.Match[str]) -> str:
     """Behind a noun the years are in the genitive, behind за in the accusative; others are left to ru-normalizr."""
-    from num2words import num2words
-
     word, first, last, end = match.groups()
     if word.lower() == "за":
-        form, noun = {"case": "n"}, "годы"
+        case, noun = "n", "годы"
     elif word.lower() not in PREPOSITIONS and parses(word.lower())[0].tag.POS == "NOUN":
-        form, noun = {"case": "g"}, "годов"
+        case, noun = "g", "годов"
     else:
         return match[0]
-    spoken = " - ".join(str(num2words(int(year), lang="ru", to="ordinal", **form)) for year in (first, last))
+    spoken = " - ".join(ordinal(year, case=case) for year in (first, last))
     return f"{word} {spoken} {noun}{'.' if end is not None else ''}"
 
 

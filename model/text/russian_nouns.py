@@ -5,8 +5,7 @@ An adjective before the noun tells its case; else the preposition does, then the
 
 import re
 
-from model.text.russian_cases import PREPOSITIONS, inflected, parses
-from model.text.russian_figures import cardinal
+from model.text.russian_cases import PREPOSITIONS, cardinal, case_behind, inflected, parses
 
 _NOUNS = {
     "ул": "улица", "пл": "площадь", "пр": "проспект", "просп": "проспект", "пер": "переулок", "бул": "бульвар",
@@ -57,8 +56,7 @@ def expand_nouns(text: str) -> str:
 
 def _case(preposition: str | None) -> str:
     """Return the case that a place or a reference most often has behind a preposition."""
-    cases = PREPOSITIONS.get((preposition or "").lower(), frozenset(["nomn"]))
-    return next(case for case in ("nomn", "gent", "datv", "loct", "ablt", "accs") if case in cases)
+    return case_behind(preposition, "gent datv loct ablt accs")
 
 
 def _after(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ The noun's form decides first: 2, 3 and 4 stand before a genitive singular (дв
 import re
 from typing import Any
 
-from model.text.russian_cases import NUM2WORDS, PREPOSITIONS, cases_after, parses
+from model.text.russian_cases import NUM2WORDS, PREPOSITIONS, cardinal, cases_after, ordinal, parses
 
 _NUMBER = r"[0-9]{1,3}(?: [0-9]{3})+|[0-9]{1,7}"
 _COUNTED = re.compile(
@@ -63,14 +63,14 @@ def _agree(match: re.Match[str]) -> str:
         form = False, "nomn", _GENDERS.get(noun[0].tag.gender, "m")  # ребёнку шесть семь лет
     if form is None or _REFERENCE.search(before):
         return match[0]
-    ordinal, case, gender = form
-    ordinal |= first is not None and noun[0].normal_form in ("класс", "курс")  # в седьмых восьмых классах
-    if first and not ordinal and case == "nomn" and first[-1] == "1":
+    is_ordinal, case, gender = form
+    is_ordinal |= first is not None and noun[0].normal_form in ("класс", "курс")  # в седьмых восьмых классах
+    if first and not is_ordinal and case == "nomn" and first[-1] == "1":
         return match[0]
-    plural = ordinal and noun[0].tag.number == "plur"
-    spoken = _spoken(number, ordinal, case, gender, plural)
+    plural = is_ordinal and noun[0].tag.number == "plur"
+    spoken = _spoken(number, is_ordinal, case, gender, plural)
     if first:
-        return f"{_spoken(first, ordinal, case, gender, plural)}{joint.replace(' -', '').replace('-', ' ')}{spoken}"
+        return f"{_spoken(first, is_ordinal, case, gender, plural)}{joint.replace(' -', '').replace('-', ' ')}{spoken}"
     return spoken
 
 
@@ -172,11 +172,8 @@ def _after_noun(before: str) -> bool:
     return match is not None and parses(match[1].lower())[0].tag.POS == "NOUN"
 
 
-def _spoken(number: str, ordinal: bool, case: str, gender: str, plural: bool = False) -> str:
-    from num2words import num2words
-
-    if case == "accs" and gender != "f":
-        case = "nomn"
-    kind = "ordinal" if ordinal else "cardinal"
-    form: dict[str, Any] = {"plural": True} if plural else {"gender": gender}
-    return str(num2words(int(number.replace(" ", "")), lang="ru", to=kind, case=NUM2WORDS[case], **form))
+def _spoken(number: str, is_ordinal: bool, case: str, gender: str, plural: bool = False) -> str:
+    figures, case = number.replace(" ", ""), NUM2WORDS["nomn" if case == "accs" and gender != "f" else case]
+    if plural:
+        return ordinal(figures, case=case, plural=True)
+    return ordinal(figures, case=case, gender=gender) if is_ordinal else cardinal(figures, case, gender)

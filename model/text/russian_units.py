@@ -2,7 +2,7 @@
 
 import re
 
-from model.text.russian_cases import NUM2WORDS, PREPOSITIONS, inflected, parses
+from model.text.russian_cases import NUM2WORDS, cardinal, case_behind, inflected, is_one, parses
 
 _ADJECTIVES = {
     "мм": "миллиметровый", "см": "сантиметровый", "км": "километровый", "кг": "килограммовый", "кВт": "киловаттный",
@@ -40,13 +40,7 @@ def expand_units(text: str) -> str:
 
 def joined(number: str) -> str:
     """Return a number as the first part of a compound: genitives written together, but for сто, девяносто and тысяча."""
-    return "".join(_JOINED.get(word, word) for word in (_said(number, "gent") if number != "1000" else "тысячи").split())
-
-
-def _said(number: str, case: str, gender: str = "m") -> str:
-    from num2words import num2words
-
-    return str(num2words(int(number), lang="ru", case=NUM2WORDS[case], gender=gender))
+    return "".join(_JOINED.get(word, word) for word in (cardinal(number, "g") if number != "1000" else "тысячи").split())
 
 
 def _adjective(match: re.Match[str]) -> str:
@@ -65,17 +59,16 @@ def _spoon(match: re.Match[str]) -> str:
     preposition, number, kind, following = match.groups()
     last, last_two = int(number) % 10, int(number) % 100
     if preposition:
-        asked = PREPOSITIONS[preposition.lower()]
-        case = next(case for case in ("ablt", "datv", "gent") if case in asked)
-        grammemes = ("sing", "femn") if last == 1 and last_two != 11 else ("plur",)
+        case = case_behind(preposition, "ablt datv gent")
+        grammemes = ("sing", "femn") if is_one(number) else ("plur",)
         adjective, noun = inflected(_SPOONS[kind], *grammemes, case), inflected("ложка", grammemes[0], case)
-        forms = f"{preposition} {_said(number, case, 'f')}", adjective, noun
-    elif last == 1 and last_two != 11:
-        forms = _said(number, "accs", "f"), inflected(_SPOONS[kind], "sing", "femn", "accs"), "ложку"
+        forms = f"{preposition} {cardinal(number, NUM2WORDS[case], 'f')}", adjective, noun
+    elif is_one(number):
+        forms = cardinal(number, "a", "f"), inflected(_SPOONS[kind], "sing", "femn", "accs"), "ложку"
     elif 2 <= last <= 4 and not 12 <= last_two <= 14:
-        forms = _said(number, "nomn", "f"), inflected(_SPOONS[kind], "plur", "nomn"), "ложки"
+        forms = cardinal(number, "n", "f"), inflected(_SPOONS[kind], "plur", "nomn"), "ложки"
     else:
-        forms = _said(number, "nomn", "f"), inflected(_SPOONS[kind], "plur", "gent"), "ложек"
+        forms = cardinal(number, "n", "f"), inflected(_SPOONS[kind], "plur", "gent"), "ложек"
     return " ".join(forms) + ("." if following else "")
 
 
@@ -88,11 +81,10 @@ def _away(match: re.Match[str]) -> str:
         and re.match("дистанц|расстоян|рассто|длин|ширин|глубин|высот|пут|радиус", word)
     ):
         return match[0]
-    single = number.isdecimal() and int(number) % 10 == 1 and int(number) % 100 != 11
-    spoken = _said(number, "loct") if number.isdecimal() else "полутора"
-    return (
-        f"{f'{word} ' if word else ''}{preposition} {spoken} {inflected(_LENGTHS[unit], 'sing' if single else 'plur', 'loct')}"
-    )
+    spoken = cardinal(number, "p") if number.isdecimal() else "полутора"
+    single = number.isdecimal() and is_one(number)
+    lead = f"{word} " if word else ""
+    return f"{lead}{preposition} {spoken} {inflected(_LENGTHS[unit], 'sing' if single else 'plur', 'loct')}"
 
 
 def _percent(match: re.Match[str]) -> str:
@@ -104,15 +96,13 @@ def _percent(match: re.Match[str]) -> str:
         not word or re.search(r"(?:на[чт]\w+|снизи\w+|вырос\w*|упа\w+|подн\w+|увел\w+|умен\w+) $", before)
     ):
         return match[0]
-    asked = PREPOSITIONS[preposition.lower()]
-    case = next(case for case in ("datv", "loct", "ablt") if case in asked)
-    single = int(number) % 10 == 1 and int(number) % 100 != 11
-    return f"{preposition} {_said(number, case)} {inflected('процент', 'sing' if single else 'plur', case)}"
+    case = case_behind(preposition, "datv loct ablt")
+    noun = inflected("процент", "sing" if is_one(number) else "plur", case)
+    return f"{preposition} {cardinal(number, NUM2WORDS[case])} {noun}"
 
 
 def _code(match: re.Match[str]) -> str:
     word, code = match.groups()
-    asked = PREPOSITIONS.get((word or "").lower())
-    case = next((case for case in ("gent", "datv", "loct", "ablt") if asked and case in asked), "gent" if word else "nomn")
+    case = case_behind(word, "gent datv loct ablt", "gent" if word else "nomn")
     lead = f"{word} " if word else ""
     return f"{lead}{inflected(_CODES[code], 'masc', 'sing', case)} {inflected('кодекс', 'sing', case)} российской федерации"

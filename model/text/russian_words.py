@@ -3,8 +3,7 @@
 import re
 
 from model.text.addresses import read_addresses
-from model.text.russian_cases import inflected
-from model.text.russian_figures import cardinal
+from model.text.russian_cases import cardinal, inflected
 from model.text.russian_government import expand_others
 from model.text.russian_nouns import expand_nouns
 

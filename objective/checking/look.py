@@ -45,7 +45,7 @@ def look(settings: Settings, device: torch.device, listen: Listen, network: bool
     assert data.path is not None
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    with phases(settings) as told:
+    with phases(settings.quiet) as told:
         cache, reading_told = settings.out / "cache" / "mels", partial(told, "reading the recordings")
         reading_texts = partial(told, f"reading the texts as {language.input}")
         texts = read_texts(data.path, language, data.limits, data.columns, cache.parent / "stress", reading_texts)

@@ -136,10 +136,8 @@ def _todo(report: Report) -> list[str]:
 def _finding(finding: Finding) -> list[str]:
     mark = "!" if finding.stops else "-"
     named = [_named(row) for row in finding.rows[:FEW]] if len(finding.rows) > 1 or finding.kind == "wrong text" else []
-    return [
-        f"{mark} {finding.kind}: {finding.sentence}. {finding.todo[0].upper()}{finding.todo[1:]}.",
-        *(f"    {line}" for line in named),
-    ]
+    first = f"{mark} {finding.kind}: {finding.sentence}. {finding.todo[0].upper()}{finding.todo[1:]}."
+    return [first] + [f"    {line}" for line in named]
 
 
 def _named(row: Row) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.audio import log_mel
 from model.config import Audio
-from model.listener import BLANK, SPACE, STACK, Listener
+from model.listener import BLANK, SPACE, STACK, Listener, outputs
 from objective.segmenting.aligning import Word
 from objective.segmenting.ctc import best_path
 from objective.segmenting.pauses import Span
@@ -24,7 +24,6 @@ class Ctc:
 
     def __init__(self, listener: Listener, audio: Audio, name: str) -> None:
         self.listener, self.audio, self.name = listener, audio, name
-        self.listener.network.eval()
         self.step_s = STACK * audio.hop_samples / audio.rate_hz
 
     def hear(self, recording: Recording, part: Span, speech: Sequence[Span]) -> list[Word]:
@@ -45,10 +44,8 @@ class Ctc:
         return words
 
     def place(self, recording: Recording, part: Span, speech: Sequence[Span], texts: Sequence[str]) -> list[Span] | None:
-        alphabet = self.listener.language.letters
-        outputs = [SPACE if letter == " " else SPACE + 1 + alphabet.index(letter) for letter in " ".join(texts)]
         likely, times = self._likely(recording, part, speech)
-        places = best_path(likely, outputs)
+        places = best_path(likely, outputs(" ".join(texts), self.listener.language))
         if places is None:
             return None
         placed, first = [], 0
@@ -73,6 +70,6 @@ class Ctc:
             kept[max(0, first - round(MARGIN_S / hop_s)) : last + 1 + round(MARGIN_S / hop_s)] = True
         times = part.start_s + np.flatnonzero(kept)[::STACK] * hop_s
         level = self.listener.mel_mean - float(mel[spoken].mean())
-        scaled = torch.from_numpy((mel[kept] + level - self.listener.mel_mean) / self.listener.mel_std).float()
-        likely, _ = self.listener.network(scaled[None], torch.tensor([len(scaled)]))
+        heard = torch.from_numpy(mel[kept] + level).float()
+        likely, _ = self.listener.likely(heard[None], torch.tensor([len(heard)]))
         return likely[0].numpy(), times.astype(np.float32)

@@ -2,13 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from model.errors import BadInput
 from model.text.languages import find_language
@@ -17,8 +13,9 @@ from objective.segmenting.choosing import choose
 from objective.segmenting.folder import names, new_folder, write_lists, write_pieces
 from objective.segmenting.pauses import find_speech
 from objective.segmenting.recording import Recording
-from objective.segmenting.segmenting import Piece, Segmented, Told, segment
+from objective.segmenting.segmenting import Piece, Segmented, segment
 from objective.segmenting.transcript import read
+from objective.trial.corpus import phases
 
 SHOWN = 80  # characters of a text that was not heard
 
@@ -72,23 +69,6 @@ def judged(pieces: Sequence[Piece], most: float | None) -> tuple[float, list[Pie
         else piece
         for piece in pieces
     ]
-
-
-@contextmanager
-def phases() -> Iterator[Told]:
-    """Yield what shows how far a phase is: a bar on a terminal, else a line at its start."""
-    terminal = Console(stderr=True)
-    with Progress(console=terminal, transient=True, disable=not terminal.is_interactive) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def told(what: str, done: float, total: float) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-                if bars.disable:
-                    _say(what)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield told
 
 
 def _summary(recording: Recording, found: Segmented, pieces: Sequence[Piece], level: float) -> str:

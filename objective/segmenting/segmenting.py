@@ -1,7 +1,7 @@
 """Segment one recording, whose speech is known: hear it, match it with the transcript, cut, and judge every cut."""
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
@@ -13,10 +13,9 @@ from objective.segmenting.pauses import Span, stretches
 from objective.segmenting.placing import place
 from objective.segmenting.recording import Recording
 from objective.segmenting.transcript import Section, Transcript
+from objective.trial.corpus import Told
 
 NEAR_S = 1.5  # by which subtitles may be early or late
-
-Told = Callable[[str, float, float], None]  # (phase, done, in total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
     named = names([utterance.id for utterance in utterances])
     _claim(folder, voice, corpus)
     left = [utterance for utterance in utterances if not all(path.exists() for path in _files(folder, named[utterance.id]))]
-    with progress(settings) as bars:
+    with progress(settings.quiet) as bars:
         _write(folder, voice, left, named, settings.data.margin_s, Bar(bars, "predicting the mels"))
     for name, part in (("train.txt", corpus.train), ("validation.txt", corpus.validation)):
         with atomic_write(folder / name) as file:

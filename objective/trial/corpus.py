@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import Progress
 
-Told = Callable[[str, int, int], None]  # (what is done, how much of it, of how much)
+Told = Callable[[str, float, float], None]  # (what is done, how much of it, of how much)
 
 FRAMES_IN_MEMORY = 1_000_000  # 3 hours, 320 MB
 CORPUS_SEED = 0  # of the built-in corpus and of random splits, so that all studies of a corpus have the same data
@@ -46,7 +46,7 @@ def load_data(settings: Settings, language: Language | None = None) -> Corpus:
     language: of the texts, with the symbols of a voice; None: that of the settings.
     """
     data, language = settings.data, language or settings.data.spoken()
-    with progress(settings) as bars:
+    with progress(settings.quiet) as bars:
 
         def bar(text: str) -> "Bar":
             return Bar(bars, text)
@@ -73,18 +73,18 @@ def load_data(settings: Settings, language: Language | None = None) -> Corpus:
         )
 
 
-def progress(settings: Settings) -> "Progress":
+def progress(quiet: bool) -> "Progress":
     """Return a display of progress bars, empty where there is no terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     terminal = Console(stderr=True)
-    return Progress(console=terminal, transient=True, disable=settings.quiet or not terminal.is_interactive)
+    return Progress(console=terminal, transient=True, disable=quiet or not terminal.is_interactive)
 
 
 def load_listener(settings: Settings, corpus: Corpus, speech: Speech, device: "torch.device") -> Ears:
     """Return the listener of the corpus, trained first if there is none, with a progress bar on a terminal."""
-    with progress(settings) as bars:
+    with progress(settings.quiet) as bars:
         return load_ears(
             corpus,
             fingerprint(corpus),
@@ -103,17 +103,17 @@ class Bar:
     def __init__(self, bars: "Progress", text: str) -> None:
         self.bars, self.task = bars, bars.add_task(text, total=None)
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: float, total: float) -> None:
         self.bars.update(self.task, completed=done, total=total)
 
 
 @contextmanager
-def phases(settings: Settings) -> Iterator[Told]:
+def phases(quiet: bool = False) -> Iterator[Told]:
     """Yield what shows how far a phase is: a bar on a terminal, else a line at its start."""
-    with progress(settings) as bars:
+    with progress(quiet) as bars:
         known: dict[str, Bar] = {}
 
-        def told(what: str, done: int, total: int) -> None:
+        def told(what: str, done: float, total: float) -> None:
             if what not in known:
                 known[what] = Bar(bars, what)
                 if bars.disable:

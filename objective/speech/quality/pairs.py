@@ -71,7 +71,7 @@ def compared(parsed: argparse.Namespace, out: Path) -> tuple[list[Difference], s
         raise BadInput(f"need {PAIRS} held-out sentences or more, got {len(held.judge.rows)}: with fewer chance explains all")
     texts = [sentence.text for sentence in held.judge.sentences]
     recorded = [sentence.mel for sentence in held.judge.sentences]
-    with phases(settings) as told:
+    with phases(settings.quiet) as told:
         sides = []
         for count, (name, voice) in enumerate(zip(names, voices, strict=True)):
             told("saying the held-out sentences", count, len(voices))

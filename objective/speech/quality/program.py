@@ -41,7 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
         vocoder_name=parsed.vocoder,
         listener_name=held.listener,
     )
-    with phases(settings) as told:
+    with phases(settings.quiet) as told:
         recordings = recorded(
             held.corpus, held.judge, settings.audio, settings.data.margin_s, partial(told, "reading the held-out recordings")
         )

@@ -8,6 +8,7 @@ import torch
 
 from model import checkpoints
 from model.report import Report
+from model.snapshot import Snapshot
 from model.trainer import Trainer
 from objective.trial.checkpoint import TrialHistory, forget, newest
 from pruners.health_record import empty
@@ -47,6 +48,13 @@ def folder(tmp_path: Path) -> Path:
     next(steps)
     history.files(old, trainer.snapshot(), {"symbols": list(ALPHABET)})()
     return old
+
+
+def resumed(folder: Path) -> tuple[TrialHistory, Snapshot]:
+    """The history and the snapshot from which a trial with this folder resumes."""
+    found = newest([folder], CONFIGURATION, WARNED.append)
+    assert found is not None
+    return found[:2]
 
 
 def run_to_the_end(found: object) -> list[dict[str, object]]:
@@ -120,9 +128,7 @@ def test_a_snapshot_of_another_configuration_or_version_is_never_used(folder: Pa
 def test_the_best_weights_are_copied(torn: bool, folder: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
-    found = newest([folder], CONFIGURATION, WARNED.append)
-    assert found is not None
-    history, snapshot, _ = found
+    history, snapshot = resumed(folder)
     best = (folder / BEST).read_bytes()
     if torn:
         (folder / BEST).write_bytes(best[:100])
@@ -139,9 +145,7 @@ def test_the_best_weights_survive_a_stop_between_two_files(stopped_at: str, fold
     """A later report is the best, and writing its snapshot stops before last.pt, or between last.pt and best.pt."""
     new = tmp_path / "new"
     new.mkdir()
-    found = newest([folder], CONFIGURATION, WARNED.append)
-    assert found is not None
-    history, snapshot, _ = found
+    history, snapshot = resumed(folder)
     trainer = Trainer(tiny_config(), toy_speech(), 1.2, 6, torch.device("cpu"), 3, snapshot)
     steps = trainer.steps()
     history.add(next(step for step in steps if step is not None))
@@ -157,12 +161,11 @@ def test_the_best_weights_survive_a_stop_between_two_files(stopped_at: str, fold
         (folder / BEST).mkdir()
     with pytest.raises(OSError, match="directory"):
         write()
-    (folder / stopped_at).rmdir() if stopped_at == BEST else (folder / BEFORE).rmdir()
-    found = newest([folder], CONFIGURATION, WARNED.append)
-    assert found is not None
-    assert found[0].best == (0 if stopped_at == LAST else 1)
-    found[0].copy_best(folder, new, found[1], {})
-    assert checkpoints.load(new / BEST)["kframes"] == found[0].reports[found[0].best].kframes
+    (folder / (BEST if stopped_at == BEST else BEFORE)).rmdir()
+    history, snapshot = resumed(folder)
+    assert history.best == (0 if stopped_at == LAST else 1)
+    history.copy_best(folder, new, snapshot, {})
+    assert checkpoints.load(new / BEST)["kframes"] == history.reports[history.best].kframes
 
 
 def test_a_snapshot_at_its_best_report_holds_the_best_weights(folder: Path, tmp_path: Path) -> None:
